@@ -1,0 +1,130 @@
+"""Puts a configuration together from overlay files and ``key=value`` arguments; the later wins.
+
+What a command needs, none of which imports torch:
+
+- ``compose(argv)`` gives a typed `Config`, or raises `ConfigError`, whose text is the one line to show;
+- ``to_yaml(config)`` is that configuration as YAML; ``help_text()`` the table of all settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import yaml
+from omegaconf import OmegaConf
+
+from configs.help import help_text, unknown
+from configs.schema import Config, benchmarks
+from configs.setting import Setting, settings_of
+from configs.values import ConfigError, argument, parse_yaml, quote
+
+__all__ = ["CONFIG_FILE", "Config", "ConfigError", "compose", "help_text", "to_yaml"]
+
+CONFIG_FILE = "config.yaml"
+
+
+class Entry(NamedTuple):
+    """A value given to a key, and where: empty for an argument, which the key and the value show already."""
+
+    where: str
+    key: str
+    node: yaml.Node
+
+
+def compose(argv: Sequence[str]) -> Config:
+    """The configuration that the arguments describe.
+
+    With ``ckpt=last`` the configuration saved in `run_dir`, if there is one, comes before all arguments.
+
+    Args:
+        argv: Paths of YAML files and ``key=value``.
+
+    Raises:
+        ConfigError: If an argument or a file can't be used; the message says which, and what is allowed.
+    """
+    entries = [entry for text in argv for entry in _read(text)]
+    known = {setting.key: setting for setting in settings_of(Config())}
+    run_dir = _latest(entries, known["run_dir"])
+    if run_dir is not None and _latest(entries, known["ckpt"]) == "last":
+        saved = Path(run_dir, CONFIG_FILE)
+        entries = [*(_overlay(saved) if os.path.isfile(saved) else ()), *entries]
+    defaults = Config(data=benchmarks()[_latest(entries, known["data.name"])]())
+    known = {setting.key: setting for setting in settings_of(defaults)}
+    config = OmegaConf.structured(defaults)
+    for entry in entries:
+        if entry.key not in known:
+            raise ConfigError(entry.where + unknown(entry.key, entry.node, defaults))
+        OmegaConf.update(config, entry.key, _value(entry, known[entry.key]))
+    return cast(Config, OmegaConf.to_object(config))
+
+
+def to_yaml(config: Config, leave_out: Sequence[str] = ()) -> str:
+    """A configuration as YAML that can be used as an overlay.
+
+    Args:
+        config: The configuration.
+        leave_out: Settings or sections of the root to leave out.
+    """
+    tree = OmegaConf.structured(config)
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(tree, [key for key in tree if key not in leave_out]))
+
+
+def _read(text: str) -> Iterator[Entry]:
+    """The entries of an argument."""
+    key, equals, value = text.partition("=")
+    if text.endswith((".yaml", ".yml")) and (not equals or "/" in key):
+        yield from _overlay(Path(text))
+    elif text.startswith("-"):
+        raise ConfigError(
+            f"{quote(text)}: no such option; there are --help and --cfg, and settings as key=value"
+        )
+    elif not key or not equals:
+        raise ConfigError(f"{quote(text)}: must be key=value or the path of a .yaml file")
+    else:
+        yield Entry("", key, argument(value))
+
+
+def _overlay(path: Path) -> Iterator[Entry]:
+    """The entries of a YAML file."""
+    try:
+        root = parse_yaml(path.read_text(encoding="utf-8"))
+    except ConfigError as error:
+        raise ConfigError(f"{quote(path)}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{quote(path)}: can't be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{quote(path)}: is not text in UTF-8") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{quote(path)}: must hold settings, as key: value")
+    yield from _entries(root, quote(path), "", set())
+
+
+def _entries(mapping: yaml.MappingNode, file: str, prefix: str, seen: set[str]) -> Iterator[Entry]:
+    for key_node, node in mapping.value:
+        where = f"{file}, line {key_node.start_mark.line + 1}: "
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(f"{where}the name of a setting must be plain text")
+        key = prefix + key_node.value
+        if key in seen:
+            raise ConfigError(f"{where}{quote(key)} is given twice")
+        seen.add(key)
+        if isinstance(node, yaml.MappingNode) and node.value:
+            yield from _entries(node, file, f"{key}.", seen)
+        else:
+            yield Entry(where, key, node)
+
+
+def _latest(entries: Sequence[Entry], setting: Setting) -> Any:
+    """The value of a setting that other entries depend on."""
+    given = [entry for entry in entries if entry.key == setting.key]
+    return _value(given[-1], setting) if given else setting.default
+
+
+def _value(entry: Entry, setting: Setting) -> Any:
+    try:
+        return setting.parse(entry.node)
+    except ConfigError as error:
+        raise ConfigError(f"{entry.where}{error}") from None

@@ -1,0 +1,135 @@
+"""Where a run lives: its folder, the checkpoint it goes on from, and its saved configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from configs.compose import CONFIG_FILE, to_yaml
+from configs.schema import Config
+from configs.values import ConfigError, quote
+
+CHECKPOINTS = "checkpoints"
+RUNS = Path("runs")
+
+# Lightning starts the other processes of a run with the same arguments and the environment of the first one.
+FOLDER_VARIABLE = "LIGHTNING_WARMUP_RUN_DIR"
+_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+_SIZE_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
+_UNDECIDED = "run_dir=null: must be given where a launcher, as torchrun or srun, starts several processes"
+
+
+class RunFolder(NamedTuple):
+    """The folder of a run, and the checkpoint to go on from or to test, if any."""
+
+    path: Path
+    checkpoint: Path | None
+
+
+def open_run_folder(config: Config) -> RunFolder:
+    """Decides where a run lives and what it goes on from, and makes the folder.
+
+    A new folder under `runs/` is named by the time, the benchmark and the cell. The first process decides,
+    and hands its folder to those that Lightning starts from it; where a launcher starts them all, `run_dir`
+    has to be given.
+
+    Raises:
+        ConfigError: If `run_dir` holds a run already and `ckpt` is not given, or can't be written to, or if
+            there is no such checkpoint.
+    """
+    checkpoint = _checkpoint(config)
+    if config.stages == ["test"] and checkpoint is None:
+        raise ConfigError("stages=[test]: needs ckpt=PATH, or ckpt=last and a run_dir with a checkpoint")
+    if not is_first_process(os.environ):
+        return RunFolder(_handed_over(config, os.environ), checkpoint)
+    path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config, os.environ)
+    os.environ[FOLDER_VARIABLE] = str(path.absolute())
+    if config.ckpt == "last" and checkpoint is None:
+        print(f"notice: no checkpoint in {path / CHECKPOINTS} yet, the run starts afresh", file=sys.stderr)
+    return RunFolder(path, checkpoint)
+
+
+def save_config(config: Config, folder: Path) -> None:
+    """Writes `config.yaml` into a run folder, whole or not at all, without `run_dir` and `ckpt`.
+
+    Only the first process does. A run that is only tested keeps the configuration it was trained with.
+
+    Raises:
+        ConfigError: If it can't be written.
+    """
+    path = folder / CONFIG_FILE
+    if not is_first_process(os.environ) or ("fit" not in config.stages and path.exists()):
+        return
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        unfinished.write_text(to_yaml(config, leave_out=("run_dir", "ckpt")), encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{quote(path)}: can't be written: {error.strerror}") from None
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint in a run folder that was written last, None if there is none."""
+    found = (folder / CHECKPOINTS).glob("*.ckpt")
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+
+def is_first_process(environ: Mapping[str, str]) -> bool:
+    """Whether this process is alone or the first of its run, by the environment that launchers set."""
+    return all(environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
+
+
+def _checkpoint(config: Config) -> Path | None:
+    if config.ckpt is None:
+        return None
+    if config.ckpt == "last" and config.run_dir is not None:
+        return newest_checkpoint(Path(config.run_dir))
+    if not os.path.isfile(config.ckpt):
+        raise ConfigError(f"ckpt={quote(config.ckpt)}: must be last or a file, and there is no such file")
+    return Path(config.ckpt)
+
+
+def _handed_over(config: Config, environ: Mapping[str, str]) -> Path:
+    """The folder that the first process decided on."""
+    folder = config.run_dir or environ.get(FOLDER_VARIABLE)
+    if folder is None:
+        raise ConfigError(_UNDECIDED)
+    return Path(folder)
+
+
+def _given(path: Path, ckpt: str | None) -> Path:
+    if ckpt is None and os.path.exists(path / CONFIG_FILE):
+        raise ConfigError(f"run_dir={quote(path)}: holds a run; go on with ckpt=last or choose another")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(path, error.strerror) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _unusable(path, "no permission to write")
+    return path
+
+
+def _new(config: Config, environ: Mapping[str, str]) -> Path:
+    if any(environ.get(name, "1") != "1" for name in _SIZE_VARIABLES):
+        raise ConfigError(_UNDECIDED)
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}_{config.model.cell}"
+    path, number = RUNS / name, 1
+    try:
+        RUNS.mkdir(exist_ok=True)
+        while True:
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
+            number += 1
+            path = RUNS / f"{name}_{number}"
+    except OSError as error:
+        raise _unusable(path, error.strerror) from None
+
+
+def _unusable(path: Path, why: str | None) -> ConfigError:
+    return ConfigError(f"run_dir={quote(path)}: can't be used: {why}")

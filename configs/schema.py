@@ -1,0 +1,215 @@
+"""Every setting there is: its name, type, default, what is allowed, and a sentence about it.
+
+A benchmark is a dataclass here that derives from `Data`, and `data.name` is the class's name in snake case; a
+class whose name begins with an underscore only lends its fields. The names of cells and initialisations are
+those of the files in their folders. Checks of several settings at once are in `__post_init__`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from configs.setting import setting
+from configs.trainer import Trainer
+from configs.values import ConfigError
+
+_LIBRARY = Path(__file__).parents[1] / "lightning_warmup"
+
+
+def snake(name: str) -> str:
+    """The name of a class in snake case: ``CopyFirstInput`` gives ``copy_first_input``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def benchmarks() -> dict[str, type[Data]]:
+    """The settings class of every benchmark by its `data.name`."""
+    classes = [value for value in globals().values() if isinstance(value, type) and issubclass(value, Data)]
+    return {snake(c.__name__): c for c in classes if c is not Data and not c.__name__.startswith("_")}
+
+
+def _files_in(folder: str) -> list[str]:
+    return sorted(path.stem for path in (_LIBRARY / folder).glob("[!_]*.py"))
+
+
+@dataclass
+class Data:
+    """What all benchmarks share."""
+
+    name: str = setting("", "Benchmark to learn.", choices=lambda: list(benchmarks()))
+    batch_size: int = setting(32, "Sequences in a global training batch, over all processes.", minimum=1)
+
+    def __post_init__(self) -> None:
+        """Fills in the name, which is that of the class."""
+        self.name = snake(type(self).__name__)
+
+
+@dataclass
+class _Restitution(Data):
+    seq_length: int = setting(100, "Length of the sequences, in steps.", minimum=2)
+    input_size: int = setting(1, "Values in each step, all of which are to be given back.", minimum=1)
+    train_size: int = setting(4800, "Sequences in the training split.", minimum=1)
+    val_size: int = setting(1000, "Sequences in the validation split.", minimum=1)
+    test_size: int = setting(1000, "Sequences in the test split.", minimum=1)
+    test_lengths: list[int] = setting(
+        [200, 400, 1000, 3000], "Lengths at which the trained network is tested too, in steps.", minimum=2
+    )
+
+
+@dataclass
+class CopyFirstInput(_Restitution):
+    """Give back at the last step what was seen at the first."""
+
+
+@dataclass
+class Denoising(_Restitution):
+    """Give back five marked values of a noisy sequence."""
+
+    pad_length: int = setting(5, "Steps at the end without a mark, the five answers included.", minimum=5)
+
+    def __post_init__(self) -> None:
+        """Checks that five marks fit before the window without marks."""
+        super().__post_init__()
+        shortest = self.pad_length + 5
+        for key, lengths in {"seq_length": [self.seq_length], "test_lengths": self.test_lengths}.items():
+            if min(lengths, default=shortest) < shortest:
+                raise ConfigError(f"data.{key}={min(lengths)}: must be >= data.pad_length + 5 = {shortest}")
+
+
+@dataclass
+class _MNIST(Data):
+    root: str = setting("data/mnist", "Folder of the four MNIST files; those missing are downloaded there.")
+    black_pixels: int = setting(5, "Steps appended to each image, to remember through.", minimum=0)
+    padding: str = setting(
+        "black", "What is appended: black, or the authors' mid-grey 0.0.", choices=("black", "grey")
+    )
+    train_size: int = setting(48000, "Images in the training split.", minimum=1)
+    val_size: int = setting(12000, "Images in the validation split.", minimum=1)
+    test_size: int = setting(10000, "Images in the test split.", minimum=1, maximum=10000)
+
+    def __post_init__(self) -> None:
+        """Checks that there are as many training images."""
+        super().__post_init__()
+        if self.train_size + self.val_size > 60000:
+            raise ConfigError(
+                f"data.train_size={self.train_size}: must be at most 60000 - data.val_size = {60000 - self.val_size}"
+            )
+
+
+@dataclass
+class SequentialMNIST(_MNIST):
+    """Classify an image that is read pixel by pixel."""
+
+
+@dataclass
+class PermutedMNIST(_MNIST):
+    """Classify an image that is read pixel by pixel, in a fixed random order."""
+
+
+@dataclass
+class RowMNIST(_MNIST):
+    """Classify an image that is read 28 pixels at a time."""
+
+    rows: str = setting(
+        "permuted", "Rows of the permuted image, as the authors have them, or its own.", choices=("permuted", "natural")
+    )
+
+
+@dataclass
+class Model:
+    """The recurrent network."""
+
+    cell: str = setting("gru", "Recurrent cell.", choices=_files_in("cells"))
+    hidden_size: int = setting(128, "Units in a layer, both halves of a double layer included.", minimum=1)
+    num_layers: int = setting(2, "Recurrent layers.", minimum=1)
+    double: bool = setting(False, "Build each layer of two halves, of which the warmup moves only the first.")
+    init: str = setting("default", "Initialisation of the cell.", choices=_files_in("initialisations"))
+    t_max: int = setting(600, "Longest time scale of the chrono initialisation, in steps.", minimum=2)
+
+    def __post_init__(self) -> None:
+        """Checks that a double layer can be halved."""
+        if self.double and self.hidden_size % 2:
+            raise ConfigError(f"model.hidden_size={self.hidden_size}: must be even with model.double=true")
+
+
+@dataclass
+class Warmup:
+    """The warmup before the training."""
+
+    enabled: bool = setting(True, "Warm the network up before it is trained.")
+    steps: int = setting(100, "Gradient steps.", minimum=1)
+    lr: float = setting(1e-2, "Learning rate of the warmup's own Adam.", above=0)
+    batch_size: int = setting(32, "Sequences in a global warmup batch, over all processes.", minimum=2)
+    epsilon: float = setting(1e-4, "Distance below which two states are one equilibrium.", above=0)
+    target: float = setting(0.95, "VAA* that is aimed at, from both sides.", above=0, maximum=1)
+    max_stabilization: int = setting(200, "Upper limit of the stabilisation, in constant steps.", minimum=1)
+    stabilization_ramp: int = setting(
+        10, "Growth of the longest stabilisation with each warmup step, in constant steps.", minimum=0
+    )
+    leaky: bool = setting(
+        False, "Let a partial warmup also move the second half of lower layers, as the authors' code does."
+    )
+
+
+@dataclass
+class Optim:
+    """The training."""
+
+    lr: float = setting(1e-3, "Learning rate of Adam.", above=0)
+    patience: int | None = setting(
+        None, "Epochs without improvement of val/loss after which training stops; null = never.", minimum=1
+    )
+    min_delta: float = setting(0.0, "Decrease of val/loss that counts as an improvement.", minimum=0)
+
+
+@dataclass
+class Monitor:
+    """The measure of multistability."""
+
+    steps: int = setting(
+        2000, "Steps under a constant input before states are compared in the report.", minimum=1
+    )
+
+
+@dataclass
+class Tracking:
+    """Weights & Biases; a CSV log is always kept."""
+
+    wandb: str = setting(
+        "auto",
+        "Weights & Biases: auto is online where an API key is set, else offline.",
+        choices=("auto", "online", "offline", "disabled"),
+    )
+    project: str = setting("lightning-warmup", "Project in which the run appears.")
+    entity: str | None = setting(None, "User or team it belongs to; null = that of the API key.")
+    name: str | None = setting(None, "Name of the run; null = that of its folder.")
+    group: str | None = setting(None, "Group of runs it belongs to.")
+    tags: list[str] = setting([], "Tags of the run.")
+
+
+@dataclass
+class Config:
+    """A whole configuration."""
+
+    seed: int = setting(0, "Seed of everything random in the run.", minimum=0, maximum=2**32 - 1)
+    stages: list[str] = setting(["fit", "test"], "Stages to run, in this order.", choices=("fit", "test"))
+    ckpt: str | None = setting(
+        None, "Checkpoint to go on from or to test: a path, or last for the newest in run_dir."
+    )
+    ckpt_interval: float = setting(60.0, "Longest time between two checkpoints, in seconds.", minimum=0)
+    run_dir: str | None = setting(None, "Folder of this run alone; null = a new one under runs/.")
+    data: Data = field(default_factory=CopyFirstInput)
+    model: Model = field(default_factory=Model)
+    warmup: Warmup = field(default_factory=Warmup)
+    optim: Optim = field(default_factory=Optim)
+    monitor: Monitor = field(default_factory=Monitor)
+    trainer: Trainer = field(default_factory=Trainer)
+    tracking: Tracking = field(default_factory=Tracking)
+
+    def __post_init__(self) -> None:
+        """Checks the order of the stages, and that a run to go on with is named."""
+        if self.stages not in (["fit"], ["test"], ["fit", "test"]):
+            raise ConfigError(f"stages=[{','.join(self.stages)}]: must be [fit], [test] or [fit,test]")
+        if self.ckpt == "last" and self.run_dir is None:
+            raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to go on with")

@@ -1,0 +1,52 @@
+"""Denoising: give back the five marked values of a noisy sequence, in the order in which they came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.restitution import RestitutionDataModule
+
+# Values to be remembered, and steps in which they are given back.
+MARKS = 5
+
+
+class Denoising(RestitutionDataModule):
+    """Noise of N(0, 1) with five marked steps, whose values are the targets (Lambrechts et al. 2023).
+
+    The last channel is the marker: +1 at five distinct steps, uniform over the first ``T - pad_length``, -1
+    at step T - 5, where the answers begin, and 0 elsewhere. The noise goes on during the answers. The
+    distance between the marks and the answers is the same at every test length: ``pad_length`` counts from
+    the end.
+
+    A batch: sequences (B, T, input_size + 1), targets (B, 5, input_size), steps ``[T - 5, ..., T - 1]``.
+
+    Args:
+        pad_length: Steps at the end of a sequence without any mark, the five answers included; at least 5.
+        settings: Those of :class:`RestitutionDataModule`; ``input_size`` counts the channels of noise. The
+            attribute of this name counts the marker too.
+
+    Raises:
+        ValueError: If ``pad_length`` is below 5, a size below 1, or a length below ``pad_length + 5``.
+    """
+
+    def __init__(self, *, pad_length: int = MARKS, **settings: Any) -> None:
+        if pad_length < MARKS:
+            raise ValueError(f"pad_length={pad_length}: must be at least {MARKS}, the steps of the answers")
+        super().__init__(shortest=pad_length + MARKS, **settings)
+        self.pad_length = pad_length
+        self.input_size = self.output_size + 1
+
+    def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns marked noise (n, T, input_size + 1) and the marked values (n, 5, input_size)."""
+        values = torch.randn(n, length, self.output_size, generator=generator)
+        # The places of the greatest of independent uniform keys are a uniform draw without replacement.
+        keys = torch.rand(n, length - self.pad_length, generator=generator)
+        marked = keys.topk(MARKS).indices.sort().values
+        marker = torch.zeros(n, length, 1)
+        marker.scatter_(1, marked.unsqueeze(2), 1.0)
+        marker[:, length - MARKS] = -1.0
+        targets = values.gather(1, marked.unsqueeze(2).expand(-1, -1, self.output_size))
+        return torch.cat([values, marker], dim=2), targets

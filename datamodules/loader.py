@@ -1,0 +1,147 @@
+"""The order of the batches: a function of seed and epoch, shared by processes, resumed where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from itertools import count
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+
+from datamodules.streams import stream
+
+
+class BatchOrder(DistributedSampler[list[int]]):
+    """Yields, batch by batch, the indices of this process's share of each global batch.
+
+    The order of an epoch is a function of ``(seed, epoch)`` alone; Lightning calls ``set_epoch`` before each
+    epoch. Of a global batch of B samples, process r of W takes the contiguous rows
+    ``r * B // W`` to ``(r + 1) * B // W``, so that the shares in the order of the ranks are the batch that a
+    single process would see.
+
+    The last batch of an epoch may be smaller than the others. When shuffling (training), it is cut to a
+    multiple of W, since gradients are averaged over processes that must hold equally many samples: with one
+    process nothing is left out, and what is left out differs from epoch to epoch. In order (evaluation), each
+    sample comes exactly once: the shares may differ by one sample, and a process whose share is empty has one
+    batch fewer.
+
+    Args:
+        dataset: What is indexed; only its length is used.
+        batch_size: Samples in a global batch, a multiple of ``num_replicas``.
+        shuffle: A new random order in each epoch, instead of the order of the dataset.
+        seed: Seed of the order; the same on all processes.
+        name: Name of the stream the order is drawn from.
+        num_replicas: Number of processes W.
+        rank: Rank r of this process, in 0..W-1.
+        drop_last: Leave an incomplete last batch out.
+
+    Raises:
+        ValueError: If ``batch_size`` is not positive or not divisible by ``num_replicas``.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        name: str = "order",
+        num_replicas: int = 1,
+        rank: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: must be at least 1")
+        if batch_size % num_replicas:
+            raise ValueError(
+                f"batch_size={batch_size}: the global batch size must be divisible by the number of processes"
+                f" ({num_replicas})"
+            )
+        super().__init__(dataset, num_replicas, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
+        self.batch_size = batch_size
+        self.name = name
+        self.first = 0  # where the next iteration begins
+        self._full, self._rest = divmod(len(dataset), batch_size)
+        if drop_last:
+            self._rest = 0
+        elif shuffle:
+            self._rest -= self._rest % num_replicas
+
+    def __len__(self) -> int:
+        start, stop = self._share(self._rest)
+        return self._full + (stop > start)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        size = len(self.dataset)  # type: ignore[arg-type]
+        if self.shuffle:
+            order = torch.randperm(size, generator=stream(self.seed, self.name, self.epoch))
+        else:
+            order = torch.arange(size)
+        for k in range(self.first, len(self)):
+            start, stop = self._share(self.batch_size if k < self._full else self._rest)
+            yield order[k * self.batch_size + start : k * self.batch_size + stop].tolist()
+
+    def _share(self, rows: int) -> tuple[int, int]:
+        return self.rank * rows // self.num_replicas, (self.rank + 1) * rows // self.num_replicas
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader that indexes its dataset once per batch and can go on in the middle of an epoch.
+
+    ``dataset[indices]`` is the batch, as it stands. Lightning keeps the state of the training loader in every
+    checkpoint and gives it back on resume: the next iteration, if it is in the epoch of that state, then
+    yields the batches that remained, and all later ones are whole.
+
+    Args:
+        dataset: Gives a whole batch for a list of indices.
+        order: Yields the lists of indices.
+        sampler: Given by Lightning alone: its ``overfit_batches`` replaces a loader by one with a sequential
+            sampler, which here means the batches of ``order`` without shuffling.
+        kwargs: Further arguments of :class:`torch.utils.data.DataLoader`, such as ``num_workers``.
+    """
+
+    def __init__(
+        self, dataset: Dataset[Any], order: BatchOrder, sampler: Sampler[Any] | None = None, **kwargs: Any
+    ) -> None:
+        if sampler is not None:
+            order.shuffle = False
+        # Each iteration of a DataLoader draws a seed for its workers: from here, not from the global stream.
+        kwargs.setdefault("generator", stream(order.seed, order.name, "workers"))
+        kwargs.update(batch_size=None, collate_fn=_as_it_is)
+        super().__init__(dataset, sampler=order, **kwargs)
+        self.order = order
+        self._progress = {"epoch": 0, "batches": 0}
+        self._resumed = False
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # Runs at the first ``next``: Lightning calls ``iter`` before it sets the epoch.
+        order = self.order
+        continues = self._resumed and self._progress["epoch"] == order.epoch
+        order.first = self._progress["batches"] if continues else 0
+        self._resumed = False
+        self._progress = progress = {"epoch": order.epoch, "batches": order.first}
+        for batch in super().__iter__():
+            progress["batches"] += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Returns the epoch of the last iteration and how many of its batches have been yielded."""
+        return dict(self._progress)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Lets the next iteration go on from a state."""
+        self._progress = dict(state_dict)
+        self._resumed = True
+
+
+def endless(loader: ResumableLoader) -> Iterator[Any]:
+    """Yields the batches of a loader, pass after pass, each in an order of its own."""
+    for epoch in count():
+        loader.order.set_epoch(epoch)
+        yield from loader
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

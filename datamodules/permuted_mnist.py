@@ -1,0 +1,21 @@
+"""Permuted MNIST: the pixels of an image in an order that has nothing of the image left."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from datamodules.image_sequences import MNISTDataModule, permuted
+
+
+class PermutedMNIST(MNISTDataModule):
+    """The 784 pixels of an image in one fixed random order, then ``black_pixels`` pixels.
+
+    A batch: sequences (B, 784 + P, 1), targets (B, 1), steps ``[783 + P]``. The settings are those of
+    :class:`MNISTDataModule`.
+    """
+
+    input_size = 1
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """Returns the permuted pixels (N, 784, 1) of images (N, 28, 28)."""
+        return permuted(images).unsqueeze(2)

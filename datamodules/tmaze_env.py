@@ -1,0 +1,202 @@
+"""The T-Maze (Bakker 2001): remember along a corridor which way the cue at its beginning told to turn.
+
+The rules are written once, for many episodes at a time (`VectorTMaze`); the gymnasium environment plays one
+of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RIGHT, UP, LEFT, DOWN = range(4)
+
+GOAL_REWARD, PENALTY = 4.0, -0.1
+
+_CELL = 16  # pixels of a cell in a picture
+_WALL, _FLOOR, _GOAL, _AGENT = (40, 40, 48), (235, 235, 235), (80, 170, 90), (200, 70, 60)
+
+
+class VectorTMaze:
+    """Plays N episodes side by side, each from a random generator of its own.
+
+    Positions are x = 0..L of the corridor; at the junction x = L an arm leads up and an arm leads down, and
+    the episode ends in either. Actions: 0 right, 1 up, 2 left, 3 down. The observation is a one-hot vector of
+    four: cue up or cue down at x = 0 (again on each return), the corridor, the junction (also in its arms).
+
+    Rewards: 4 in the arm of the cue; -0.1 in the other one and for an action that cannot move (left at x = 0,
+    right at x = L, up and down before the junction); 0 otherwise.
+
+    With probability ``stochasticity`` an action before the junction is replaced by a uniform one of the four;
+    the turn itself is never replaced. Episodes that have not ended after ``horizon`` steps are truncated: 3 L
+    - 1, or ``ceil(3 L / (1 - stochasticity))`` where that is above 0.
+
+    An episode depends on its generator and its actions alone, not on those that are played beside it.
+
+    Args:
+        length: L, steps from the cue to the junction, at least 2.
+        stochasticity: Probability in [0, 1).
+        reward: ``"outcome"`` judges the action that was carried out, ``"intention"`` the one that was chosen,
+            as the authors of the benchmark do; they differ only where actions are replaced.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+    """
+
+    def __init__(self, length: int = 20, stochasticity: float = 0.0, reward: str = "outcome") -> None:
+        if length < 2:
+            raise ValueError(f"length={length}: must be at least 2")
+        if not 0 <= stochasticity < 1:
+            raise ValueError(f"stochasticity={stochasticity}: must be in [0, 1)")
+        if reward not in ("outcome", "intention"):
+            raise ValueError(f"reward={reward!r}: choose one of outcome, intention")
+        self.length = length
+        self.stochasticity = stochasticity
+        self.reward = reward
+        self.horizon = math.ceil(3 * length / (1 - stochasticity)) if stochasticity else 3 * length - 1
+        self.time = self.horizon
+
+    def reset(
+        self, generators: Sequence[np.random.Generator], goals: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Begins an episode for each generator.
+
+        Args:
+            generators: One for each of the N episodes; all the randomness of an episode is drawn here.
+            goals: For each episode ``UP`` or ``DOWN``, instead of a random one.
+
+        Returns:
+            Observations (N, 4).
+        """
+        count = len(generators)
+        drawn = [generator.choice([UP, DOWN]) for generator in generators]
+        self.goals = np.array(drawn if goals is None else goals)
+        # The action of each step, or -1 where the chosen one is carried out.
+        self._replacements = np.full((count, self.horizon), -1)
+        if self.stochasticity:
+            for row, generator in zip(self._replacements, generators, strict=True):
+                replaced = generator.random(self.horizon) < self.stochasticity
+                row[:] = np.where(replaced, generator.integers(4, size=self.horizon), -1)
+        self.x = np.zeros(count, dtype=int)
+        self.turned = np.zeros(count, dtype=int)  # the arm an episode has ended in: UP, DOWN, or 0
+        self.time = 0
+        return self._observe()
+
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Takes an action in each episode; one that has ended stays where it is, whatever its action.
+
+        Args:
+            actions: Actions (N,), each in 0..3.
+
+        Returns:
+            Observations (N, 4), rewards (N,), and for each episode whether it has terminated and whether it
+            has been truncated, at this step or before.
+
+        Raises:
+            RuntimeError: If all episodes have reached the horizon, or none has begun.
+        """
+        if self.time >= self.horizon:
+            raise RuntimeError("the episodes are over: call reset() first")
+        chosen = np.asarray(actions)
+        replacement = self._replacements[:, self.time]
+        junction = self.x == self.length
+        carried_out = np.where((replacement >= 0) & ~junction, replacement, chosen)
+
+        playing = self.turned == 0
+        judged = carried_out if self.reward == "outcome" else chosen
+        rewards = np.where(playing, self._rewards(judged, junction), 0.0)
+
+        vertical = (carried_out == UP) | (carried_out == DOWN)
+        self.turned = np.where(playing & junction & vertical, carried_out, self.turned)
+        move = (carried_out == RIGHT).astype(int) - (carried_out == LEFT)
+        self.x = np.where(playing, np.clip(self.x + move, 0, self.length), self.x)
+        self.time += 1
+        terminated = self.turned > 0
+        return self._observe(), rewards, terminated, ~terminated & (self.time >= self.horizon)
+
+    def _rewards(self, actions: NDArray[Any], junction: NDArray[np.bool_]) -> NDArray[np.float64]:
+        vertical = (actions == UP) | (actions == DOWN)
+        stuck = np.where(junction, actions == RIGHT, vertical | ((actions == LEFT) & (self.x == 0)))
+        wrong = junction & vertical & (actions != self.goals)
+        correct = junction & (actions == self.goals)
+        return np.where(correct, GOAL_REWARD, np.where(stuck | wrong, PENALTY, 0.0))
+
+    def _observe(self) -> NDArray[np.float32]:
+        cue = np.where(self.goals == UP, 0, 1)
+        kind = np.where(self.x == 0, cue, np.where(self.x < self.length, 2, 3))
+        return np.eye(4, dtype=np.float32)[kind]
+
+
+class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
+    """A T-Maze as a gymnasium environment, registered as ``TMaze-v0``; the rules are those of `VectorTMaze`.
+
+    ``reset(options={"goal": UP})`` or ``DOWN`` chooses the goal.
+
+    Args:
+        length: L, steps from the cue to the junction, at least 2.
+        stochasticity: Probability in [0, 1) that an action before the junction is replaced by a random one.
+        reward: ``"outcome"`` or ``"intention"``: which action is judged.
+        render_mode: None, ``"ansi"`` (a text of three lines) or ``"rgb_array"`` (a picture (48, 16 (L + 1),
+            3), uint8).
+
+    Raises:
+        ValueError: If an argument is outside its range.
+    """
+
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
+
+    def __init__(
+        self,
+        length: int = 20,
+        stochasticity: float = 0.0,
+        reward: str = "outcome",
+        render_mode: str | None = None,
+    ) -> None:
+        modes: list[str] = self.metadata["render_modes"]
+        if render_mode is not None and render_mode not in modes:
+            raise ValueError(f"render_mode={render_mode!r}: choose one of {', '.join(modes)}")
+        self.render_mode = render_mode
+        self.maze = VectorTMaze(length, stochasticity, reward)
+        self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (4,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(4)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begins an episode, which draws from ``self.np_random``."""
+        super().reset(seed=seed)
+        goal = (options or {}).get("goal")
+        if goal not in (None, UP, DOWN):
+            raise ValueError(f"goal={goal!r}: choose {UP} (up) or {DOWN} (down)")
+        return self.maze.reset([self.np_random], None if goal is None else [goal])[0], {}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Takes an action; time-outs are truncations."""
+        observations, rewards, terminated, truncated = self.maze.step([action])
+        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
+
+    def render(self) -> Any:
+        """Draws corridor and arms, the goal and the agent, as text or picture; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        cells = self._cells()
+        if self.render_mode == "ansi":
+            return "\n".join("".join(row).rstrip() for row in cells) + "\n"
+        colours = {" ": _WALL, ".": _FLOOR, "G": _GOAL, "A": _AGENT}
+        picture = np.array([[colours[cell] for cell in row] for row in cells], dtype=np.uint8)
+        return picture.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
+
+    def _cells(self) -> list[list[str]]:
+        """Three rows of L + 1 cells: wall, floor, goal, agent."""
+        length, rows = self.maze.length, {UP: 0, 0: 1, DOWN: 2}
+        cells = [[" "] * length + ["."], ["."] * (length + 1), [" "] * length + ["."]]
+        cells[rows[int(self.maze.goals[0])]][length] = "G"
+        cells[rows[int(self.maze.turned[0])]][int(self.maze.x[0])] = "A"
+        return cells

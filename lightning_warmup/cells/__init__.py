@@ -1,0 +1,43 @@
+"""Recurrent cells. Every file here is one cell, of the file's name; a further file is a further cell.
+
+A cell is a module with torch's call, `output, h_n = cell(input, h_0)`, and the constructor
+`(input_size, hidden_size, bias=True, batch_first=False, device=None, dtype=None)`; most are a `GatedCell`.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from torch import nn
+
+from lightning_warmup.cells.brc import BRC
+from lightning_warmup.cells.gru import GRU
+from lightning_warmup.cells.lstm import LSTM
+from lightning_warmup.cells.mgu import MGU
+from lightning_warmup.cells.nbrc import NBRC
+from lightning_warmup.cells.rnn import RNN
+
+__all__ = ["BRC", "GRU", "LSTM", "MGU", "NBRC", "RNN", "cell_by_name", "cell_names"]
+
+
+def cell_names() -> list[str]:
+    """Return the names of all cells: those of the files in this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def cell_by_name(name: str) -> type[nn.Module]:
+    """Return the class of a cell, for instance `MinGRU` of min_gru.py for "min_gru".
+
+    Raises:
+        ValueError: if there is no such file, or no such class in it.
+    """
+    if name not in cell_names():
+        raise ValueError(f"cell={name!r}: choose one of {', '.join(cell_names())}")
+    module = import_module(f"{__name__}.{name}")
+    for cell in vars(module).values():
+        if isinstance(cell, type) and issubclass(cell, nn.Module) and cell.__module__ == module.__name__:
+            if re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cell.__name__).lower() == name:
+                return cell
+    raise ValueError(f"cell={name!r}: {module.__file__} must define a torch module whose name in snake case is {name}")

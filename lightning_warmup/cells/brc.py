@@ -1,0 +1,33 @@
+"""The bistable recurrent cell (Vecoven et al., 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_warmup.cell import Gate, GatedCell
+
+
+class BRC(GatedCell):
+    """The bistable recurrent cell: a unit is bistable where its feedback a exceeds 1.
+
+        c  = sigmoid(W_c x + b_c + u_c h)
+        a  = 1 + tanh(W_a x + b_a + u_a h)
+        h' = c h + (1 - c) tanh(W_h x + b_h + a h)
+
+    A unit sees its own state only. Matrices start Xavier-uniform, gate by gate; u_c and u_a start at 1, biases
+    at 0. Vecoven, Ernst and Drion, arXiv 2006.05252; the bias b_h is that of arXiv 2106.01001.
+
+    Shapes: see `GatedCell`.
+    """
+
+    gates = {"c": Gate("diagonal"), "a": Gate("diagonal"), "h": Gate(recurrent=None)}
+    remember = "c"
+
+    def step(self, h: Tensor, gate: Any) -> Tensor:
+        """Return the next state."""
+        c = torch.sigmoid(gate.c(h))
+        excess = torch.tanh(gate.a(h))  # a - 1: adding h is faster than adding 1
+        return torch.tanh(torch.addcmul(gate.h() + h, excess, h)).lerp(h, c)

@@ -1,0 +1,59 @@
+"""The long short-term memory (Hochreiter and Schmidhuber, 1997)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lightning_warmup.denormals import chunked
+from lightning_warmup.gate import Gate
+
+
+class LSTM(nn.LSTM):
+    """One layer of `torch.nn.LSTM`, whose vanishing gradients do not become denormal numbers on a CPU.
+
+        i  = sigmoid(W_i x + b_i + U_i h + b'_i)
+        f  = sigmoid(W_f x + b_f + U_f h + b'_f)
+        g  = tanh(W_g x + b_g + U_g h + b'_g)
+        o  = sigmoid(W_o x + b_o + U_o h + b'_o)
+        c' = f c + i g
+        h' = o tanh(c')
+
+    Weights start as torch's, uniform within 1/sqrt(H) of zero. Hochreiter and Schmidhuber, "Long short-term
+    memory", 1997; the forget gate is that of Gers et al., 2000.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, units.
+        bias: whether gates have biases.
+        batch_first: whether input and output are (B, T, I) and (B, T, H) rather than (T, B, I) and (T, B, H).
+        device: of the weights.
+        dtype: of the weights.
+
+    Shapes:
+        input (T, B, I), output (T, B, H), h_0 and h_n tuples (h, c) of (1, B, H); unbatched (T, I), (T, H) and
+        (1, H). Without h_0 the state starts at zero.
+    """
+
+    gates = {"i": Gate(), "f": Gate(), "g": Gate(), "o": Gate()}
+    remember = "f"
+    overwrite = "i"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, 1, bias, batch_first, device=device, dtype=dtype)
+
+    def forward(self, input: Any, h_0: Any = None) -> Any:
+        """Run a sequence; see the class for shapes."""
+        if isinstance(input, nn.utils.rnn.PackedSequence) or input.is_cuda or not torch.is_grad_enabled():
+            return super().forward(input, h_0)
+        return chunked(super().forward, input, h_0, time=int(self.batch_first and input.dim() == 3))

@@ -1,0 +1,30 @@
+"""The minimal gated unit (Zhou et al., 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_warmup.cell import Gate, GatedCell
+
+
+class MGU(GatedCell):
+    """The minimal gated unit: a single gate resets and updates.
+
+        f  = sigmoid(W_f x + b_f + U_f h)
+        h' = (1 - f) h + f tanh(W_h x + b_h + U_h (f h))
+
+    Matrices start Xavier-uniform, gate by gate; biases start at 0. Zhou et al., arXiv 1603.09420.
+
+    Shapes: see `GatedCell`.
+    """
+
+    gates = {"f": Gate(), "h": Gate()}
+    overwrite = "f"
+
+    def step(self, h: Tensor, gate: Any) -> Tensor:
+        """Return the next state."""
+        f = torch.sigmoid(gate.f(h))
+        return h.lerp(torch.tanh(gate.h(f * h)), f)

@@ -1,0 +1,59 @@
+"""What several processes must share to warm one network up: rows of states, and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+def world_size() -> int:
+    """Number of processes, 1 without a process group."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, 0 without a process group."""
+    return distributed.get_rank() if world_size() > 1 else 0
+
+
+def share_of(batch_size: int, name: str) -> int:
+    """This process's share of a global batch.
+
+    Raises:
+        ValueError: If the batch does not divide by the number of processes.
+    """
+    if batch_size % world_size():
+        raise ValueError(f"{name}={batch_size}: a global batch must divide by the {world_size()} processes")
+    return batch_size // world_size()
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.rows = len(rows)
+        gathered = [torch.empty_like(rows) for _ in range(world_size())]
+        distributed.all_gather(gathered, rows.contiguous())
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return gradient[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Rows of all processes in order of rank, ``(N / P, H)`` to ``(N, H)``, the same on every process.
+
+    Differentiable for a loss that every process computes alike: each takes the gradient of its own rows, and
+    :func:`sum_gradients` adds up what these give for the weights.
+    """
+    return _GatherRows.apply(rows) if world_size() > 1 else rows
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Adds up the gradients of all processes, in place."""
+    if world_size() > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                distributed.all_reduce(parameter.grad)

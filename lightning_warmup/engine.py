@@ -1,0 +1,198 @@
+"""The sequence engine: runs a recurrent step over time, with a gradient derived from the step itself.
+
+`loop` runs a step as anybody would and leaves the gradient to autograd. `scan` gives the same numbers several
+times faster and in less memory: its forward pass keeps nothing but the gates' values and the states, and its
+backward pass is that of `lightning_warmup.adjoint`.
+
+Shapes: `T` time, `B` batch, `I` input, `H` hidden, `C` steps of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_warmup.adjoint import Adjoint
+from lightning_warmup.gate import Gate, Step, Weights, as_tuple, split
+
+STEPS = 50  # of a chunk; from 25 to 100 the speed hardly changes
+ENTRIES = 2**22  # of a buffer at most: memory of 32 MB and more is fetched from the system anew each time
+
+
+def loop(
+    step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
+) -> tuple[Tensor, ...]:
+    """Run a step over time under plain autograd: the reference, for any step and any order of derivative.
+
+    Args:
+        step: `step(*states, gate)` returns the next state, or a tuple of next states; `gate.f(v)` is gate f at v.
+        gates: the gates by name.
+        x: inputs, (T, B, I).
+        states: initial states, (B, H) each.
+        stacked: weights, stacked over the gates.
+
+    Returns:
+        The first state after every step, (T, B, H), and the final states, (B, H) each.
+    """
+
+    def value(weights: Weights, projection: Tensor | None, v: Tensor | None = None) -> Tensor | None:
+        if weights.weight_hh is not None:
+            recurrent = F.linear(v, weights.weight_hh, weights.bias_hh)
+        elif weights.weight_diag is not None:
+            recurrent = weights.weight_diag * v
+        else:
+            return projection
+        return recurrent if projection is None else projection + recurrent
+
+    parts = split(gates, stacked)
+    projections: list[Iterable[Tensor | None]] = [
+        repeat(None) if w.weight_ih is None else F.linear(x, w.weight_ih, w.bias_ih).unbind(0)
+        for w in parts.values()
+    ]
+    outputs = []
+    for _, *row in zip(range(len(x)), *projections, strict=False):
+        gate = {name: partial(value, w, p) for (name, w), p in zip(parts.items(), row, strict=True)}
+        states = as_tuple(step(*states, SimpleNamespace(**gate)))
+        outputs.append(states[0])
+    return torch.stack(outputs), *states
+
+
+def scan(
+    step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
+) -> tuple[Tensor, ...]:
+    """Run an elementwise step over time: `loop`'s arguments, values and gradients, several times faster.
+
+    The step must keep units, sequences and time steps apart, call each gate exactly once, draw no random numbers
+    and hold no weights of its own. An input that is constant in time (`x.stride(0) == 0`) is projected once.
+    Derivatives of higher order are taken through `loop`.
+    """
+    tensors = (x, *stacked, *states)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        return _Scan.apply(step, gates, *tensors)
+    return _forward(step, gates, x, states, stacked, save=False)[0]
+
+
+class _Dense:
+    """A dense gate along a chunk. U v is added in the gate's own buffer, which so comes to hold its value."""
+
+    def __init__(self, bases: Iterable[Tensor], rows: Iterable[Tensor], weight: Tensor) -> None:
+        self.rows, self.weight = zip(bases, rows, strict=False), weight
+
+    def __call__(self, v: Tensor) -> Tensor:
+        base, row = next(self.rows)
+        return torch.addmm(base, v, self.weight, out=row)
+
+
+class _Elementwise:
+    """A gate along a chunk whose recurrence is diagonal, or that has none."""
+
+    def __init__(self, rows: Iterable[Tensor], weight: Tensor | None) -> None:
+        self.rows, self.weight = iter(rows), weight
+
+    def __call__(self, v: Tensor | None = None) -> Tensor:
+        row = next(self.rows)
+        return row if self.weight is None else torch.addcmul(row, self.weight, v)
+
+
+class _Gates:
+    """The gates in the forward pass, chunk by chunk."""
+
+    def __init__(self, gates: Mapping[str, Gate], x: Tensor, hidden_size: int, stacked: Weights) -> None:
+        self.x, self.size, self.parts = x, (x.size(1), hidden_size), split(gates, stacked)
+        self.steps = min(STEPS, len(x), max(1, ENTRIES // max(1, x.size(1) * hidden_size)))
+        self.recurrent: dict[str, Tensor] = {}
+        self.bias: dict[str, Tensor] = {}
+        self.fixed: dict[str, Tensor] = {}  # projections that do not change in time
+        for name, w in self.parts.items():
+            biases = [b for b in (w.bias_ih, w.bias_hh) if b is not None]
+            self.bias[name] = sum(biases[1:], biases[0]) if biases else x.new_zeros(hidden_size)
+            if w.weight_hh is not None:  # the product of a step is faster with a contiguous transpose
+                self.recurrent[name] = w.weight_hh.t().contiguous()
+            if w.weight_ih is None:
+                self.fixed[name] = self.bias[name]
+            elif len(x) > 1 and x.stride(0) == 0:
+                self.fixed[name] = torch.addmm(self.bias[name], x[0], w.weight_ih.t())
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return room for the values of the gates along a chunk, (C, B, H) each."""
+        return {name: self.x.new_empty(self.steps, *self.size) for name in self.parts}
+
+    def chunk(self, start: int, stop: int, buffers: Mapping[str, Tensor]) -> tuple[SimpleNamespace, list[Tensor]]:
+        """Return the gates for the steps from start to stop, and the tensors in which they leave their values."""
+        gates: dict[str, _Dense | _Elementwise] = {}
+        values = []
+        x = self.x[start:stop].reshape(-1, self.x.size(2))
+        for name, w in self.parts.items():
+            base, value = self.fixed.get(name), buffers[name][: stop - start]
+            if base is None and w.weight_ih is not None:
+                torch.addmm(self.bias[name], x, w.weight_ih.t(), out=value.view(-1, self.size[1]))
+            elif base is not None and w.weight_hh is None:
+                value = base.expand_as(value)
+            rows = value.unbind(0)
+            if w.weight_hh is None:
+                gates[name] = _Elementwise(rows, w.weight_diag)
+            else:
+                gates[name] = _Dense(rows if base is None else repeat(base), rows, self.recurrent[name])
+            values.append(value)
+        return SimpleNamespace(**gates), values
+
+
+def _forward(
+    step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights, save: bool
+) -> tuple[tuple[Tensor, ...], list[list[Tensor]]]:
+    """Return `loop`'s results, and for each chunk what the backward pass needs.
+
+    That is the values of the gates and the states before every step, (C, B, H) each. The first state is left
+    out, since the output holds it.
+    """
+    output = x.new_empty(*x.shape[:2], states[0].size(-1))
+    prepared = _Gates(gates, x, output.size(2), stacked)
+    buffers = prepared.buffers()
+    saved = []
+    for start in range(0, len(x), prepared.steps):
+        stop = min(start + prepared.steps, len(x))
+        gate, values = prepared.chunk(start, stop, prepared.buffers() if save and start else buffers)
+        trail = [tuple(states)]
+        for _ in range(start, stop):
+            trail.append(as_tuple(step(*trail[-1], gate)))
+        if any(next(called.rows, None) is not None for called in vars(gate).values()):
+            raise RuntimeError("a step must call each of its gates exactly once")
+        torch.stack([row[0] for row in trail[1:]], out=output[start:stop])
+        if save:
+            saved.append([*values, *(torch.stack(other) for other in list(zip(*trail[:-1], strict=True))[1:])])
+        states = [state.clone() for state in trail[-1]]  # a step may return its gate's buffer
+    return (output, *states), saved
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, step: Step, gates: Mapping[str, Gate], *tensors: Any) -> tuple[Tensor, ...]:
+        results, saved = _forward(step, gates, tensors[0], tensors[6:], Weights(*tensors[1:6]), save=True)
+        ctx.step, ctx.gates, ctx.inputs = step, gates, len(tensors)
+        ctx.save_for_backward(*tensors, results[0], *(tensor for chunk in saved for tensor in chunk))
+        ctx.set_materialize_grads(False)
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        tensors, (output, *saved) = ctx.saved_tensors[: ctx.inputs], ctx.saved_tensors[ctx.inputs :]
+        x, stacked, states = tensors[0], Weights(*tensors[1:6]), tensors[6:]
+        needs = ctx.needs_input_grad[2:]
+        with torch.autocast(x.device.type, enabled=False):
+            if not torch.is_grad_enabled():
+                size = len(ctx.gates) + len(states) - 1
+                chunks = [saved[i : i + size] for i in range(0, len(saved), size)]
+                adjoint = Adjoint(ctx.step, ctx.gates, x, states, stacked, needs)
+                return None, None, *adjoint.run(output, chunks, gradients)
+            pairs = zip(loop(ctx.step, ctx.gates, x, states, stacked), gradients, strict=True)
+            results, weights = zip(*[(r, g) for r, g in pairs if g is not None], strict=True)
+            wanted = [tensor for tensor, need in zip(tensors, needs, strict=True) if need]
+            found = iter(torch.autograd.grad(results, wanted, weights, create_graph=True, allow_unused=True))
+            return None, None, *(next(found) if need else None for need in needs)

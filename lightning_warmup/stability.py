@@ -1,0 +1,117 @@
+"""How many equilibria the states of a recurrent network have settled in (arXiv 2106.01001, sections 3 and 4).
+
+Pure functions of settled states, shape ``(N, H)``: the N states that N input sequences lead to, each
+after the same long constant input. Distances are Euclidean and taken in float32 or better.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-4
+"""Distance below which two settled states count as the same equilibrium."""
+
+REST_TOLERANCE = 1e-6
+"""Largest relative move of a unit at rest in one more step."""
+
+
+def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
+    r"""Variability among attractors: the fraction of states that have an equilibrium of their own.
+
+    .. math:: \mathrm{VAA} = \frac{1}{N} \sum_i \frac{1}{\#\{j : \lVert z_i - z_j \rVert < \epsilon\}}
+
+    Where "closer than epsilon" is transitive, this is the number of distinct equilibria over N. It lies in
+    [1/N, 1], so two values are comparable only at equal N.
+
+    Args:
+        states: Settled states, shape ``(N, H)``.
+        epsilon: Distance below which two states are the same equilibrium.
+
+    Returns:
+        A scalar in [1/N, 1].
+
+    Raises:
+        ValueError: If ``states`` is not a non-empty matrix or ``epsilon`` is not positive.
+
+    Example:
+        >>> vaa(torch.tensor([[0.0], [0.0], [1.0], [1.0]]))
+        tensor(0.5000)
+    """
+    distances = _distances(states, epsilon)
+    return (1 / (distances < epsilon).sum(1, dtype=distances.dtype)).mean()
+
+
+def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Tensor:
+    r"""Distinct equilibria among the states that are at rest, over the number of all states.
+
+    .. math:: \frac{1}{N} \sum_{i \in R} \frac{1}{\#\{j \in R : \lVert z_i - z_j \rVert < \epsilon\}}
+
+    The plain VAA is also met by drift, cycles and chaos; this one counts resting states only.
+
+    Args:
+        states: Settled states, shape ``(N, H)``.
+        resting: Which of them are at rest (see :func:`at_rest`), shape ``(N,)``, boolean.
+        epsilon: Distance below which two states are the same equilibrium.
+
+    Returns:
+        A scalar in [0, 1].
+
+    Example:
+        >>> resting_vaa(torch.tensor([[0.0], [1.0]]), torch.tensor([True, False]))
+        tensor(0.5000)
+    """
+    distances = _distances(states, epsilon)
+    close = ((distances < epsilon) & resting).sum(1, dtype=distances.dtype)
+    return (resting / close.clamp(min=1)).mean()
+
+
+def vaa_star(states: Tensor, epsilon: float = EPSILON) -> Tensor:
+    r"""Differentiable surrogate of the VAA, computed on :math:`t = \tanh(z)`.
+
+    .. math:: \mathrm{VAA}^* = \frac{1}{N} \sum_i \frac{1}{\sum_j C_{ij}}, \qquad
+        C_{ij} = 1 - \frac{\max(d_{ij} - \epsilon, 0)}{d_{ij} + 10^{-6}}, \qquad d_{ij} = \lVert t_i - t_j \rVert
+
+    C is 1 up to epsilon and about epsilon/d beyond. The gradient vanishes once all pairs lie within epsilon
+    and is small where all are far apart; it is finite where states coincide.
+
+    Args:
+        states: Settled states, shape ``(N, H)``.
+        epsilon: Distance below which two states are the same equilibrium.
+
+    Returns:
+        A differentiable scalar in [1/N, 1].
+
+    Raises:
+        ValueError: If ``states`` is not a non-empty matrix or ``epsilon`` is not positive.
+    """
+    distances = _distances(torch.tanh(states), epsilon)
+    closeness = 1 - torch.relu(distances - epsilon) / (distances + 1e-6)
+    return (1 / closeness.sum(1)).mean()
+
+
+def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERANCE) -> Tensor:
+    r"""Which states are at rest: one more step moves no unit by more than ``tolerance * (1 + |z|)``.
+
+    Args:
+        states: Raw states, shape ``(N, H)``.
+        next_states: The states one step later under the same constant input, shape ``(N, H)``.
+        tolerance: Largest relative move of a unit at rest.
+
+    Returns:
+        Boolean mask of shape ``(N,)``.
+    """
+    return ((next_states - states).abs() <= tolerance * (1 + states.abs())).all(1)
+
+
+def _distances(states: Tensor, epsilon: float) -> Tensor:
+    """Pairwise Euclidean distances, ``(N, H) -> (N, N)``, exact for close states and with finite gradients."""
+    if states.dim() != 2 or states.shape[0] == 0:
+        raise ValueError(f"states has shape {tuple(states.shape)}: expected (N, H) with N of at least 1")
+    if not epsilon > 0:
+        raise ValueError(f"epsilon={epsilon}: expected a positive distance")
+    if states.dtype in (torch.float16, torch.bfloat16):
+        states = states.float()
+    # The default mode takes distances from a matrix product above 25 rows: it loses close pairs to rounding.
+    with torch.autocast(states.device.type, enabled=False):
+        return torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,0 +1,112 @@
+"""Where a run is tracked: a CSV file and Weights & Biases, of which no other file knows."""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+
+INIT_TIMEOUT = 20.0
+"""Seconds to wait for Weights & Biases at the start, before the run is kept offline."""
+
+FINISH_TIMEOUT = 60.0
+"""Seconds to wait for the upload of what is left at the end."""
+
+
+def csv_logger(folder: Path, checkpoint: Path | None = None) -> CSVLogger:
+    """A logger that writes ``metrics.csv`` in a folder.
+
+    Args:
+        folder: The run folder.
+        checkpoint: The checkpoint that the run goes on from: rows up to it are kept, later ones are about to be
+            measured again. None starts a new file.
+    """
+    path = folder / "metrics.csv"
+    kept: list[dict[str, Any]] = []
+    if checkpoint is not None and path.is_file():
+        step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+        with path.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if row.get("warmup/step") or int(row["step"]) < step]
+    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+        _write_first(logger, kept)
+    return logger
+
+
+@rank_zero_only
+def _write_first(logger: CSVLogger, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        logger.experiment.metrics.append({name: value for name, value in row.items() if value != ""})
+    logger.save()
+
+
+def wandb_logger(
+    mode: str, folder: Path, run_id: str, config: dict[str, Any], **settings: Any
+) -> WandbLogger | None:
+    """A Weights & Biases logger that neither hangs nor fails where the service can't be reached.
+
+    Args:
+        mode: ``auto`` (online where an API key is set, else offline), ``online``, ``offline`` or ``disabled``.
+        folder: The run folder; the files go to its folder ``wandb``.
+        run_id: Identity of the run, the same when it is resumed.
+        config: What to record as the run's configuration.
+        settings: ``project``, ``entity``, ``name``, ``group`` and ``tags``.
+
+    Returns:
+        The logger, or None if ``disabled``.
+    """
+    if mode == "disabled":
+        return None
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+        if mode == "disabled":
+            return None
+    make = _start if rank_zero_only.rank == 0 else WandbLogger
+    arguments = {
+        "save_dir": folder,
+        "id": run_id,
+        "resume": "allow",
+        "config": config,
+        "settings": wandb.Settings(init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT),
+        **settings,
+    }
+    try:
+        return make(mode=mode, **arguments)
+    except (wandb.errors.Error, OSError) as error:
+        if mode == "offline":
+            rank_zero_warn(f"Weights & Biases is off, its run could not be started: {error}")
+            return None
+        reason = str(error).splitlines()[0]
+        rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
+        return make(mode="offline", **arguments)
+
+
+def _start(**arguments: Any) -> WandbLogger:
+    logger = WandbLogger(**arguments)
+    _ = logger.experiment  # connects
+    return logger
+
+
+def log_images(loggers: list[Logger], images: dict[str, Path]) -> None:
+    """Shows image files in Weights & Biases, by name."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            for name, path in images.items():
+                logger.log_image(name, [str(path)])
+
+
+def finish(loggers: list[Logger], failed: bool) -> None:
+    """Ends the Weights & Biases run, marked as failed or not."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and rank_zero_only.rank == 0:
+            logger.experiment.finish(exit_code=int(failed))

@@ -1,0 +1,97 @@
+"""The README: every command in it runs, and a fork made as it says trains."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SMALL = [
+    "data.seq_length=12", "data.train_size=32", "data.val_size=32", "data.test_size=64", "data.test_lengths=[20]",
+    "model.hidden_size=8", "warmup.steps=2", "monitor.steps=10", "trainer.max_epochs=1", "trainer.accelerator=cpu",
+    "tracking.wandb=disabled",
+]  # fmt: skip
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(first_words: str) -> list[str]:
+    lines = [line.strip() for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(first_words)]
+
+
+def run(folder: Path, command: str, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
+    assert words[0] == "python"
+    done = subprocess.run(
+        [sys.executable, *words[1:], *more], cwd=folder, capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Path:
+    """A copy of the repository."""
+    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "wandb", "data", "__pycache__", "*.egg-info", ".*_cache")
+    return Path(shutil.copytree(ROOT, tmp_path / "fork", ignore=ignored))
+
+
+def test_it_is_short_and_its_pictures_exist() -> None:
+    assert len(README.splitlines()) < 300
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / path).is_file()
+
+
+def test_the_first_two_commands_install_run_and_test() -> None:
+    assert [block.strip() for block in blocks("bash")[:2]] == [
+        "pip install -e . && python train.py",
+        'pip install -e ".[dev]" && pytest',
+    ]
+    assert 'pip install -e ".[dev]" && pytest' in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_commands_run(fork: Path) -> None:
+    """In the order of the page, since later ones use the folders of earlier ones."""
+    tested = [command for command in commands("python") if "adding" not in command]
+    assert len(tested) >= 8
+    for command in tested:
+        run(fork, command, *([] if "figures" in command or "--help" in command else SMALL))
+
+
+def files_to_add() -> dict[str, str]:
+    """Path and content of the files that the fork section writes."""
+    section = README[README.index("## Fork it") :]
+    named = re.findall(r"`(\w+/[\w/.]+\.(?:py|yaml))`[^`]*```(?:python|yaml)\n(.*?)```", section, re.DOTALL)
+    return {path: content for path, content in named if not (ROOT / path).exists()}
+
+
+def test_a_fork_trains_its_own_cell_on_its_own_benchmark(fork: Path) -> None:
+    added = files_to_add()
+    assert sorted(added) == ["configs/adding.yaml", "datamodules/adding.py", "lightning_warmup/cells/janet.py"]
+    for path, content in added.items():
+        (fork / path).write_text(content)
+    (settings,) = [block for block in blocks("python") if "class Adding(_" in block]
+    schema = fork / "configs" / "schema.py"
+    schema.write_text(schema.read_text().replace("@dataclass\nclass Model:", f"{settings}\n\n@dataclass\nclass Model:"))
+
+    overview = run(fork, "python train.py --help").stdout
+    assert "janet" in overview
+    assert "adding" in overview
+    (command,) = [command for command in commands("python") if "adding" in command]
+    output = run(fork, command, *SMALL).stdout
+    assert "test loss" in output
+
+    # The tests that go through the registries find the new cell by themselves.
+    tests = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-k", "janet", "tests/test_cells.py", "tests/test_module.py"]
+    done = subprocess.run(tests, cwd=fork, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d+ passed", done.stdout)

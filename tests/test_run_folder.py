@@ -1,0 +1,204 @@
+"""Where a run lives: new, given, shared and used folders, checkpoints, and the saved configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from configs.compose import CONFIG_FILE, ConfigError, compose
+from configs.run_folder import (
+    FOLDER_VARIABLE,
+    is_first_process,
+    newest_checkpoint,
+    open_run_folder,
+    save_config,
+)
+
+RANKS = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"]
+SIZES = ["WORLD_SIZE", "SLURM_NTASKS"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, and no trace of a launcher; what a run sets is undone."""
+    for name in [FOLDER_VARIABLE, *RANKS, *SIZES]:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def start(*argv: str) -> Path:
+    """What a run does first."""
+    config = compose(argv)
+    path, _ = open_run_folder(config)
+    save_config(config, path)
+    return path
+
+
+def checkpoint(run: Path, name: str, seconds: int) -> Path:
+    path = run / "checkpoints" / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def error_of(*argv: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        start(*argv)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_each_run_has_a_new_folder_by_default() -> None:
+    folders = [start("data.name=denoising") for _ in range(3)]
+    assert len(set(folders)) == 3
+    for folder in folders:
+        assert folder.parent == Path("runs")
+        assert "denoising_gru" in folder.name
+        assert (folder / CONFIG_FILE).is_file()
+
+
+def test_a_given_folder_is_made_with_its_parents() -> None:
+    assert start("run_dir=a/b") == Path("a/b")
+    assert Path("a/b", CONFIG_FILE).is_file()
+
+
+def test_a_used_folder_is_refused_without_a_checkpoint() -> None:
+    start("run_dir=a")
+    saved = Path("a", CONFIG_FILE).read_text()
+    message = error_of("run_dir=a", "seed=1")
+    assert "run_dir='a'" in message
+    assert "ckpt=last" in message
+    assert Path("a", CONFIG_FILE).read_text() == saved
+
+
+@pytest.mark.parametrize(
+    "argv", [["run_dir=file"], ["run_dir=file/a"], ["run_dir=/proc/a"], ["run_dir=" + "a" * 256]]
+)
+def test_a_folder_that_can_not_be_used_is_one_line(argv: list[str]) -> None:
+    Path("file").touch()
+    assert argv[0].partition("=")[2] in error_of(*argv)
+
+
+def test_a_folder_without_permission_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    assert "run_dir='a'" in error_of("run_dir=a")
+
+
+def test_new_folders_need_a_place() -> None:
+    Path("runs").touch()
+    assert "runs" in error_of()
+
+
+def test_the_saved_configuration_gives_the_same_run_elsewhere() -> None:
+    argv = ["seed=3", "data.name=denoising", "data.pad_length=7", "tracking.tags=[a,012]", "warmup.lr=1e-6"]
+    folder = start("run_dir=a", *argv)
+    text = (folder / CONFIG_FILE).read_text()
+    assert "run_dir" not in text
+    assert "ckpt" not in text
+    assert compose([str(folder / CONFIG_FILE)]) == compose(argv)
+    assert [path.name for path in folder.iterdir()] == [CONFIG_FILE]
+
+
+def test_a_run_goes_on_with_its_own_configuration_and_newest_checkpoint() -> None:
+    folder = start("run_dir=a", "seed=3", "model.num_layers=1")
+    checkpoint(folder, "last.ckpt", 10)
+    newest = checkpoint(folder, "epoch=1.ckpt", 30)
+    checkpoint(folder, "epoch=0.ckpt", 20)
+    checkpoint(folder, "epoch=2.ckpt.unfinished", 40)
+    config = compose(["run_dir=a", "ckpt=last", "seed=4"])
+    assert (config.seed, config.model.num_layers) == (4, 1)
+    assert open_run_folder(config) == (Path("a"), newest)
+
+
+def test_a_run_that_was_killed_early_starts_afresh_with_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
+    assert newest_checkpoint(Path("a")) is None
+    assert start("run_dir=a", "seed=3", "ckpt=last") == Path("a")
+    assert capsys.readouterr().err.count("afresh") == 1
+    config = compose(["run_dir=a", "ckpt=last"])
+    assert config.seed == 3
+    assert open_run_folder(config).checkpoint is None
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_damaged_configuration_of_the_run_is_named() -> None:
+    start("run_dir=a")
+    for text in ("", "seed: [", "sed: 1\n"):
+        Path("a", CONFIG_FILE).write_text(text)
+        assert f"a/{CONFIG_FILE}" in error_of("run_dir=a", "ckpt=last")
+
+
+def test_a_checkpoint_has_to_exist() -> None:
+    assert "ckpt='b.ckpt'" in error_of("ckpt=b.ckpt")
+    assert not Path("runs").exists()
+    Path("b.ckpt").touch()
+    assert open_run_folder(compose(["ckpt=b.ckpt"])).checkpoint == Path("b.ckpt")
+
+
+def test_a_test_needs_a_checkpoint() -> None:
+    assert "ckpt=PATH" in error_of("stages=[test]")
+    assert "ckpt=PATH" in error_of("stages=[test]", "run_dir=a", "ckpt=last")
+    assert not Path("a").exists()
+
+
+def test_a_test_keeps_the_configuration_of_the_training() -> None:
+    checkpoint(start("run_dir=a"), "last.ckpt", 1)
+    saved = Path("a", CONFIG_FILE).read_text()
+    start("run_dir=a", "ckpt=last", "stages=[test]")
+    assert Path("a", CONFIG_FILE).read_text() == saved
+    start("run_dir=a", "ckpt=last", "trainer.max_epochs=9")
+    assert compose(["run_dir=a", "ckpt=last"]).trainer.max_epochs == 9
+
+
+def test_processes_that_lightning_starts_share_the_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = start("seed=1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert start("seed=1") == folder.absolute()
+    monkeypatch.delenv("LOCAL_RANK")
+    assert start("seed=1") != folder  # the next run of the same process
+    given = start("run_dir=a", "ckpt=last")
+    saved = (given / CONFIG_FILE).stat().st_mtime_ns
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert start("run_dir=a", "ckpt=last") == given
+    assert (given / CONFIG_FILE).stat().st_mtime_ns == saved
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"RANK": "0", "WORLD_SIZE": "2"},
+        {"RANK": "1", "WORLD_SIZE": "2"},
+        {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"},
+    ],
+)
+def test_processes_of_another_launcher_need_a_folder(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert "run_dir" in error_of()
+    assert start("run_dir=a") == Path("a")
+
+
+@pytest.mark.parametrize(
+    ("environ", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}, True),
+        ({"RANK": "2", "LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+)
+def test_only_one_process_is_the_first(environ: dict[str, str], first: bool) -> None:
+    assert is_first_process(environ) is first
