@@ -5,8 +5,10 @@ configuration -> datamodule -> module -> Trainer (warmup, epochs, best checkpoin
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,10 +57,12 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     from lightning.pytorch import Trainer, seed_everything
 
+    from lightning_warmup.figures import draw_run
     from lightning_warmup.json_file import write_json
     from lightning_warmup.report import Report, table
-    from lightning_warmup.tracking import finish
+    from lightning_warmup.tracking import finish, log_results
 
+    quieten()
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = make_datamodule(config)
     module = make_module(config, datamodule)
@@ -86,12 +90,21 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         }
         if trainer.is_global_zero:
             write_json(folder.path / "report.json", result)
-            draw(folder.path, loggers)
+            log_results(loggers, result, draw_run(folder.path))
             print(f"\n{table(result, datamodule.trivial_loss)}\nfiles  {folder.path}")
         failed = False
     finally:
         finish(loggers, failed)
     return result
+
+
+def quieten() -> None:
+    """Silences advertisements, and advice that does not apply: data are in memory, run folders are reused."""
+    for text in ("many workers", "exists and is not empty", "LeafSpec"):
+        warnings.filterwarnings("ignore", f".*{text}.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip: For seamless" not in record.getMessage()
+    )
 
 
 def make_datamodule(config: Config) -> LightningDataModule:
@@ -142,14 +155,6 @@ def make_loggers(config: Config, folder: RunFolder) -> list[Logger]:
     tracking["name"] = tracking["name"] or folder.path.name
     wandb = wandb_logger(mode, folder.path, origin["id"], asdict(config) | {"provenance": origin}, **tracking)
     return [csv_logger(folder.path, folder.checkpoint), *([wandb] if wandb else [])]
-
-
-def draw(folder: Path, loggers: list[Logger]) -> None:
-    """Draws what the logs of the run hold, and shows it in Weights & Biases."""
-    from lightning_warmup.figures import draw_run
-    from lightning_warmup.tracking import log_images
-
-    log_images(loggers, draw_run(folder))
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 
 from configs.setting import setting
@@ -117,6 +118,41 @@ class RowMNIST(_MNIST):
 
 
 @dataclass
+class TMaze(Data):
+    """Remember along a corridor which way a cue told to turn, by reinforcement learning."""
+
+    length: int = setting(20, "Steps from the cue to the junction.", minimum=2)
+    stochasticity: float = setting(
+        0.0, "Probability, below 1, that an action before the junction is replaced by a random one.", minimum=0
+    )
+    reward: str = setting(
+        "outcome",
+        "Action that is judged: the one carried out, or the one intended, as in the authors' code.",
+        choices=("outcome", "intention"),
+    )
+    capacity: int = setting(8192, "Transitions in the replay buffer.", minimum=1)
+    samples: str = setting(
+        "episodes",
+        "What is learnt from: whole episodes at all their steps, or prefixes at their last step alone.",
+        choices=("episodes", "prefixes"),
+    )
+    gradient_steps: int = setting(10, "Training batches for each episode played.", minimum=1)
+    episodes_per_epoch: int = setting(20, "Episodes played between two evaluations.", minimum=1)
+    test_multiples: list[int] = setting(
+        [2, 5, 10, 50], "Multiples of the length at which the trained policy is tested too.", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        """Checks that actions count, and that the longest episode fits into the buffer."""
+        super().__post_init__()
+        if self.stochasticity >= 1:
+            raise ConfigError(f"data.stochasticity={self.stochasticity}: must be >= 0 and < 1")
+        longest = ceil(3 * self.length / (1 - self.stochasticity)) if self.stochasticity else 3 * self.length - 1
+        if self.capacity < longest:
+            raise ConfigError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")
+
+
+@dataclass
 class Model:
     """The recurrent network."""
 
@@ -164,6 +200,16 @@ class Optim:
 
 
 @dataclass
+class Agent:
+    """The agent that learns the T-Maze."""
+
+    gamma: float = setting(0.98, "Discount of a step.", minimum=0, maximum=1)
+    epsilon: float = setting(0.2, "Probability of an action to be one of exploration.", minimum=0, maximum=1)
+    target_update: int = setting(20, "Episodes between two updates of the target network.", minimum=1)
+    stop_when_optimal: bool = setting(False, "End the training when a policy is seen to be optimal.")
+
+
+@dataclass
 class Monitor:
     """The measure of multistability."""
 
@@ -203,6 +249,7 @@ class Config:
     model: Model = field(default_factory=Model)
     warmup: Warmup = field(default_factory=Warmup)
     optim: Optim = field(default_factory=Optim)
+    agent: Agent = field(default_factory=Agent)
     monitor: Monitor = field(default_factory=Monitor)
     trainer: Trainer = field(default_factory=Trainer)
     tracking: Tracking = field(default_factory=Tracking)

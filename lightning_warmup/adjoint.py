@@ -1,19 +1,20 @@
-"""The backward pass of `lightning_warmup.engine.scan`, derived from the step.
+"""The backward pass of :func:`lightning_warmup.engine.scan`, derived from the step.
 
-Let a_g be the value of gate g, v_g what it is applied to, h the states before a step and h' those after it. In
+Let a_g be the value of gate g, v_g what it is applied to, h the states before a step and h' those after it.
+The derivatives
 
     dh'/dh,  dh'/da_g,  dv_g/dh,  dv_g/da_k      (gate k called before gate g)
 
-everything is diagonal, so one evaluation of the step on a chunk of steps yields them for the whole chunk. Then,
-from the last step to the first, and in a step from the last gate called to the first,
+are diagonal, so one evaluation of the step on a chunk of steps yields them for the whole chunk. Then, from
+the last step to the first, and in a step from the last gate called to the first,
 
-    delta_g = adjoint(h') dh'/da_g + sum_k mu_k dv_k/da_g         adjoint of a_g
+    delta_g = adjoint(h') dh'/da_g + sum_k mu_k dv_k/da_g          adjoint of a_g
     mu_g = delta_g U_g                                             adjoint of v_g
     adjoint(h) = gradient(h) + adjoint(h') dh'/dh + sum_g mu_g dv_g/dh
 
 is all that is sequential. The gradients of the weights are matrix products of delta over the chunk.
 
-Shapes: `T` time, `B` batch, `I` input, `H` hidden, `C` steps of a chunk.
+Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden, ``C`` steps of a chunk.
 """
 
 from __future__ import annotations
@@ -45,13 +46,14 @@ class _Call:
     def __call__(self, v: Tensor | None = None) -> Tensor:
         self.argument = v
         self.calls.append(self)
-        return self.leaf if self.weights.weight_diag is None else torch.addcmul(self.leaf, self.weights.weight_diag, v)
+        diagonal = self.weights.weight_diag
+        return self.leaf if diagonal is None or v is None else torch.addcmul(self.leaf, diagonal, v)
 
 
 class _Chunk:
     """A step linearised along one chunk, with the adjoints of its states.
 
-    `adjoints[i][k]` is the adjoint of state i before step k, so that its last row is that of the final state.
+    ``adjoints[i][k]`` is the adjoint of state i before step k; its last row is that of the final state.
     """
 
     def __init__(
@@ -61,7 +63,8 @@ class _Chunk:
         self.adjoints = [state.new_zeros(len(state) + 1, *state.shape[1:]) for state in previous]
         with torch.enable_grad():
             states = [state.detach().requires_grad_() for state in previous]
-            self.gates = {g: _Call(v, w, self.calls) for (g, w), v in zip(weights.items(), values, strict=True)}
+            pairs = zip(weights.items(), values, strict=True)
+            self.gates = {name: _Call(value, parts, self.calls) for (name, parts), value in pairs}
             results = as_tuple(step(*states, SimpleNamespace(**self.gates)))
             leaves = [*states, *(call.leaf for call in self.calls)]
             self.partials = [_partials(result, leaves) for result in results]
@@ -71,7 +74,7 @@ class _Chunk:
                     call.partials = _partials(call.argument, leaves)
 
     def sweep(self) -> None:
-        """Carry the adjoints from the last step to the first, and set `delta` of every gate that matters."""
+        """Carries the adjoints from the last step to the first, and sets ``delta`` of every gate."""
         before = [adjoint.unbind(0) for adjoint in self.adjoints]
         sources = [
             _Source(adjoint[1:], rows[1:], partials)
@@ -82,13 +85,11 @@ class _Chunk:
             weight, terms = call.weights.weight_hh, _terms(sources, leaf)
             if weight is None or not terms:
                 continue
-            call.delta = torch.empty_like(call.leaf)
-            if call.state is not None:
-                target = before[call.state]
-            else:
+            if call.state is None:
                 mu = torch.zeros_like(call.leaf)
-                target = mu.unbind(0)
-                sources.append(_Source(mu, target, call.partials))
+                sources.append(_Source(mu, mu.unbind(0), call.partials))
+            target = sources[-1].rows if call.state is None else before[call.state]
+            call.delta = torch.empty_like(call.leaf)
             gates.append((call.delta.unbind(0), *terms[0], terms[1:], weight, target))
         states = [(rows, *term) for leaf, rows in enumerate(before) for term in _terms(sources, leaf)]
         for k in reversed(range(len(before[0]) - 1)):
@@ -100,7 +101,7 @@ class _Chunk:
             for rows, adjoint, partial in states:
                 rows[k].addcmul_(adjoint[k], partial[k])
         for leaf, call in enumerate(self.calls, len(before)):
-            products = [s.adjoint * s.partials[leaf] for s in sources if s.partials[leaf] is not None]
+            products = [s.adjoint * p for s in sources if (p := s.partials[leaf]) is not None]
             if call.weights.weight_hh is None and products:
                 call.delta = sum(products[1:], products[0])
 
@@ -114,12 +115,12 @@ class _Source(NamedTuple):
 
 
 def _terms(sources: Sequence[_Source], leaf: int) -> list[tuple[Rows, Rows]]:
-    """Return the products that make up the adjoint of a leaf, but for those with recurrent matrices."""
-    return [(s.rows, partial.unbind(0)) for s in sources if (partial := s.partials[leaf]) is not None]
+    """Returns the products that make up the adjoint of a leaf, but for those with recurrent matrices."""
+    return [(s.rows, p.unbind(0)) for s in sources if (p := s.partials[leaf]) is not None]
 
 
 def _partials(target: Tensor | None, leaves: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Return the derivative of each entry of target by the entry of every leaf at the same place."""
+    """Returns the derivative of each entry of target by the entry of every leaf at the same place."""
     if target is None or not target.requires_grad:
         return [None] * len(leaves)
     return torch.autograd.grad(target, leaves, torch.ones_like(target), retain_graph=True, allow_unused=True)
@@ -150,14 +151,15 @@ class Adjoint:
         self.weights = split(gates, stacked)
         self.x_gradient = x.new_zeros(x.shape) if needs[0] else None
         wanted = zip(stacked, needs[1:6], strict=True)
-        self.stacked = Weights(*(torch.zeros_like(w) if need and w is not None else None for w, need in wanted))
+        zeros = [w.new_zeros(w.shape) if need and w is not None else None for w, need in wanted]
+        self.stacked = Weights(*zeros)
         self.gradients = split(gates, self.stacked)
         self.states_wanted = needs[6:]
 
     def run(
         self, output: Tensor, saved: Sequence[Sequence[Tensor]], gradients: Sequence[Tensor | None]
     ) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, the weights and the states; None where not wanted.
+        """Returns the gradients of x, the weights and the states; None where not wanted.
 
         Args:
             output: the first state after every step, (T, B, H).
@@ -165,15 +167,18 @@ class Adjoint:
             gradients: those of the output and of the final states; None stands for zero.
         """
         of_output, *of_states = gradients
-        carried = [s.new_zeros(s.shape) if g is None else g for s, g in zip(self.states, of_states, strict=True)]
+        pairs = zip(self.states, of_states, strict=True)
+        carried = [state.new_zeros(state.shape) if g is None else g for state, g in pairs]
         if of_output is not None:
             carried[0] = carried[0] + of_output[-1]
         stop = len(output)
         for kept in reversed(saved):
             values, others = kept[: len(self.weights)], kept[len(self.weights) :]
             start = stop - len(values[0])
-            first = output[start - 1 : stop - 1] if start else torch.cat((self.states[0][None], output[: stop - 1]))
-            chunk = _Chunk(self.step, self.weights, [first, *others], values)
+            before = output[start - 1 : stop - 1]
+            if start == 0:
+                before = torch.cat((self.states[0].unsqueeze(0), output[: stop - 1]))
+            chunk = _Chunk(self.step, self.weights, [before, *others], values)
             for adjoint, state in zip(chunk.adjoints, carried, strict=True):
                 adjoint[-1] = state
             if of_output is not None:
@@ -187,13 +192,14 @@ class Adjoint:
         return self.x_gradient, *self.stacked, *of_initial
 
     def _collect(self, chunk: _Chunk, x: Tensor, steps: slice) -> None:
-        """Add what a chunk contributes to the gradients of its inputs x, (C, B, I), and of the weights."""
+        """Adds what a chunk contributes to the gradients of its inputs x, (C, B, I), and of the weights."""
         constant = len(self.x) > 1 and self.x.stride(0) == 0
         inputs = x[0] if constant else x.flatten(0, 1)
         for name, call in chunk.gates.items():
             if call.delta is None:
                 continue
-            weight_ih, gradients, delta = self.weights[name].weight_ih, self.gradients[name], call.delta.flatten(0, 1)
+            weight_ih, gradients = self.weights[name].weight_ih, self.gradients[name]
+            delta = call.delta.flatten(0, 1)
             for bias in (gradients.bias_ih, gradients.bias_hh):
                 if bias is not None:
                     bias += delta.sum(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -19,7 +18,7 @@ __all__ = ["Gate", "GatedCell"]
 
 
 class GatedCell(nn.Module):
-    """One recurrent layer, called like `torch.nn.GRU`: `output, h_n = cell(input, h_0)`.
+    """One recurrent layer, called like ``torch.nn.GRU``: ``output, h_n = cell(input, h_0)``.
 
     A subclass names its gates, in the order in which its step calls them, and writes the step once:
 
@@ -30,16 +29,16 @@ class GatedCell(nn.Module):
                 f = torch.sigmoid(gate.f(h))
                 return h.lerp(torch.tanh(gate.h(f * h)), f)
 
-    The step is elementwise: units meet only inside the gates (see `lightning_warmup.gate`). Such a step runs on
-    the fast engine. For any other one (a norm over units, weights or random numbers of its own), which a small
-    trial finds at the first call, the gradient comes from a plain loop under autograd, with a warning.
+    The step is elementwise: units meet only inside the gates (see :mod:`lightning_warmup.gate`). It then runs
+    on the fast engine. Any other step (a norm over units, weights or random numbers of its own) is found by a
+    small trial at the first call, and runs in a plain loop under autograd, with a warning.
 
-    A cell with several states sets `states`, takes `step(self, h, c, gate)` and returns as many; the first is
-    the output, and `h_0` and `h_n` are tuples as those of `torch.nn.LSTM`.
+    A cell with several states sets ``states``, takes ``step(self, h, c, gate)`` and returns as many; the
+    first is the output, and ``h_0`` and ``h_n`` are tuples as those of ``torch.nn.LSTM``.
 
-    Weights have torch's names and layout, stacked over the gates: `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`
-    and, with `biases = 2`, `bias_hh_l0`; those of diagonal gates are `weight_diag_l0`. Under autocast the
-    recurrence runs in their precision.
+    Weights have torch's names and layout, stacked over the gates: ``weight_ih_l0``, ``weight_hh_l0``,
+    ``weight_diag_l0`` (of diagonal gates), ``bias_ih_l0`` and, with ``biases = 2``, ``bias_hh_l0``. Under
+    autocast the recurrence runs in their precision.
 
     Args:
         input_size: I, features of the input.
@@ -73,10 +72,12 @@ class GatedCell(nn.Module):
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
                 raise ValueError(f"{name}={size}: must be at least 1")
-        self.input_size, self.hidden_size, self.bias, self.batch_first = input_size, hidden_size, bias, batch_first
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.bias, self.batch_first = bias, batch_first
         columns = {"weight_ih": (input_size,), "weight_hh": (hidden_size,)}
+        absent = ["bias_ih", "bias_hh"] if not bias else ["bias_hh"] if self.biases == 1 else []
         for name, members in rows(self.gates).items():
-            present = any(members) and (bias or "bias" not in name) and (self.biases == 2 or name != "bias_hh")
+            present = any(members) and name not in absent
             shape = (sum(members) * hidden_size, *columns.get(name, ()))
             weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
             self.register_parameter(f"{name}_l0", weight)
@@ -84,11 +85,11 @@ class GatedCell(nn.Module):
         self.reset_parameters()
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the next state: `step(self, h, gate)`, with gate.x(v) the value of gate x applied to v."""
+        """Returns the next state: ``step(self, h, gate)``, where gate.f(v) is gate f applied to v."""
         raise NotImplementedError(f"{type(self).__name__} must define step(self, h, gate)")
 
     def reset_parameters(self) -> None:
-        """Draw every matrix Xavier-uniform, gate by gate; set diagonal weights to 1 and biases to 0."""
+        """Draws every matrix Xavier-uniform, gate by gate; sets diagonal weights to 1 and biases to 0."""
         for weights in gate_weights(self).values():
             for matrix in (weights.weight_ih, weights.weight_hh):
                 if matrix is not None:
@@ -100,7 +101,7 @@ class GatedCell(nn.Module):
                 nn.init.ones_(weights.weight_diag)
 
     def forward(self, input: Tensor, h_0: Any = None) -> tuple[Tensor, Any]:
-        """Run a sequence; see the class for shapes."""
+        """Runs a sequence; see the class for shapes."""
         x, states = self._arguments(input, h_0)
         with torch.autocast(x.device.type, enabled=False):
             output, *final = self._run(x, states)
@@ -112,29 +113,29 @@ class GatedCell(nn.Module):
         return output, final[0] if self.states == 1 else tuple(final)
 
     def _arguments(self, input: Tensor, h_0: Any) -> tuple[Tensor, list[Tensor]]:
-        """Return the input as (T, B, I) and the states as (B, H), or say what is wrong with them."""
+        """Returns the input as (T, B, I) and the states as (B, H), or says what is wrong with them."""
         if isinstance(input, PackedSequence):
             raise TypeError(f"input is a PackedSequence: {type(self).__name__} takes padded sequences only")
         shape = tuple(input.shape)
         if input.dim() not in (2, 3) or shape[-1] != self.input_size:
-            raise ValueError(f"input has shape {shape}: it must have 2 or 3 axes, the last of size {self.input_size}")
+            raise ValueError(f"input has shape {shape}: must have 2 or 3 axes, the last of {self.input_size}")
         x = input.unsqueeze(1) if input.dim() == 2 else input.transpose(0, 1) if self.batch_first else input
         if len(x) == 0:
-            raise ValueError(f"input has shape {shape}: it must have at least 1 time step")
+            raise ValueError(f"input has shape {shape}: must have at least 1 time step")
         size = (x.size(1), self.hidden_size)
         expected = (1, *size) if input.dim() == 3 else size
         states = [x.new_zeros(expected)] * self.states if h_0 is None else list(as_tuple(h_0))
         if [tuple(state.shape) for state in states] != [expected] * self.states:
             got = [tuple(state.shape) for state in states]
-            raise ValueError(f"h_0 has shapes {got}: it must have {self.states} of shape {expected}")
+            raise ValueError(f"h_0 has shapes {got}: must be {self.states} of shape {expected}")
         dtype = next(self.parameters()).dtype
         for name, tensor in (("input", x), *(("h_0", state) for state in states)):
             if tensor.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
-                raise ValueError(f"{name} is {tensor.dtype}: it must be {dtype} like the weights")
-        return x.to(dtype), [state.to(dtype).view(size) for state in states]
+                raise ValueError(f"{name} is {tensor.dtype}: must be {dtype} like the weights")
+        return x.to(dtype), [state.to(dtype).reshape(size) for state in states]
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-        """Return the output, (T, B, H), and the final states, (B, H) each."""
+        """Returns the output, (T, B, H), and the final states, (B, H) each."""
         arguments = self.step, self.gates, x, states, stacked_weights(self)
         if torch._C._are_functorch_transforms_active():  # torch.func has no rule for the engine
             return loop(*arguments)
@@ -149,13 +150,14 @@ class GatedCell(nn.Module):
         return (scan if self._elementwise[self.training] else loop)(*arguments)
 
     def extra_repr(self) -> str:
-        """Return the arguments, as torch's layers print them."""
+        """Returns the arguments, as torch's layers print them."""
         shown = f"{self.input_size}, {self.hidden_size}"
-        return shown + ("" if self.bias else ", bias=False") + (", batch_first=True" if self.batch_first else "")
+        shown += "" if self.bias else ", bias=False"
+        return shown + (", batch_first=True" if self.batch_first else "")
 
 
 def _engine_agrees(cell: GatedCell) -> bool:
-    """Return whether `scan` equals `loop` on three random steps, in values and all gradients, in float64."""
+    """Returns whether ``scan`` equals ``loop`` on random steps: values and all gradients, in float64."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
@@ -164,20 +166,20 @@ def _engine_agrees(cell: GatedCell) -> bool:
     def evaluate(run: Any, twin: GatedCell, x: Tensor, states: list[Tensor]) -> list[Tensor]:
         torch.default_generator.manual_seed(0)
         outputs = run(twin.step, twin.gates, x, states, stacked_weights(twin))
-        loss = sum((output * torch.arange(1.0, 1 + output.numel()).view_as(output).cos()).sum() for output in outputs)
         inputs = [x, *states, *twin.parameters()]
-        gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
-        return [*outputs, *(i.new_zeros(i.shape) if g is None else g for i, g in zip(inputs, gradients, strict=True))]
+        weights = [torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o) for o in outputs]
+        gradients = torch.autograd.grad(outputs, inputs, weights, allow_unused=True)
+        pairs = zip(inputs, gradients, strict=True)
+        return [*outputs, *(tensor.new_zeros(tensor.shape) if g is None else g for tensor, g in pairs)]
 
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             weights = {p: p.detach().to("cpu", torch.float64) for p in cell.parameters()}
             memo = {id(p): nn.Parameter(w + 0.1 * noise(*w.shape)) for p, w in weights.items()}
             twin = copy.deepcopy(cell, memo).to("cpu", torch.float64)
-            x, states = noise(3, 2, cell.input_size), [noise(2, cell.hidden_size) for _ in range(cell.states)]
-            for tensor in (x, *states):
-                tensor.requires_grad_()
-            pairs = zip(evaluate(scan, twin, x, states), evaluate(loop, twin, x, states), strict=True)
-            return all(bool((fast - slow).abs().max() <= 1e-9 * (1 + slow.abs().max())) for fast, slow in pairs)
+            x = noise(3, 2, cell.input_size).requires_grad_()
+            states = [noise(2, cell.hidden_size).requires_grad_() for _ in range(cell.states)]
+            pairs = zip(*(evaluate(run, twin, x, states) for run in (scan, loop)), strict=True)
+            return all(bool((a - b).abs().max() <= 1e-9 * (1 + b.abs().max())) for a, b in pairs)
     except Exception:  # the engine cannot run this step; if nothing can, the loop will say why
         return False

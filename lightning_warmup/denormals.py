@@ -1,28 +1,26 @@
 """Vanishing gradients without denormal numbers.
 
-A gradient that vanishes along a sequence ends in denormal numbers (below 1.2e-38 in single precision), on which
-a CPU computes ten times more slowly. Setting such entries to zero early costs nothing and changes nothing that
-matters. It is done to the gradient alone: the processor's own flag is kept per thread, and would change the
-user's numbers everywhere.
+A gradient that vanishes along a sequence ends in denormal numbers (below 1.2e-38 in single precision), on
+which a CPU computes ten times more slowly. Setting such entries to zero early costs nothing and changes
+nothing that matters. It is done to the gradient alone: the processor's own flag is kept per thread, and would
+change the user's numbers everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-State = TypeVar("State", bound=Tensor | tuple[Tensor, ...])
 
 THRESHOLD = 1e-20  # far below the rounding of the gradient of a loss of order one, far above denormal numbers
 STEPS = 25  # between two cuts: a gradient would have to fall by 1e18 within them to become denormal
 
 
 def shrink(gradient: Tensor) -> Tensor:
-    """Return the gradient with its entries of magnitude 1e-20 and less set to zero; float64 as it is."""
+    """Returns the gradient with its entries of magnitude 1e-20 and less set to zero; float64 as it is."""
     return gradient if gradient.dtype == torch.float64 else F.hardshrink(gradient, THRESHOLD)
 
 
@@ -36,24 +34,24 @@ class _Cut(torch.autograd.Function):
         return shrink(gradients[0])
 
 
-def cut(state: State) -> State:
-    """Return the state as it is, a tensor or a tuple of tensors; its gradient passes through `shrink`."""
+def cut(state: Any) -> Any:
+    """Returns the state as it is, a tensor or a tuple of tensors; its gradient passes through ``shrink``."""
     return tuple(map(_Cut.apply, state)) if isinstance(state, tuple) else _Cut.apply(state)
 
 
 def chunked(
     rnn: Callable[[Tensor, Any], tuple[Tensor, Any]], input: Tensor, h_0: Any = None, time: int = 0
 ) -> tuple[Tensor, Any]:
-    """Run any recurrent layer in chunks of 25 steps, with `cut` on the state between them.
+    """Runs any recurrent layer in chunks of 25 steps, with ``cut`` on the state between them.
 
     Args:
-        rnn: `output, h_n = rnn(input, h_0)`, for instance a `torch.nn.LSTM`.
-        input: the sequences, (T, B, I), or in whatever layout `rnn` takes them.
-        h_0: the initial state; None leaves it to `rnn`.
+        rnn: ``output, h_n = rnn(input, h_0)``, for instance a ``torch.nn.LSTM``.
+        input: the sequences, (T, B, I), or in whatever layout ``rnn`` takes them.
+        h_0: the initial state; None leaves it to ``rnn``.
         time: the axis of the steps, in the input and in the output.
 
     Returns:
-        What `rnn(input, h_0)` returns.
+        What ``rnn(input, h_0)`` returns.
     """
     if input.size(time) <= STEPS:
         return rnn(input, h_0)

@@ -1,10 +1,10 @@
 """The sequence engine: runs a recurrent step over time, with a gradient derived from the step itself.
 
-`loop` runs a step as anybody would and leaves the gradient to autograd. `scan` gives the same numbers several
-times faster and in less memory: its forward pass keeps nothing but the gates' values and the states, and its
-backward pass is that of `lightning_warmup.adjoint`.
+``loop`` runs a step as anybody would and leaves the gradient to autograd. ``scan`` gives the same numbers
+several times faster and in less memory: its forward pass keeps nothing but the gates' values and the states,
+and its backward pass is that of :mod:`lightning_warmup.adjoint`.
 
-Shapes: `T` time, `B` batch, `I` input, `H` hidden, `C` steps of a chunk.
+Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden, ``C`` steps of a chunk.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ENTRIES = 2**22  # of a buffer at most: memory of 32 MB and more is fetched from
 def loop(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
 ) -> tuple[Tensor, ...]:
-    """Run a step over time under plain autograd: the reference, for any step and any order of derivative.
+    """Runs a step over time under plain autograd: the reference, for any step and any order of derivative.
 
     Args:
-        step: `step(*states, gate)` returns the next state, or a tuple of next states; `gate.f(v)` is gate f at v.
+        step: ``step(*states, gate)`` returns the next state, or a tuple of them; ``gate.f(v)`` is gate f.
         gates: the gates by name.
         x: inputs, (T, B, I).
         states: initial states, (B, H) each.
@@ -42,14 +42,11 @@ def loop(
         The first state after every step, (T, B, H), and the final states, (B, H) each.
     """
 
-    def value(weights: Weights, projection: Tensor | None, v: Tensor | None = None) -> Tensor | None:
+    def value(weights: Weights, projection: Any, v: Any = None) -> Tensor:
         if weights.weight_hh is not None:
             recurrent = F.linear(v, weights.weight_hh, weights.bias_hh)
-        elif weights.weight_diag is not None:
-            recurrent = weights.weight_diag * v
-        else:
-            return projection
-        return recurrent if projection is None else projection + recurrent
+            return recurrent if projection is None else projection + recurrent
+        return projection if weights.weight_diag is None else projection + weights.weight_diag * v
 
     parts = split(gates, stacked)
     projections: list[Iterable[Tensor | None]] = [
@@ -67,11 +64,11 @@ def loop(
 def scan(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
 ) -> tuple[Tensor, ...]:
-    """Run an elementwise step over time: `loop`'s arguments, values and gradients, several times faster.
+    """Runs an elementwise step over time: ``loop``'s arguments, values and gradients, several times faster.
 
-    The step must keep units, sequences and time steps apart, call each gate exactly once, draw no random numbers
-    and hold no weights of its own. An input that is constant in time (`x.stride(0) == 0`) is projected once.
-    Derivatives of higher order are taken through `loop`.
+    The step must keep units, sequences and time steps apart, call each gate exactly once, draw no random
+    numbers and hold no weights of its own. An input that is constant in time (``x.stride(0) == 0``) is
+    projected once. Derivatives of higher order are taken through ``loop``.
     """
     tensors = (x, *stacked, *states)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
@@ -98,7 +95,7 @@ class _Elementwise:
 
     def __call__(self, v: Tensor | None = None) -> Tensor:
         row = next(self.rows)
-        return row if self.weight is None else torch.addcmul(row, self.weight, v)
+        return row if self.weight is None or v is None else torch.addcmul(row, self.weight, v)
 
 
 class _Gates:
@@ -120,19 +117,18 @@ class _Gates:
             elif len(x) > 1 and x.stride(0) == 0:
                 self.fixed[name] = torch.addmm(self.bias[name], x[0], w.weight_ih.t())
 
-    def buffers(self) -> dict[str, Tensor]:
-        """Return room for the values of the gates along a chunk, (C, B, H) each."""
-        return {name: self.x.new_empty(self.steps, *self.size) for name in self.parts}
+    def buffers(self, steps: int) -> list[Tensor]:
+        """Returns room for the values of the gates along a chunk, (C, B, H) each."""
+        return [self.x.new_empty(steps, *self.size) for _ in self.parts]
 
-    def chunk(self, start: int, stop: int, buffers: Mapping[str, Tensor]) -> tuple[SimpleNamespace, list[Tensor]]:
-        """Return the gates for the steps from start to stop, and the tensors in which they leave their values."""
+    def chunk(self, x: Tensor, buffers: Sequence[Tensor]) -> tuple[SimpleNamespace, list[Tensor]]:
+        """Returns the gates for inputs x, (C, B, I), and the tensors that will hold their values."""
         gates: dict[str, _Dense | _Elementwise] = {}
         values = []
-        x = self.x[start:stop].reshape(-1, self.x.size(2))
-        for name, w in self.parts.items():
-            base, value = self.fixed.get(name), buffers[name][: stop - start]
+        for (name, w), buffer in zip(self.parts.items(), buffers, strict=True):
+            base, value = self.fixed.get(name), buffer[: len(x)]
             if base is None and w.weight_ih is not None:
-                torch.addmm(self.bias[name], x, w.weight_ih.t(), out=value.view(-1, self.size[1]))
+                torch.addmm(self.bias[name], x.flatten(0, 1), w.weight_ih.t(), out=value.flatten(0, 1))
             elif base is not None and w.weight_hh is None:
                 value = base.expand_as(value)
             rows = value.unbind(0)
@@ -147,26 +143,26 @@ class _Gates:
 def _forward(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights, save: bool
 ) -> tuple[tuple[Tensor, ...], list[list[Tensor]]]:
-    """Return `loop`'s results, and for each chunk what the backward pass needs.
+    """Returns ``loop``'s results, and for each chunk what the backward pass needs.
 
     That is the values of the gates and the states before every step, (C, B, H) each. The first state is left
     out, since the output holds it.
     """
     output = x.new_empty(*x.shape[:2], states[0].size(-1))
     prepared = _Gates(gates, x, output.size(2), stacked)
-    buffers = prepared.buffers()
+    buffers = prepared.buffers(0 if save else prepared.steps)
     saved = []
-    for start in range(0, len(x), prepared.steps):
-        stop = min(start + prepared.steps, len(x))
-        gate, values = prepared.chunk(start, stop, prepared.buffers() if save and start else buffers)
+    for chunk, out in zip(x.split(prepared.steps), output.split(prepared.steps), strict=True):
+        gate, values = prepared.chunk(chunk, prepared.buffers(len(chunk)) if save else buffers)
         trail = [tuple(states)]
-        for _ in range(start, stop):
+        for _ in range(len(chunk)):
             trail.append(as_tuple(step(*trail[-1], gate)))
         if any(next(called.rows, None) is not None for called in vars(gate).values()):
             raise RuntimeError("a step must call each of its gates exactly once")
-        torch.stack([row[0] for row in trail[1:]], out=output[start:stop])
+        torch.stack([row[0] for row in trail[1:]], out=out)
         if save:
-            saved.append([*values, *(torch.stack(other) for other in list(zip(*trail[:-1], strict=True))[1:])])
+            others = [torch.stack([row[i] for row in trail[:-1]]) for i in range(1, len(states))]
+            saved.append([*values, *others])
         states = [state.clone() for state in trail[-1]]  # a step may return its gate's buffer
     return (output, *states), saved
 

@@ -6,7 +6,7 @@ A step is elementwise. Units meet only inside its gates, which add up
     gate(v) = W x_t + b + u * v      diagonal
     gate()  = W x_t + b              not recurrent
 
-Shapes: `I` input, `H` hidden.
+Shapes: ``I`` input, ``H`` hidden.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Gate:
 
 
 class Weights(NamedTuple):
-    """The weights of one gate, named as in torch, or those of several stacked in rows; None where there is none."""
+    """Weights of one gate, named as in torch, or of several, stacked in rows; None where there is none."""
 
     weight_ih: Tensor | None  # (H, I)
     weight_hh: Tensor | None  # (H, H)
@@ -50,7 +50,7 @@ class Weights(NamedTuple):
 
 
 def rows(gates: Mapping[str, Gate]) -> dict[str, list[bool]]:
-    """Return for each field of `Weights` which gates have rows in it."""
+    """Returns for each field of ``Weights`` which gates have rows in it."""
     takes_input = [gate.input for gate in gates.values()]
     dense = [gate.recurrent == "dense" for gate in gates.values()]
     diagonal = [gate.recurrent == "diagonal" for gate in gates.values()]
@@ -58,7 +58,7 @@ def rows(gates: Mapping[str, Gate]) -> dict[str, list[bool]]:
 
 
 def split(gates: Mapping[str, Gate], stacked: Weights) -> dict[str, Weights]:
-    """Return views of stacked weights, gate by gate."""
+    """Returns views of stacked weights, gate by gate."""
     columns = []
     for tensor, members in zip(stacked, rows(gates).values(), strict=True):
         parts = iter(() if tensor is None else tensor.chunk(sum(members)))
@@ -67,15 +67,15 @@ def split(gates: Mapping[str, Gate], stacked: Weights) -> dict[str, Weights]:
 
 
 def stacked_weights(cell: nn.Module) -> Weights:
-    """Return the stacked weights of a single-layer cell: its parameters `weight_ih_l0` and so on."""
+    """Returns the stacked weights of a single-layer cell: its parameters ``weight_ih_l0`` and so on."""
     return Weights(*(getattr(cell, f"{name}_l0", None) for name in Weights._fields))
 
 
-def gate_weights(cell: nn.Module) -> dict[str, Weights]:
-    """Return views of a cell's weights by the names of its gates; writing to them sets its parameters."""
+def gate_weights(cell: Any) -> dict[str, Weights]:
+    """Returns views of a cell's weights by the names of its gates; writing to them sets its parameters."""
     return split(cell.gates, stacked_weights(cell))
 
 
 def as_tuple(states: Any) -> tuple[Tensor, ...]:
-    """Return the result of a step as a tuple of states."""
+    """Returns the result of a step as a tuple of states."""
     return states if isinstance(states, tuple) else (states,)

@@ -97,10 +97,11 @@ def _start(**arguments: Any) -> WandbLogger:
     return logger
 
 
-def log_images(loggers: list[Logger], images: dict[str, Path]) -> None:
-    """Shows image files in Weights & Biases, by name."""
+def log_results(loggers: list[Logger], report: dict[str, Any], images: dict[str, Path]) -> None:
+    """Shows the report of a run and its figures, by name, in Weights & Biases."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(report)
             for name, path in images.items():
                 logger.log_image(name, [str(path)])
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 SMALL = [
-    "data.seq_length=12", "data.train_size=32", "data.val_size=32", "data.test_size=64", "data.test_lengths=[20]",
+    "data.seq_length=60", "data.train_size=32", "data.val_size=32", "data.test_size=64", "data.test_lengths=[70]",
     "model.hidden_size=8", "warmup.steps=2", "monitor.steps=10", "trainer.max_epochs=1", "trainer.accelerator=cpu",
     "tracking.wandb=disabled",
 ]  # fmt: skip

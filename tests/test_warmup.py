@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from lightning_warmup import warmup
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.reach import multistability
 from lightning_warmup.stability import vaa_star
-from lightning_warmup.warmup import WarmupDiverged, warmup_steps
+from lightning_warmup.warmup import WarmupDiverged
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -126,15 +125,3 @@ def test_bad_arguments_are_named(argument: dict[str, float]) -> None:
     name = next(iter(argument))
     with pytest.raises(ValueError, match=f"{name}="):
         warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), **argument)  # type: ignore[arg-type]
-
-
-def test_defaults_are_those_of_the_schema() -> None:
-    from configs.schema import Warmup
-
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(warmup_steps).parameters.items()
-        if name not in ("rnn", "batches", "seed")
-    }
-    schema = vars(Warmup()) | {}
-    assert {name: schema[name] for name in defaults} == defaults

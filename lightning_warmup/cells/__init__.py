@@ -1,7 +1,8 @@
 """Recurrent cells. Every file here is one cell, of the file's name; a further file is a further cell.
 
-A cell is a module with torch's call, `output, h_n = cell(input, h_0)`, and the constructor
-`(input_size, hidden_size, bias=True, batch_first=False, device=None, dtype=None)`; most are a `GatedCell`.
+A cell is a module with torch's call, ``output, h_n = cell(input, h_0)``, and with the constructor
+``(input_size, hidden_size, bias=True, batch_first=False, device=None, dtype=None)``; most are subclasses of
+:class:`lightning_warmup.cell.GatedCell`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ __all__ = ["BRC", "GRU", "LSTM", "MGU", "NBRC", "RNN", "cell_by_name", "cell_nam
 
 
 def cell_names() -> list[str]:
-    """Return the names of all cells: those of the files in this folder."""
+    """Returns the names of all cells: those of the files in this folder."""
     return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
 
 
 def cell_by_name(name: str) -> type[nn.Module]:
-    """Return the class of a cell, for instance `MinGRU` of min_gru.py for "min_gru".
+    """Returns the class of a cell, for instance ``MinGRU`` of min_gru.py for "min_gru".
 
     Raises:
         ValueError: if there is no such file, or no such class in it.
@@ -36,8 +37,9 @@ def cell_by_name(name: str) -> type[nn.Module]:
     if name not in cell_names():
         raise ValueError(f"cell={name!r}: choose one of {', '.join(cell_names())}")
     module = import_module(f"{__name__}.{name}")
-    for cell in vars(module).values():
-        if isinstance(cell, type) and issubclass(cell, nn.Module) and cell.__module__ == module.__name__:
-            if re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cell.__name__).lower() == name:
-                return cell
-    raise ValueError(f"cell={name!r}: {module.__file__} must define a torch module whose name in snake case is {name}")
+    for key, cell in vars(module).items():
+        if re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower() == name and isinstance(cell, type):
+            return cell
+    raise ValueError(
+        f"cell={name!r}: {module.__file__} must define a class whose name in snake case is {name}"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,17 +17,17 @@ class BRC(GatedCell):
         a  = 1 + tanh(W_a x + b_a + u_a h)
         h' = c h + (1 - c) tanh(W_h x + b_h + a h)
 
-    A unit sees its own state only. Matrices start Xavier-uniform, gate by gate; u_c and u_a start at 1, biases
-    at 0. Vecoven, Ernst and Drion, arXiv 2006.05252; the bias b_h is that of arXiv 2106.01001.
+    A unit sees its own state only. Matrices start Xavier-uniform, gate by gate; u_c and u_a start at 1,
+    biases at 0. Vecoven, Ernst and Drion, arXiv 2006.05252; the bias b_h is that of arXiv 2106.01001.
 
-    Shapes: see `GatedCell`.
+    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
     """
 
-    gates = {"c": Gate("diagonal"), "a": Gate("diagonal"), "h": Gate(recurrent=None)}
+    gates: ClassVar = {"c": Gate("diagonal"), "a": Gate("diagonal"), "h": Gate(recurrent=None)}
     remember = "c"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
+        """Returns the next state."""
         c = torch.sigmoid(gate.c(h))
         excess = torch.tanh(gate.a(h))  # a - 1: adding h is faster than adding 1
         return torch.tanh(torch.addcmul(gate.h() + h, excess, h)).lerp(h, c)

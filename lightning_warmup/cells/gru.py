@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_warmup.cell import Gate, GatedCell
-from lightning_warmup.gate import gate_weights
+from lightning_warmup.gate import gate_weights, stacked_weights
 
 
 class GRU(GatedCell):
-    """The gated recurrent unit, with the weights of `torch.nn.GRU`.
+    """The gated recurrent unit, with the weights of ``torch.nn.GRU``.
 
         r  = sigmoid(W_r x + b_r + U_r h + b'_r)
         z  = sigmoid(W_z x + b_z + U_z h + b'_z)
         n  = tanh(W_n x + b_n + r (U_n h + b'_n))
         h' = (1 - z) n + z h
 
-    Input matrices start Xavier-uniform and recurrent matrices orthogonal, gate by gate; biases start at 0. On
-    CUDA devices it runs on cuDNN, which has no second derivatives. Cho et al., arXiv 1406.1078; the reset gate
-    acts after the recurrent product, as in torch.
+    Input matrices start Xavier-uniform and recurrent matrices orthogonal, gate by gate; biases start at 0.
+    On CUDA devices it runs on cuDNN, which has no second derivatives. Cho et al., arXiv 1406.1078; the reset
+    gate acts after the recurrent product, as in torch.
 
-    Shapes: see `GatedCell`.
+    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
     """
 
-    gates = {"r": Gate(), "z": Gate(), "m": Gate(input=False), "n": Gate(recurrent=None)}
+    gates: ClassVar = {"r": Gate(), "z": Gate(), "m": Gate(input=False), "n": Gate(recurrent=None)}
     biases = 2
     remember = "z"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
+        """Returns the next state."""
         r = torch.sigmoid(gate.r(h))
         z = torch.sigmoid(gate.z(h))
         n = torch.tanh(torch.addcmul(gate.n(), r, gate.m(h)))
         return n.lerp(h, z)
 
     def reset_parameters(self) -> None:
-        """Draw input matrices Xavier-uniform and recurrent ones orthogonal, gate by gate; set biases to 0."""
+        """Draws input matrices Xavier-uniform, recurrent ones orthogonal, gate by gate; sets biases to 0."""
         super().reset_parameters()
         for weights in gate_weights(self).values():
             if weights.weight_hh is not None:
@@ -48,7 +48,7 @@ class GRU(GatedCell):
         return self._fused(x, states[0]) if x.is_cuda else super()._run(x, states)
 
     def _fused(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        weights = list(self.parameters())
+        weights = [weight for weight in stacked_weights(self) if weight is not None]
         # biases, layers, dropout, training, bidirectional, batch_first
         output, h_n = torch.gru(x, h[None], weights, self.bias, 1, 0.0, self.training, False, False)
         return output, h_n[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from lightning_warmup.gate import Gate
 
 
 class LSTM(nn.LSTM):
-    """One layer of `torch.nn.LSTM`, whose vanishing gradients do not become denormal numbers on a CPU.
+    """One layer of ``torch.nn.LSTM``, whose vanishing gradients do not become denormal numbers on a CPU.
 
         i  = sigmoid(W_i x + b_i + U_i h + b'_i)
         f  = sigmoid(W_f x + b_f + U_f h + b'_f)
@@ -33,11 +33,11 @@ class LSTM(nn.LSTM):
         dtype: of the weights.
 
     Shapes:
-        input (T, B, I), output (T, B, H), h_0 and h_n tuples (h, c) of (1, B, H); unbatched (T, I), (T, H) and
-        (1, H). Without h_0 the state starts at zero.
+        input (T, B, I), output (T, B, H), h_0 and h_n tuples (h, c) of (1, B, H); unbatched (T, I), (T, H)
+        and (1, H). Without h_0 the state starts at zero.
     """
 
-    gates = {"i": Gate(), "f": Gate(), "g": Gate(), "o": Gate()}
+    gates: ClassVar = {"i": Gate(), "f": Gate(), "g": Gate(), "o": Gate()}
     remember = "f"
     overwrite = "i"
 
@@ -53,7 +53,7 @@ class LSTM(nn.LSTM):
         super().__init__(input_size, hidden_size, 1, bias, batch_first, device=device, dtype=dtype)
 
     def forward(self, input: Any, h_0: Any = None) -> Any:
-        """Run a sequence; see the class for shapes."""
+        """Runs a sequence; see the class for shapes."""
         if isinstance(input, nn.utils.rnn.PackedSequence) or input.is_cuda or not torch.is_grad_enabled():
             return super().forward(input, h_0)
         return chunked(super().forward, input, h_0, time=int(self.batch_first and input.dim() == 3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,13 +18,13 @@ class MGU(GatedCell):
 
     Matrices start Xavier-uniform, gate by gate; biases start at 0. Zhou et al., arXiv 1603.09420.
 
-    Shapes: see `GatedCell`.
+    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
     """
 
-    gates = {"f": Gate(), "h": Gate()}
+    gates: ClassVar = {"f": Gate(), "h": Gate()}
     overwrite = "f"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
+        """Returns the next state."""
         f = torch.sigmoid(gate.f(h))
         return h.lerp(torch.tanh(gate.h(f * h)), f)

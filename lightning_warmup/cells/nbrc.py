@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from lightning_warmup.cell import Gate
 from lightning_warmup.cells.brc import BRC
 
@@ -13,9 +15,10 @@ class NBRC(BRC):
         a  = 1 + tanh(W_a x + b_a + U_a h)
         h' = c h + (1 - c) tanh(W_h x + b_h + a h)
 
-    Matrices start Xavier-uniform, gate by gate; biases start at 0. Vecoven, Ernst and Drion, arXiv 2006.05252.
+    Matrices start Xavier-uniform, gate by gate; biases start at 0. Vecoven, Ernst and Drion,
+    arXiv 2006.05252.
 
-    Shapes: see `GatedCell`.
+    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
     """
 
-    gates = {"c": Gate(), "a": Gate(), "h": Gate(recurrent=None)}
+    gates: ClassVar = {"c": Gate(), "a": Gate(), "h": Gate(recurrent=None)}

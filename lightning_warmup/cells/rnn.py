@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,24 @@ from lightning_warmup.cell import Gate, GatedCell
 
 
 class RNN(GatedCell):
-    """Elman's network, with the weights of `torch.nn.RNN`.
+    """Elman's network, with the weights of ``torch.nn.RNN``.
 
         h' = tanh(W x + b + U h + b')
 
     Weights start as torch's, uniform within 1/sqrt(H) of zero. Elman, "Finding structure in time", 1990.
 
-    Shapes: see `GatedCell`.
+    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
     """
 
-    gates = {"h": Gate()}
+    gates: ClassVar = {"h": Gate()}
     biases = 2
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
+        """Returns the next state."""
         return torch.tanh(gate.h(h))
 
     def reset_parameters(self) -> None:
-        """Draw every weight from U(-1/sqrt(H), 1/sqrt(H))."""
+        """Draws every weight from U(-1/sqrt(H), 1/sqrt(H))."""
         bound = 1 / math.sqrt(self.hidden_size)
         for weight in self.parameters():
             nn.init.uniform_(weight, -bound, bound)

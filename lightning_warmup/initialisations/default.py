@@ -1,0 +1,10 @@
+"""The cell's own initialisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def initialise(cell: Any, t_max: int) -> None:
+    """Draws the weights as the cell's documentation says."""
+    cell.reset_parameters()
