@@ -17,8 +17,9 @@ from configs.compose import Config, ConfigError, compose, help_text, to_yaml
 from configs.run_folder import CHECKPOINTS, RunFolder, open_run_folder, save_config
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback, LightningDataModule, LightningModule
+    from lightning.pytorch import Callback, LightningModule
     from lightning.pytorch.loggers import Logger
+
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status: 0 done, 1 failed, 2 a mistake in the arguments."""
@@ -107,21 +108,20 @@ def quieten() -> None:
     )
 
 
-def make_datamodule(config: Config) -> LightningDataModule:
-    """The benchmark."""
+def make_datamodule(config: Config) -> Any:
+    """The benchmark: a LightningDataModule that tells its ``input_size``, ``output_size`` and ``task``."""
     from datamodules import datamodule_by_name
 
     settings = {name: value for name, value in vars(config.data).items() if name != "name"}
     return datamodule_by_name(config.data.name)(**settings, seed=config.seed)
 
 
-def make_module(config: Config, datamodule: LightningDataModule) -> LightningModule:
+def make_module(config: Config, datamodule: Any) -> LightningModule:
     """The network with its loss and optimiser."""
     from lightning_warmup.module import SequenceModule
 
-    return SequenceModule(
-        datamodule.input_size, datamodule.output_size, datamodule.task, **vars(config.model), lr=config.optim.lr
-    )
+    sizes = datamodule.input_size, datamodule.output_size
+    return SequenceModule(*sizes, datamodule.task, **vars(config.model), lr=config.optim.lr)
 
 
 def make_callbacks(config: Config, checkpoints: Path) -> list[Callback]:

@@ -94,7 +94,7 @@ class _MNIST(Data):
         super().__post_init__()
         if self.train_size + self.val_size > 60000:
             raise ConfigError(
-                f"data.train_size={self.train_size}: must be at most 60000 - data.val_size = {60000 - self.val_size}"
+                f"data.train_size={self.train_size}: must be at most {60000 - self.val_size}, 60000 - data.val_size"
             )
 
 
@@ -113,7 +113,9 @@ class RowMNIST(_MNIST):
     """Classify an image that is read 28 pixels at a time."""
 
     rows: str = setting(
-        "permuted", "Rows of the permuted image, as the authors have them, or its own.", choices=("permuted", "natural")
+        "permuted",
+        "Rows of the permuted image, as the authors have them, or its own.",
+        choices=("permuted", "natural"),
     )
 
 
@@ -123,7 +125,9 @@ class TMaze(Data):
 
     length: int = setting(20, "Steps from the cue to the junction.", minimum=2)
     stochasticity: float = setting(
-        0.0, "Probability, below 1, that an action before the junction is replaced by a random one.", minimum=0
+        0.0,
+        "Probability, below 1, that an action before the junction is replaced by a random one.",
+        minimum=0,
     )
     reward: str = setting(
         "outcome",
@@ -147,7 +151,9 @@ class TMaze(Data):
         super().__post_init__()
         if self.stochasticity >= 1:
             raise ConfigError(f"data.stochasticity={self.stochasticity}: must be >= 0 and < 1")
-        longest = ceil(3 * self.length / (1 - self.stochasticity)) if self.stochasticity else 3 * self.length - 1
+        longest = (
+            ceil(3 * self.length / (1 - self.stochasticity)) if self.stochasticity else 3 * self.length - 1
+        )
         if self.capacity < longest:
             raise ConfigError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")
 

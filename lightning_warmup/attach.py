@@ -75,7 +75,9 @@ def sequence_batches(
     if hasattr(datamodule, "warmup_dataloader"):
         loader = datamodule.warmup_dataloader(batch_size)
     else:
-        loader = _own_loader(trainer.fit_loop._data_source.dataloader(), share_of(batch_size, "batch_size"), seed)
+        loader = _own_loader(
+            trainer.fit_loop._data_source.dataloader(), share_of(batch_size, "batch_size"), seed
+        )
     while True:
         empty = True
         for batch in loader:

@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 MARKERS = "os^Dv"
 """Runs differ by marker and by grey level, so that a figure can be printed in grey."""
@@ -73,9 +74,13 @@ def draw_comparison(runs: Mapping[str, Path], output: Path) -> Path:
         epochs, losses = column(folder, "val/loss", "epoch")
         grey = str(0.6 * index / max(1, len(runs) - 1))
         axes.plot(
-            [epoch + 1 for epoch in epochs], losses, color=grey, marker=MARKERS[index % len(MARKERS)], label=label
+            [epoch + 1 for epoch in epochs],
+            losses,
+            color=grey,
+            marker=MARKERS[index % len(MARKERS)],
+            label=label,
         )
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label(axes, "Validation loss", "epoch", "loss", log=True)
     figure.savefig(output, dpi=150)
     plt.close(figure)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -84,7 +86,7 @@ class SequenceModule(LightningModule):
             self._evaluate("test", batch)
         else:
             length = str(batch[0].shape[1])
-            metric = self.loss_at_length[length]
+            metric = cast(MeanMetric, self.loss_at_length[length])
             metric.update(self._loss(batch)[0], len(batch[0]))
             self.log(f"test_at_length/{length}", metric, add_dataloader_idx=False)
 
@@ -99,7 +101,7 @@ class SequenceModule(LightningModule):
 
     def _evaluate(self, split: str, batch: Batch) -> None:
         loss, outputs = self._loss(batch)
-        for name, metric in self.figures[split].items():  # type: ignore[operator, union-attr]
+        for name, metric in self.figures[split].items():  # type: ignore[operator]
             if name == "loss":
                 metric.update(loss, len(batch[0]))
             else:

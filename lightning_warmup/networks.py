@@ -33,7 +33,9 @@ class DoubleLayer(nn.Module):
     def __init__(self, cell: str, input_size: int, hidden_size: int, batch_first: bool = False) -> None:
         super().__init__()
         if hidden_size % 2:
-            raise ValueError(f"hidden_size={hidden_size}: a double layer has two equal halves, so it must be even")
+            raise ValueError(
+                f"hidden_size={hidden_size}: a double layer has two equal halves, so it must be even"
+            )
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.batch_first = batch_first

@@ -55,8 +55,7 @@ def record(folder: Path, source: Path, resumed: bool) -> dict[str, Any]:
         content["resumed"].append(provenance(source))
     else:
         content = provenance(source) | {"id": secrets.token_hex(4), "resumed": []}
-    if rank_zero_only.rank == 0:
-        write_json(path, content)
+    rank_zero_only(write_json)(path, content)
     return content
 
 

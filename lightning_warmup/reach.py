@@ -56,7 +56,8 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
         start = int(end)
     inverse = torch.argsort(order).to(sequences.device)
     return [
-        map_state(lambda *parts: torch.cat(parts, dim=1).index_select(1, inverse), *layer) for layer in finished
+        map_state(lambda *parts: torch.cat(parts, dim=1).index_select(1, inverse), *layer)
+        for layer in finished
     ]
 
 
@@ -187,7 +188,8 @@ def multistability(
     return Multistability(
         vaa=_mean(vaa(z, epsilon) for z in settled.chunk(draws)),
         resting_vaa=_mean(
-            resting_vaa(z, r, epsilon) for z, r in zip(settled.chunk(draws), resting.chunk(draws), strict=True)
+            resting_vaa(z, r, epsilon)
+            for z, r in zip(settled.chunk(draws), resting.chunk(draws), strict=True)
         ),
         rest=float(resting.float().mean()),
         residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),

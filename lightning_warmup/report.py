@@ -37,7 +37,11 @@ class Report(Callback):
         self.steps = steps
         self.sequences = sequences
         self.network = network
-        self.multistability: dict[str, dict[str, float] | None] = {"before": None, "after": None, "final": None}
+        self.multistability: dict[str, dict[str, float] | None] = {
+            "before": None,
+            "after": None,
+            "final": None,
+        }
         self.seconds: dict[str, float] = {"warmup": 0.0, "fit": 0.0, "test": 0.0}
         self.validation: dict[str, float] = {}
         self.test: dict[str, dict[str, float]] = {}
@@ -165,7 +169,9 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
     ]
     rows += [(f"best validation {name}", f"{value:.4g}") for name, value in report["val"].items()]
     for name, value in report.get("test", {}).items():
-        trivial = f"   (trivial predictor {trivial_loss:g})" if name == "loss" and trivial_loss is not None else ""
+        trivial = (
+            f"   (trivial predictor {trivial_loss:g})" if name == "loss" and trivial_loss is not None else ""
+        )
         rows.append((f"test {name}", f"{value:.4g}{trivial}"))
     for group in sorted(name for name in report if name.endswith("_at_length")):
         lengths = "  ".join(f"{length}: {value:.4g}" for length, value in report[group].items())

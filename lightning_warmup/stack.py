@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -96,9 +96,13 @@ def _time_first(rnn: nn.Module) -> Callable[[Tensor, State | None], tuple[Tensor
 def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
     """Layer ``index`` of a fused torch module, run through its own weights and without dropout."""
     names = rnn._all_weights[index]
-    function = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[
-        rnn.mode
-    ]
+    functions: dict[str, Any] = {
+        "LSTM": torch.lstm,
+        "GRU": torch.gru,
+        "RNN_TANH": torch.rnn_tanh,
+        "RNN_RELU": torch.rnn_relu,
+    }
+    function = functions[rnn.mode]
 
     def run(input: Tensor, state: State | None) -> tuple[Tensor, State]:
         if state is None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lightning_warmup.attach import Mapping, find_network, first_element, sequence_batches
 from lightning_warmup.warmup import WarmupStep, warmup_steps
 
+
 class WarmupStage(Callback):
     """Warms the recurrent network of a LightningModule up when a fit starts.
 
@@ -103,7 +104,7 @@ def _log(trainer: Trainer, step: WarmupStep) -> None:
         "warmup/gradient_norm": step.gradient_norm,
     }
     for logger in trainer.loggers:
-        define_metric = getattr(logger.experiment, "define_metric", None)
+        define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
         if define_metric is not None:  # Weights & Biases: not on the axis of the training steps
             if step.step == 0:
                 define_metric("warmup/step")

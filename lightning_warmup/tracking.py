@@ -71,7 +71,6 @@ def wandb_logger(
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
         if mode == "disabled":
             return None
-    make = _start if rank_zero_only.rank == 0 else WandbLogger
     arguments = {
         "save_dir": folder,
         "id": run_id,
@@ -81,19 +80,18 @@ def wandb_logger(
         **settings,
     }
     try:
-        return make(mode=mode, **arguments)
+        return _connected(WandbLogger(mode=mode, **arguments))
     except (wandb.errors.Error, OSError) as error:
         if mode == "offline":
             rank_zero_warn(f"Weights & Biases is off, its run could not be started: {error}")
             return None
         reason = str(error).splitlines()[0]
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
-        return make(mode="offline", **arguments)
+        return _connected(WandbLogger(mode="offline", **arguments))
 
 
-def _start(**arguments: Any) -> WandbLogger:
-    logger = WandbLogger(**arguments)
-    _ = logger.experiment  # connects
+def _connected(logger: WandbLogger) -> WandbLogger:
+    _ = logger.experiment  # starts the run, on the first process
     return logger
 
 
@@ -106,8 +104,9 @@ def log_results(loggers: list[Logger], report: dict[str, Any], images: dict[str,
                 logger.log_image(name, [str(path)])
 
 
+@rank_zero_only
 def finish(loggers: list[Logger], failed: bool) -> None:
     """Ends the Weights & Biases run, marked as failed or not."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger) and rank_zero_only.rank == 0:
+        if isinstance(logger, WandbLogger):
             logger.experiment.finish(exit_code=int(failed))

@@ -71,5 +71,7 @@ def test_the_library_imports_upwards_only(order: list[str]) -> None:
     for index, name in enumerate(order):
         later = {f"lightning_warmup.{other}" for other in order[index + 1 :]}
         source = ROOT / "lightning_warmup" / name
-        for path in [source.with_suffix(".py")] if source.with_suffix(".py").is_file() else source.glob("*.py"):
+        for path in (
+            [source.with_suffix(".py")] if source.with_suffix(".py").is_file() else source.glob("*.py")
+        ):
             assert not imports(path) & later, path

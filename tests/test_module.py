@@ -69,12 +69,16 @@ def test_sizes_that_do_not_go_are_refused() -> None:
 def test_test_figures_are_weighted_by_samples(tmp_path: Path, name: str) -> None:
     """37 sequences in batches of 8 have an incomplete last batch."""
     torch.manual_seed(0)
-    data = datamodule_by_name(name)(seq_length=12, train_size=8, val_size=8, test_size=37, batch_size=8, test_lengths=[20])
+    data = datamodule_by_name(name)(
+        seq_length=12, train_size=8, val_size=8, test_size=37, batch_size=8, test_lengths=[20]
+    )
     module = SequenceModule(data.input_size, data.output_size, data.task, hidden_size=4)
     (figures, at_length) = quiet(tmp_path).test(module, data, verbose=False)
     assert list(figures) == ["test/loss"]
     assert list(at_length) == ["test_at_length/20"]
-    for loader, value in zip(data.test_dataloader(), [figures["test/loss"], at_length["test_at_length/20"]], strict=True):
+    for loader, value in zip(
+        data.test_dataloader(), [figures["test/loss"], at_length["test_at_length/20"]], strict=True
+    ):
         batches = list(loader)
         with torch.no_grad():
             errors = torch.cat([(module(x, steps) - y).flatten(1) for x, y, steps in batches])
@@ -107,7 +111,9 @@ def test_a_perfect_classifier_has_accuracy_one(tmp_path: Path) -> None:
 
 def test_a_module_is_loaded_from_its_checkpoint_weights_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = datamodule_by_name("copy_first_input")(seq_length=5, train_size=8, val_size=8, test_size=8, test_lengths=[])
+    data = datamodule_by_name("copy_first_input")(
+        seq_length=5, train_size=8, val_size=8, test_size=8, test_lengths=[]
+    )
     module = SequenceModule(1, 1, cell="nbrc", hidden_size=4, double=True)
     trainer = quiet(tmp_path, max_epochs=1)
     trainer.fit(module, data)

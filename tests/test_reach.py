@@ -132,7 +132,10 @@ def test_a_contraction_stops_early() -> None:
 
 def test_a_slow_drift_runs_all_its_steps() -> None:
     settled, moved = settle(
-        layers_of(Map(lambda state: state + 1e-6, 1)), [torch.zeros(1, 1, 1, dtype=torch.float64)], torch.zeros(1, 1), 5000
+        layers_of(Map(lambda state: state + 1e-6, 1)),
+        [torch.zeros(1, 1, 1, dtype=torch.float64)],
+        torch.zeros(1, 1),
+        5000,
     )
     assert float(settled) == pytest.approx(5e-3)
     assert bool(at_rest(settled, moved))

@@ -41,7 +41,9 @@ def run(folder: Path, command: str, *more: str) -> subprocess.CompletedProcess[s
 @pytest.fixture
 def fork(tmp_path: Path) -> Path:
     """A copy of the repository."""
-    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "wandb", "data", "__pycache__", "*.egg-info", ".*_cache")
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "runs", "wandb", "data", "__pycache__", "*.egg-info", ".*_cache"
+    )
     return Path(shutil.copytree(ROOT, tmp_path / "fork", ignore=ignored))
 
 
@@ -76,12 +78,18 @@ def files_to_add() -> dict[str, str]:
 
 def test_a_fork_trains_its_own_cell_on_its_own_benchmark(fork: Path) -> None:
     added = files_to_add()
-    assert sorted(added) == ["configs/adding.yaml", "datamodules/adding.py", "lightning_warmup/cells/janet.py"]
+    assert sorted(added) == [
+        "configs/adding.yaml",
+        "datamodules/adding.py",
+        "lightning_warmup/cells/janet.py",
+    ]
     for path, content in added.items():
         (fork / path).write_text(content)
     (settings,) = [block for block in blocks("python") if "class Adding(_" in block]
     schema = fork / "configs" / "schema.py"
-    schema.write_text(schema.read_text().replace("@dataclass\nclass Model:", f"{settings}\n\n@dataclass\nclass Model:"))
+    schema.write_text(
+        schema.read_text().replace("@dataclass\nclass Model:", f"{settings}\n\n@dataclass\nclass Model:")
+    )
 
     overview = run(fork, "python train.py --help").stdout
     assert "janet" in overview
@@ -91,7 +99,18 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark(fork: Path) -> None:
     assert "test loss" in output
 
     # The tests that go through the registries find the new cell by themselves.
-    tests = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-k", "janet", "tests/test_cells.py", "tests/test_module.py"]
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-q",
+        "-k",
+        "janet",
+        "tests/test_cells.py",
+        "tests/test_module.py",
+    ]
     done = subprocess.run(tests, cwd=fork, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d+ passed", done.stdout)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_warmup import WarmupDiverged, WarmupStage
-from lightning_warmup.reach import multistability
 from lightning_warmup.attach import find_network
+from lightning_warmup.reach import multistability
 
 
 class Stranger(LightningModule):
@@ -65,7 +65,9 @@ def test_data_come_from_wherever_the_fit_has_them(tmp_path: Path, source: str) -
     module = Stranger(with_loader=source == "module")
     before = copy.deepcopy(module.state_dict())
     stage = WarmupStage(steps=3, batch_size=8)
-    data = {"loader": {"train_dataloaders": loader()}, "datamodule": {"datamodule": StrangersData()}}.get(source, {})
+    data = {"loader": {"train_dataloaders": loader()}, "datamodule": {"datamodule": StrangersData()}}.get(
+        source, {}
+    )
     trainer(tmp_path, stage, max_steps=0).fit(module, **data)
     assert stage.done
     after = module.state_dict()
@@ -97,7 +99,9 @@ def test_the_training_optimiser_starts_empty(tmp_path: Path) -> None:
 
     class Look(ModelCheckpoint):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            empty.append(not trainer.optimizers[0].state and all(p.grad is None for p in pl_module.parameters()))
+            empty.append(
+                not trainer.optimizers[0].state and all(p.grad is None for p in pl_module.parameters())
+            )
 
     trainer(tmp_path, WarmupStage(steps=2), Look(tmp_path), enable_checkpointing=True).fit(module, loader())
     assert empty == [True]
@@ -109,7 +113,9 @@ def test_it_runs_once_and_not_on_resume(tmp_path: Path, monkeypatch: pytest.Monk
     first.fit(module, loader())
     first.save_checkpoint(tmp_path / "a.ckpt")
     resumed = WarmupStage(steps=2)
-    monkeypatch.setattr("lightning_warmup.stage.warmup_steps", lambda *_, **__: pytest.fail("warmed up again"))
+    monkeypatch.setattr(
+        "lightning_warmup.stage.warmup_steps", lambda *_, **__: pytest.fail("warmed up again")
+    )
     trainer(tmp_path, resumed, max_epochs=2).fit(module, loader(), ckpt_path=tmp_path / "a.ckpt")
     assert resumed.done
     first.fit(module, loader())
@@ -164,11 +170,11 @@ def test_the_network_is_found_if_there_is_exactly_one() -> None:
 
 
 def test_too_little_data_for_a_batch_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="batch_size=65.*64 samples"):
+    with pytest.raises(ValueError, match=r"batch_size=65.*64 samples"):
         trainer(tmp_path, WarmupStage(batch_size=65)).fit(Stranger(), loader())
 
 
-PROJECT = '''
+PROJECT = """
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
@@ -197,11 +203,13 @@ trainer = Trainer(callbacks=[stage, MultistabilityMonitor(steps=20)], max_epochs
 trainer.fit(Copy(), DataLoader(TensorDataset(x, x[:, 0]), batch_size=16))
 assert stage.done
 print("warmed up")
-'''
+"""
 
 
 def test_a_project_of_its_own_in_another_folder(tmp_path: Path) -> None:
     (tmp_path / "project.py").write_text(PROJECT)
-    done = subprocess.run([sys.executable, "project.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "project.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("warmed up\n")

@@ -54,13 +54,17 @@ def test_the_first_step_has_the_loss_and_the_gradient_of_the_definition() -> Non
     draws = torch.Generator().manual_seed(5)
     torch.randint(1, 2, (), generator=draws)  # the stabilisation, 1
     cuts = torch.randint(1, 13, (32,), generator=draws)
-    states = torch.cat([reference(sequences[:cut, row : row + 1])[1] for cut, row in zip(cuts, order, strict=True)], 1)
+    states = torch.cat(
+        [reference(sequences[:cut, row : row + 1])[1] for cut, row in zip(cuts, order, strict=True)], 1
+    )
     losses = []
     for layer in range(2):
         constant = torch.randn(6 if layer else 1, generator=draws)
         cell = nn.GRUCell(6 if layer else 1, 6)
         weights = [getattr(reference, name) for name in reference._all_weights[layer]]
-        settled = torch.gru(constant.expand(1, 32, -1), states[layer : layer + 1], weights, True, 1, 0.0, True, False, False)[1]
+        settled = torch.gru(
+            constant.expand(1, 32, -1), states[layer : layer + 1], weights, True, 1, 0.0, True, False, False
+        )[1]
         assert cell.hidden_size == settled.shape[2]
         losses.append((vaa_star(settled[0]) - 0.95) ** 2)
     loss = torch.stack(losses).mean()
@@ -102,7 +106,10 @@ def test_batch_first_sequences_mean_the_same() -> None:
     time_first, sequences = nn.LSTM(1, 8), torch.randn(15, 64, 1)
     batch_first = nn.LSTM(1, 8, batch_first=True)
     batch_first.load_state_dict(time_first.state_dict())
-    histories = warmup(time_first, sequences, steps=3), warmup(batch_first, sequences.transpose(0, 1), steps=3)
+    histories = (
+        warmup(time_first, sequences, steps=3),
+        warmup(batch_first, sequences.transpose(0, 1), steps=3),
+    )
     for one, other in zip(*histories, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-4)
 
