@@ -120,18 +120,17 @@ def padded(
     """
     learnt = len(episodes) if last_step_only else sum(len(episode.actions) for episode in episodes)
     count = len(episodes)
-    inputs, actions, rewards, terminated = zip(
-        *episodes[rank * count // world_size : (rank + 1) * count // world_size], strict=True
-    )
-    lengths = torch.tensor([len(row) for row in actions]).unsqueeze(1)
+    share = episodes[rank * count // world_size : (rank + 1) * count // world_size]
+    terminated = torch.tensor([episode.terminated for episode in share]).unsqueeze(1)
+    lengths = torch.tensor([len(episode.actions) for episode in share]).unsqueeze(1)
     steps = torch.arange(int(lengths.max()))
     last = steps == lengths - 1
     counted = last if last_step_only else steps < lengths
     return (
-        pad_sequence(inputs, batch_first=True),
-        pad_sequence(actions, batch_first=True),
-        pad_sequence(rewards, batch_first=True),
-        last & torch.tensor(terminated).unsqueeze(1),
+        pad_sequence([episode.inputs for episode in share], batch_first=True),
+        pad_sequence([episode.actions for episode in share], batch_first=True),
+        pad_sequence([episode.rewards for episode in share], batch_first=True),
+        last & terminated,
         counted * (world_size / learnt),
     )
 

@@ -99,6 +99,11 @@ class SequenceDataModule(LightningDataModule, ABC):
         """A list of the loader of the test split; a benchmark may append some of further lengths."""
         return [self.evaluation_loader(self.split("test"))]
 
+    def first_test_batch(self, count: int) -> Batch:
+        """The first ``count`` test sequences as one batch, or all if there are fewer; the same on every process."""
+        dataset = self.split("test")
+        return dataset[list(range(min(count, len(dataset))))]
+
     def warmup_dataloader(self, batch_size: int) -> Iterator[Batch]:
         """Yields full training batches without end, in a random stream that training does not share.
 

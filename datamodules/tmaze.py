@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, Literal
 
@@ -11,27 +11,21 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from datamodules.replay import Batch, Episode, LazyLoader, Replay, histories, padded
+from datamodules.replay import Batch, LazyLoader, Replay, histories, padded
 from datamodules.sequences import check_positive
 from datamodules.streams import stream
 from datamodules.tmaze_env import DOWN, GOAL_REWARD, UP, VectorTMaze
-
-Policy = Callable[[Tensor, Any], tuple[Tensor, Any]]
-"""``actions, state = policy(inputs, state)``: the action (N,) after further inputs (N, T, I); None begins."""
-
-# Probabilities of right, up, left, down in exploration: a drift to the right, which reaches the junction.
-EXPLORATION = (1 / 2, 1 / 6, 1 / 6, 1 / 6)
+from datamodules.tmaze_play import INPUT_SIZE, Policy, play
 
 _SIDE_BY_SIDE = 64  # episodes of pure exploration that are played at once
-_HISTORIES = 64  # in a batch that multistability is measured on
+_HISTORIES = 64  # of exploration, in an evaluation batch
 _STOCHASTIC_EPISODES = 50  # of an evaluation where chance decides; else one for each goal tells all
 
 
 class TMaze(LightningDataModule):
     """Plays T-Mazes and keeps what happened; the rules are those of :class:`VectorTMaze`.
 
-    The network is given nine values at each step: the previous action, one-hot (4), the previous reward (1) and
-    the observation (4); the first step has zeros for action and reward. Before the fit the buffer is filled by
+    What the network is given at each step is told in :func:`play`. Before the fit the buffer is filled by
     exploration. The module that learns plays by :meth:`collect`, once every ``gradient_steps`` training
     batches, and is judged by :meth:`evaluate`. An epoch is ``episodes_per_epoch`` episodes long.
 
@@ -63,7 +57,7 @@ class TMaze(LightningDataModule):
         episodes_played: Episodes that :meth:`collect` has played.
     """
 
-    input_size = 9
+    input_size = INPUT_SIZE
     output_size = 4
     task = "control"
     trivial_loss = None
@@ -118,11 +112,17 @@ class TMaze(LightningDataModule):
 
     def val_dataloader(self) -> LazyLoader:
         """One batch of histories."""
-        return self._histories(self.seed, "val")
+        batch = self._histories(self.seed, "val", _HISTORIES)
+        return LazyLoader(1, lambda _: batch)
 
     def test_dataloader(self) -> list[LazyLoader]:
         """One loader with one batch of histories, the same for every seed."""
-        return [self._histories(0, "test")]
+        batch = self.first_test_batch(_HISTORIES)
+        return [LazyLoader(1, lambda _: batch)]
+
+    def first_test_batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """The ``count`` histories that multistability is measured on, the same for every seed."""
+        return self._histories(0, "test", count)
 
     def warmup_dataloader(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields histories without end: beginnings of the episodes that the buffer is filled with before a fit.
@@ -201,68 +201,19 @@ class TMaze(LightningDataModule):
                 break
         return replay
 
-    def _histories(self, seed: int, name: str) -> LazyLoader:
-        generator = stream(seed, "TMaze", name)
-        batch = histories(self._explored(seed, name).draw_prefixes(_HISTORIES, generator))
-        return LazyLoader(1, lambda _: batch)
+    def _histories(self, seed: int, name: str, size: int) -> tuple[Tensor, Tensor]:
+        return histories(self._explored(seed, name).draw_prefixes(size, stream(seed, "TMaze", name)))
 
     def _processes(self, batch_size: int) -> tuple[int, int]:
-        world_size, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        if self.trainer is None:
+            return 1, 0
+        world_size = self.trainer.world_size
         if batch_size % world_size:
             raise ValueError(
                 f"batch_size={batch_size}: the global batch size must be divisible by the number of processes"
                 f" ({world_size})"
             )
-        return world_size, rank
-
-
-def play(
-    maze: VectorTMaze,
-    generators: Sequence[np.random.Generator],
-    policy: Policy | None = None,
-    epsilon: float = 0.0,
-    goals: Sequence[int] | None = None,
-) -> list[Episode]:
-    """Plays episodes side by side, to the end of the last one.
-
-    Args:
-        maze: The maze.
-        generators: One for each episode: everything random in it, exploration included, is drawn from it.
-        policy: Chooses the actions; it is asked only where its choice counts. None explores throughout.
-        epsilon: Probability in [0, 1] of each action to be one of exploration instead.
-        goals: For each episode ``UP`` or ``DOWN``, instead of a random one.
-
-    Returns:
-        The episodes, in the order of their generators.
-    """
-    size, horizon = len(generators), maze.horizon
-    inputs = np.zeros((size, horizon + 1, TMaze.input_size), dtype=np.float32)
-    actions = np.zeros((size, horizon), dtype=np.int64)
-    rewards = np.zeros((size, horizon), dtype=np.float32)
-    lengths = np.full(size, horizon)
-    inputs[:, 0, 5:] = maze.reset(generators, goals)
-    explores = np.array([generator.random(horizon) < epsilon for generator in generators])
-    exploration = np.array([generator.choice(4, size=horizon, p=EXPLORATION) for generator in generators])
-    rows, ended = np.arange(size), np.zeros(size, dtype=bool)
-    state, seen = None, 0
-    for t in range(horizon):
-        actions[:, t] = exploration[:, t]
-        if policy is not None and not (explores[:, t] | ended).all():
-            greedy, state = policy(torch.from_numpy(inputs[:, seen : t + 1]), state)
-            actions[:, t] = np.where(explores[:, t], exploration[:, t], greedy)
-            seen = t + 1
-        inputs[:, t + 1, 5:], rewards[:, t], terminated, _ = maze.step(actions[:, t])
-        inputs[rows, t + 1, actions[:, t]] = 1
-        inputs[:, t + 1, 4] = rewards[:, t]
-        lengths[terminated & ~ended] = t + 1
-        ended = terminated
-        if ended.all():
-            break
-    return [
-        Episode(*(torch.from_numpy(array[row, :stop].copy()) for array, stop in columns), bool(ended[row]))
-        for row, n in enumerate(lengths.tolist())
-        for columns in [((inputs, n + 1), (actions, n), (rewards, n))]
-    ]
+        return world_size, self.trainer.global_rank
 
 
 def _generator(seed: int, *names: str | int) -> np.random.Generator:

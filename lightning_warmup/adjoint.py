@@ -19,7 +19,8 @@ Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden, ``C`` steps of a chu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -35,17 +36,17 @@ Rows = Sequence[Tensor]  # a (C, B, H) tensor step by step
 class _Call:
     """A gate in the backward pass: gives its saved value as a leaf and notes what it is applied to."""
 
-    def __init__(self, value: Tensor, weights: Weights, calls: list[_Call]) -> None:
-        self.weights, self.calls = weights, calls
+    def __init__(self, value: Tensor, weights: Weights, order: Iterator[int]) -> None:
+        self.weights, self.order = weights, order
         self.leaf = value.detach().requires_grad_()
+        self.place = -1  # in the order of calls
         self.argument: Tensor | None = None
         self.state: int | None = None  # which state the argument is, None if it is computed
         self.partials: Sequence[Tensor | None] = ()  # of a computed argument, by the leaves
         self.delta: Tensor | None = None  # (C, B, H); None where nothing depends on the gate
 
     def __call__(self, v: Tensor | None = None) -> Tensor:
-        self.argument = v
-        self.calls.append(self)
+        self.argument, self.place = v, next(self.order)
         diagonal = self.weights.weight_diag
         return self.leaf if diagonal is None or v is None else torch.addcmul(self.leaf, diagonal, v)
 
@@ -59,13 +60,13 @@ class _Chunk:
     def __init__(
         self, step: Step, weights: Mapping[str, Weights], previous: Sequence[Tensor], values: Sequence[Tensor]
     ) -> None:
-        self.calls: list[_Call] = []
         self.adjoints = [state.new_zeros(len(state) + 1, *state.shape[1:]) for state in previous]
         with torch.enable_grad():
             states = [state.detach().requires_grad_() for state in previous]
-            pairs = zip(weights.items(), values, strict=True)
-            self.gates = {name: _Call(value, parts, self.calls) for (name, parts), value in pairs}
+            pairs, order = zip(weights.items(), values, strict=True), count()
+            self.gates = {name: _Call(value, parts, order) for (name, parts), value in pairs}
             results = as_tuple(step(*states, SimpleNamespace(**self.gates)))
+            self.calls = sorted(self.gates.values(), key=lambda call: call.place)
             leaves = [*states, *(call.leaf for call in self.calls)]
             self.partials = [_partials(result, leaves) for result in results]
             for call in self.calls:

@@ -102,7 +102,7 @@ class DQNModule(LightningModule):
     @torch.no_grad()
     def act(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """The actions of greatest value, ``(N,)``, after further inputs ``(N, T, I)``, and the new state."""
-        values, state = self.network(inputs.to(self.device), state)
+        values, state = self.network(inputs.to(self.network.readout.weight), state)
         return values[:, -1].argmax(1).cpu(), state
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -136,7 +136,8 @@ class DQNModule(LightningModule):
             self.trainer.should_stop |= self.stop_when_optimal
         if not self.first_optimal_episode.isnan():
             figures["first_optimal_episode"] = self.first_optimal_episode
-        self.log_dict({f"val/{name}": figure for name, figure in figures.items()}, prog_bar=True)
+        for name, figure in figures.items():
+            self.log(f"val/{name}", figure, prog_bar=name == "return")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Judges the policy at the length of the training and at the test lengths."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from lightning_warmup.attach import Mapping, find_network, first_element
 from lightning_warmup.reach import multistability
@@ -22,8 +19,9 @@ SEQUENCES = 64
 class Report(Callback):
     """Gathers what ``report.json`` says of a run; put it before the :class:`WarmupStage`.
 
-    The VAA and the resting fraction are measured on the first 64 sequences of the test split, always the same
-    cuts and constant inputs: before the warmup, after it, and on the tested checkpoint.
+    The VAA and the resting fraction are measured on the first 64 sequences of the test split, which the datamodule
+    gives as ``first_test_batch(64)``, with always the same cuts and constant inputs: before the warmup, after it,
+    and on the tested checkpoint.
 
     Args:
         steps: Constant steps M of a measurement.
@@ -117,33 +115,16 @@ class Report(Callback):
         }
 
     def _measure(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
-        rnn = find_network(module, self.network)
-        sequences, lengths = self._test_sequences(trainer, module)
-        return asdict(multistability(rnn, sequences, lengths, steps=self.steps))
-
-    def _test_sequences(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor | None]:
-        """The first sequences of the test split, on the module's device, and their lengths or None."""
-        trainer.datamodule.setup("test")  # type: ignore[attr-defined]
-        batches = [self.sequences(batch) for batch in _first_rows(trainer.datamodule.test_dataloader()[0])]  # type: ignore[attr-defined]
-        pairs = [batch if isinstance(batch, tuple) else (batch, None) for batch in batches]
-        sequences = torch.cat([sequences for sequences, _ in pairs])[:SEQUENCES].to(module.device)
-        if pairs[0][1] is None:
-            return sequences, None
-        return sequences, torch.cat([lengths for _, lengths in pairs])[:SEQUENCES]  # type: ignore[misc]
+        batch = trainer.datamodule.first_test_batch(SEQUENCES)  # type: ignore[attr-defined]
+        sequences = self.sequences(trainer.strategy.batch_to_device(batch, module.device))
+        sequences, lengths = sequences if isinstance(sequences, tuple) else (sequences, None)
+        return asdict(
+            multistability(find_network(module, self.network), sequences, lengths, steps=self.steps)
+        )
 
     def _fit_seconds(self) -> float:
         running = 0.0 if self._training_since is None else time.perf_counter() - self._training_since
         return self.seconds["fit"] + running
-
-
-def _first_rows(loader: Any) -> Iterator[Any]:
-    """Batches of a loader until they hold enough sequences to measure."""
-    rows = 0
-    for batch in loader:
-        yield batch
-        rows += len(batch[0])
-        if rows >= SEQUENCES:
-            return
 
 
 def _figures(trainer: Trainer, group: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The Q-network: its loss against a slow account, its target, what it learns, and that a killed run loses nothing."""
+"""The Q-network: its loss against a slow account, its target, what it learns, and how it is resumed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 
 from configs.schema import Config
 from datamodules.replay import Episode, padded
-from datamodules.tmaze import TMaze, play
+from datamodules.tmaze import TMaze
 from datamodules.tmaze_env import VectorTMaze
+from datamodules.tmaze_play import play
 from lightning_warmup import WarmupStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.dqn import DQNModule, histories
@@ -123,7 +124,7 @@ def test_the_stage_warms_the_network_up_and_the_target_follows(tmp_path, double)
 def test_warmed_up_on_histories_it_reaches_more_states(tmp_path):
     """On the histories of the test split, as the report measures it."""
     q, data = module(hidden_size=16), TMaze(length=5, capacity=500)
-    sequences, lengths = next(iter(data.test_dataloader()[0]))
+    sequences, lengths = data.first_test_batch(64)
     assert multistability(q.network, sequences, lengths, steps=100).vaa < 0.1
     trainer(tmp_path, WarmupStage("network", histories, steps=40), max_steps=1).fit(q, data)
     assert multistability(q.network, sequences, lengths, steps=100).vaa > 0.3

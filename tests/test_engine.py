@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
 import warnings
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_warmup import engine
+from lightning_warmup import adjoint, engine
 from lightning_warmup.cell import Gate, GatedCell
 from lightning_warmup.cells import GRU, LSTM, cell_by_name, cell_names
 from lightning_warmup.engine import loop, scan
@@ -211,23 +212,27 @@ def test_torch_func(cell_class: type[GatedCell]) -> None:
         _, state = cell(x, h if cell.states == 1 else (h, *h_0[1:]))
         return state if cell.states == 1 else state[0]
 
-    jacobian = torch.func.jacrev(next_state)(h_0[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jacobian = torch.func.jacrev(next_state)(h_0[0])
     assert_close([jacobian], [torch.autograd.functional.jacobian(next_state, h_0[0])])
     batch = torch.stack([h_0[0], 2 * h_0[0]])
     assert_close([torch.vmap(next_state)(batch)[1]], [next_state(batch[1])])
 
 
-@pytest.mark.parametrize("enabled", [False, True])
-def test_autocast_keeps_the_precision_of_the_weights(enabled: bool) -> None:
-    cell, x = GRU(I, H), noise(4, B, I).float()
-    expected = torch.autograd.grad(cell(x)[0].square().sum(), list(cell.parameters()))
-    with torch.autocast("cpu", enabled=enabled):
-        output, _ = cell(x)
-        found = torch.autograd.grad(output.square().sum(), list(cell.parameters()))
-        assert output.dtype == torch.float32
-        if enabled:
-            assert cell(x.bfloat16())[0].dtype == torch.float32
-    torch.testing.assert_close(found, expected)
+def test_autocast_keeps_the_precision_of_the_weights() -> None:
+    cell, x = GRU(I, H), noise(1, B, I).float().expand(4, B, I)
+    weights = list(cell.parameters())
+    results = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", enabled=enabled):
+            output, _ = cell(x)
+            gradients = torch.autograd.grad(output.square().sum(), weights, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in gradients), weights)
+        results.append((output, *gradients, *second))
+    torch.testing.assert_close(*results)
+    with torch.autocast("cpu"):
+        assert cell(x.bfloat16())[0].dtype == torch.float32
 
 
 def denormals(tensor: Tensor) -> int:
@@ -358,6 +363,27 @@ def test_our_steps_run_on_the_engine(cell_class: type[GatedCell], monkeypatch: A
         cell = make(cell_class)
         output, _ = cell(noise(4, B, I))
     assert "Scan" in type(output.grad_fn).__name__
+
+
+def test_the_backward_pass_frees_its_memory_at_once() -> None:
+    cell = make(GRU)
+    gc.collect()
+    gc.disable()
+    try:
+        cell(noise(60, B, I))[0].sum().backward()
+        assert not [thing for thing in gc.get_objects() if type(thing) is adjoint._Chunk]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_weights(dtype: torch.dtype) -> None:
+    cell = GRU(I, H, dtype=dtype)
+    expected, _ = copy.deepcopy(cell).float()(noise(4, B, I).to(dtype).float())
+    output, _ = cell(noise(4, B, I).to(dtype))
+    output.float().square().sum().backward()
+    torch.testing.assert_close(output.float(), expected, rtol=0.05, atol=0.05)
+    assert cell.weight_hh_l0.grad.dtype == dtype
 
 
 def test_copies_and_files() -> None:

@@ -13,8 +13,9 @@ import torch
 from configs.schema import TMaze as Settings
 from configs.values import ConfigError
 from datamodules.replay import Episode, LazyLoader, Replay, histories, padded
-from datamodules.tmaze import EXPLORATION, TMaze, play
+from datamodules.tmaze import TMaze
 from datamodules.tmaze_env import DOWN, LEFT, RIGHT, UP, VectorTMaze
+from datamodules.tmaze_play import EXPLORATION, play
 
 
 def episode(steps: int, terminated: bool = True, seed: int = 0) -> Episode:
@@ -64,9 +65,9 @@ def test_episodes_are_drawn_without_repetition_where_there_are_enough():
         assert len(set(lengths(drawn))) == 7
     drawn = lengths(replay.draw_episodes(25, generator()))
     assert {drawn.count(steps) for steps in range(1, 11)} == {2, 3}
-    assert {steps for seed in range(50) for steps in lengths(replay.draw_episodes(1, generator(seed)))} == set(
-        range(1, 11)
-    )
+    assert {
+        steps for seed in range(50) for steps in lengths(replay.draw_episodes(1, generator(seed)))
+    } == set(range(1, 11))
 
 
 def test_prefixes_lead_to_transitions_drawn_uniformly():
@@ -283,6 +284,7 @@ def test_the_test_histories_do_not_change_with_the_seed():
     (one,), (other,) = (list(TMaze(**SMALL, seed=seed).test_dataloader()[0]) for seed in (0, 1))
     assert one[0].shape == (64, one[1].max(), 9)
     assert torch.equal(one[0], other[0])
+    assert all(map(torch.equal, TMaze(**SMALL).first_test_batch(64), one))
     vals = [next(iter(TMaze(**SMALL, seed=seed).val_dataloader()))[0].sum() for seed in (0, 1)]
     assert vals[0] != vals[1]
 
@@ -300,9 +302,9 @@ def test_processes_share_the_batches():
         for row, inputs in enumerate(whole[kind][0]):
             share = ranks[row // 4][row % 4]
             assert torch.equal(inputs[: len(share)], share)
+    data = ready()
+    data.trainer = SimpleNamespace(world_size=3, global_rank=0)
     with pytest.raises(ValueError, match=r"batch_size=8: .* divisible by the number of processes \(3\)"):
-        data = ready()
-        data.trainer = SimpleNamespace(world_size=3, global_rank=0)
         data.train_dataloader()
 
 
@@ -327,7 +329,9 @@ def test_a_policy_is_judged_on_both_goals(length):
     figures = data.evaluate(turns_up, 0.5, length)
     assert figures == pytest.approx({"return": 1.95, "discounted_return": 1.95 * 0.5**L, "optimal": 0.0})
     figures = data.evaluate(bumps_first, 0.5, length)
-    assert figures == pytest.approx({"return": 3.9, "discounted_return": 4 * 0.5 ** (L + 1) - 0.1, "optimal": 0.0})
+    assert figures == pytest.approx(
+        {"return": 3.9, "discounted_return": 4 * 0.5 ** (L + 1) - 0.1, "optimal": 0.0}
+    )
     stuck = data.evaluate(lambda inputs, state: (torch.full((len(inputs),), LEFT), state), 1.0, length)
     assert stuck["return"] == pytest.approx(-0.1 * (3 * L - 1))
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,52 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Command
 
 ROOT = Path(__file__).parent.parent
-SMALL = [
-    "data.seq_length=12", "data.train_size=96", "data.val_size=32", "data.test_size=64", "data.test_lengths=[20]",
-    "data.batch_size=16", "model.hidden_size=8", "model.num_layers=2", "warmup.steps=4", "warmup.batch_size=16",
-    "monitor.steps=40", "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.log_every_n_steps=2",
-    "trainer.enable_model_summary=false", "tracking.wandb=disabled",
-]  # fmt: skip
 
 
-def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
-    )  # fmt: skip
-
-
-def train(*arguments: object, status: int = 0, **environment: str) -> tuple[str, str]:
-    process = start(*arguments, **environment)
-    output, errors = process.communicate(timeout=280)
-    assert process.returncode == status, errors
-    return output, errors
-
-
-def report(folder: Path) -> dict[str, Any]:
-    """The report, without what differs from machine to machine and from folder to folder."""
-    content = json.loads((folder / "report.json").read_text())
-    content["checkpoint"] = Path(content["checkpoint"]).name
-    del content["seconds"]
-    return content
-
-
-def metrics(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
-
-
-@pytest.fixture(scope="session")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    output, _ = train(f"run_dir={folder}", *SMALL)
-    return folder, output
-
-
-def test_a_run_leaves_its_folder_and_ends_with_a_table(whole_run: tuple[Path, str]) -> None:
+def test_a_run_leaves_its_folder_and_ends_with_a_table(train: Command, whole_run: tuple[Path, str]) -> None:
     folder, output = whole_run
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "provenance.json", "metrics.csv", "checkpoints", "report.json"} <= names
@@ -79,47 +36,51 @@ def test_a_run_leaves_its_folder_and_ends_with_a_table(whole_run: tuple[Path, st
         assert text in output
     origin = json.loads((folder / "provenance.json").read_text())
     assert {"commit", "dirty", "versions", "command"} <= set(origin)
-    assert len([row for row in metrics(folder) if "warmup/step" in row]) == 4
-    assert len([row for row in metrics(folder) if "val/loss" in row]) == 2
+    assert len([row for row in train.metrics(folder) if "warmup/step" in row]) == 4
+    assert len([row for row in train.metrics(folder) if "val/loss" in row]) == 2
 
 
-def test_the_saved_configuration_gives_the_same_run(whole_run: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_saved_configuration_gives_the_same_run(
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
+) -> None:
     folder, _ = whole_run
     train(folder / "config.yaml", f"run_dir={tmp_path / 'again'}")
-    assert report(tmp_path / "again") == report(folder)
-    assert metrics(tmp_path / "again") == metrics(folder)
+    assert train.report(tmp_path / "again") == train.report(folder)
+    assert train.metrics(tmp_path / "again") == train.metrics(folder)
 
 
 def test_another_seed_gives_another_run_on_the_same_test_split(
-    whole_run: tuple[Path, str], tmp_path: Path
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, _ = whole_run
-    train(f"run_dir={tmp_path / 'other'}", *SMALL, "seed=1", "warmup.enabled=false")
-    other = report(tmp_path / "other")
-    assert other["test"] != report(folder)["test"]
+    train(f"run_dir={tmp_path / 'other'}", *train.small, "seed=1", "warmup.enabled=false")
+    other = train.report(tmp_path / "other")
+    assert other["test"] != train.report(folder)["test"]
     assert other["vaa"]["after"] is None
 
 
-def test_a_checkpoint_can_be_tested_alone(whole_run: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_checkpoint_can_be_tested_alone(
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
+) -> None:
     folder, _ = whole_run
-    whole = report(folder)
+    whole = train.report(folder)
     checkpoint = folder / "checkpoints" / whole["checkpoint"]
     train(folder / "config.yaml", "stages=[test]", f"ckpt={checkpoint}", f"run_dir={tmp_path / 'test'}")
-    alone = report(tmp_path / "test")
+    alone = train.report(tmp_path / "test")
     for key in ("test", "test_at_length", "vaa", "rest", "val"):
         assert alone[key] == whole[key]
 
 
 def test_a_used_run_folder_is_refused_and_a_finished_run_is_only_tested_again(
-    whole_run: tuple[Path, str],
+    train: Command, whole_run: tuple[Path, str]
 ) -> None:
     folder, _ = whole_run
-    before = report(folder), metrics(folder)
-    _, errors = train(f"run_dir={folder}", *SMALL, status=2)
+    before = train.report(folder), train.metrics(folder)
+    _, errors = train(f"run_dir={folder}", *train.small, status=2)
     assert "run_dir=" in errors
     train(f"run_dir={folder}", "ckpt=last")
-    assert report(folder) == before[0]
-    assert [row for row in metrics(folder) if "val/loss" in row] == [
+    assert train.report(folder) == before[0]
+    assert [row for row in train.metrics(folder) if "val/loss" in row] == [
         row for row in before[1] if "val/loss" in row
     ]
 
@@ -134,7 +95,7 @@ def wait_for(happened: Any, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("moment", ["warmup", "mid-epoch", "between epochs"])
 def test_a_killed_run_goes_on_with_the_same_numbers(
-    whole_run: tuple[Path, str], tmp_path: Path, moment: str
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path, moment: str
 ) -> None:
     """Kills the run with SIGKILL, resumes it, and compares every figure that it leaves."""
     folder, _ = whole_run
@@ -142,8 +103,8 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
     steps = {"warmup": "200", "mid-epoch": "4", "between epochs": "4"}[moment]
     reference = folder
     interval = "ckpt_interval=0" if moment == "mid-epoch" else "ckpt_interval=60"
-    arguments = [f"run_dir={run}", *SMALL, interval]
-    process = start(*arguments, f"warmup.steps={steps}" if moment == "warmup" else "seed=0")
+    arguments = [f"run_dir={run}", *train.small, interval]
+    process = train.start(*arguments, f"warmup.steps={steps}" if moment == "warmup" else "seed=0")
     if moment == "warmup":
         metrics_file = run / "metrics.csv"
         wait_for(lambda: metrics_file.is_file() and metrics_file.stat().st_size > 0, process)
@@ -159,18 +120,19 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
         wait_for(lambda: saves() >= 9, process)  # in the second of two epochs of six steps
     else:
         wait_for(lambda: list(last.parent.glob("best-epoch=0*")), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    train.kill(process)
     assert not (run / "report.json").exists()
 
     _, notice = train(f"run_dir={run}", "ckpt=last", *(["warmup.steps=4"] if moment == "warmup" else []))
     assert ("starts afresh" in notice) == (moment == "warmup")
-    assert report(run) == report(reference)
-    assert metrics(run) == metrics(reference)
+    assert train.report(run) == train.report(reference)
+    assert train.metrics(run) == train.metrics(reference)
 
 
-def test_a_run_that_fails_says_so_in_one_line_and_keeps_the_trace(tmp_path: Path) -> None:
-    _, errors = train(f"run_dir={tmp_path / 'run'}", *SMALL, "warmup.lr=3e37", "warmup.steps=20", status=1)
+def test_a_run_that_fails_says_so_in_one_line_and_keeps_the_trace(train: Command, tmp_path: Path) -> None:
+    _, errors = train(
+        f"run_dir={tmp_path / 'run'}", *train.small, "warmup.lr=3e37", "warmup.steps=20", status=1
+    )
     last = errors.strip().splitlines()[-1]
     assert last.startswith("error: warmup diverged at step")
     assert "lr=3e+37" in last
@@ -178,8 +140,14 @@ def test_a_run_that_fails_says_so_in_one_line_and_keeps_the_trace(tmp_path: Path
     assert "WarmupDiverged" in (tmp_path / "run" / "error.txt").read_text()
 
 
-def test_weights_and_biases_offline(tmp_path: Path) -> None:
-    train(f"run_dir={tmp_path / 'run'}", *SMALL, "tracking.wandb=auto", WANDB_API_KEY="", HOME=str(tmp_path))
+def test_weights_and_biases_offline(train: Command, tmp_path: Path) -> None:
+    train(
+        f"run_dir={tmp_path / 'run'}",
+        *train.small,
+        "tracking.wandb=auto",
+        WANDB_API_KEY="",
+        HOME=str(tmp_path),
+    )
     (stored,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
     content = stored.read_bytes()
     for name in (b"warmup/vaa_star", b"val/loss", b"vaa_steps", b"learning_curve"):
@@ -197,7 +165,7 @@ def test_weights_and_biases_offline(tmp_path: Path) -> None:
         ("missing.yaml", "missing.yaml"),
     ],
 )
-def test_a_mistake_ends_with_one_line_and_status_2(argument: str, words: str) -> None:
+def test_a_mistake_ends_with_one_line_and_status_2(train: Command, argument: str, words: str) -> None:
     begin = time.monotonic()
     output, errors = train(argument, status=2)
     assert time.monotonic() - begin < 5  # a second on an idle machine

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_warmup.cell import Gate, GatedCell
 from lightning_warmup.gate import gate_weights, stacked_weights
+from lightning_warmup.initialisations.orthogonal import orthogonal_
 
 
 class GRU(GatedCell):
@@ -42,7 +43,7 @@ class GRU(GatedCell):
         super().reset_parameters()
         for weights in gate_weights(self).values():
             if weights.weight_hh is not None:
-                nn.init.orthogonal_(weights.weight_hh)
+                orthogonal_(weights.weight_hh)
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
         return self._fused(x, states[0]) if x.is_cuda else super()._run(x, states)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lightning_warmup.gate import gate_weights
+
+
+def orthogonal_(matrix: Tensor) -> None:
+    """Fills a matrix with a random orthogonal one, in half precision too, which torch's own function refuses."""
+    precise = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
+    with torch.no_grad():
+        matrix.copy_(nn.init.orthogonal_(precise))
 
 
 def initialise(cell: Any, t_max: int) -> None:
@@ -16,4 +24,4 @@ def initialise(cell: Any, t_max: int) -> None:
         raise ValueError(f"init='orthogonal': {type(cell).__name__} has no recurrent matrix")
     cell.reset_parameters()
     for matrix in matrices:
-        nn.init.orthogonal_(matrix)
+        orthogonal_(matrix)

@@ -1,0 +1,114 @@
+"""Two processes see what one sees: gloo on the CPU."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Command
+from torch import Tensor, distributed, multiprocessing, nn
+
+from lightning_warmup.distributed import gather_rows, rank, share_of, sum_gradients, world_size
+from lightning_warmup.metrics import VAA, RestingFraction, VAAStar
+from lightning_warmup.stability import at_rest, vaa, vaa_star
+from lightning_warmup.warmup import warmup_steps
+
+DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
+
+
+def states() -> Tensor:
+    return 1e-3 * torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+
+
+def warmed_up(rows: slice) -> tuple[list[float], list[Tensor]]:
+    """Losses and weights of a warmup on these rows of every global batch."""
+    torch.manual_seed(0)
+    network = nn.GRU(1, 6, num_layers=2)
+    batches = torch.randn(5, 10, 12, 1, generator=torch.Generator().manual_seed(1))
+    history = list(warmup_steps(network, [(batch[:, rows], None) for batch in batches], steps=5))
+    return [step.loss for step in history], [p.detach() for p in network.parameters()]
+
+
+def in_process(number: int, store: str, folder: str) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2)
+    mine = slice(6 * number, 6 * number + 6)
+    rows = states()[mine]
+    found = {"world": (rank(), world_size(), share_of(8, "batch_size"))}
+    weight = nn.Parameter(torch.ones(3))
+    vaa_star(gather_rows(rows * weight)).backward()
+    sum_gradients([weight])
+    metrics = [VAA(), VAAStar(), RestingFraction()]
+    for metric in metrics[:2]:
+        metric.update(rows)
+    metrics[2].update(rows, rows + 1e-6 * (torch.arange(6)[:, None] % 3))
+    torch.save(
+        found
+        | {"gradient": weight.grad, "metrics": [m.compute() for m in metrics], "warmup": warmed_up(mine)},
+        Path(folder) / f"{number}.pt",
+    )
+    distributed.destroy_process_group()
+
+
+def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+    multiprocessing.spawn(in_process, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{number}.pt") for number in range(2))
+    assert first["world"] == (0, 2, 4)
+    assert second["world"] == (1, 2, 4)
+
+    weight = nn.Parameter(torch.ones(3))
+    vaa_star(states() * weight).backward()
+    moved = states() + 1e-6 * (torch.arange(12)[:, None] % 6 % 3)
+    expected = [vaa(states()), vaa_star(states().detach()), at_rest(states(), moved).float().mean()]
+    losses, weights = warmed_up(slice(None))
+    for found in (first, second):
+        torch.testing.assert_close(found["gradient"], weight.grad)
+        torch.testing.assert_close(torch.stack(found["metrics"]), torch.stack(expected))
+        assert found["warmup"][0] == pytest.approx(losses, rel=1e-4)
+        for one, other in zip(found["warmup"][1], weights, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    for one, other in zip(first["warmup"][1], second["warmup"][1], strict=True):
+        assert torch.equal(one, other)
+
+
+def flat(report: dict[str, object]) -> dict[str, float]:
+    """The figures of a report by path."""
+    found = {}
+    for key, value in report.items():
+        for name, figure in value.items() if isinstance(value, dict) else ():
+            found[f"{key}/{name}"] = figure
+    return found
+
+
+def test_a_run_in_two_processes_equals_a_run_in_one(
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Killed after its first epoch and resumed, on top."""
+    folder, _ = whole_run
+    run = tmp_path / "run"
+    process = train.start(f"run_dir={run}", *train.small, *DDP)
+    deadline = time.monotonic() + 120
+    while not list((run / "checkpoints").glob("best-epoch=0*")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    train.kill(process)
+    train(f"run_dir={run}", "ckpt=last")
+    two, one = flat(train.report(run)), flat(train.report(folder))
+    two_residuals = {key for key in two if key.startswith("residual")}
+    assert {k: v for k, v in two.items() if k not in two_residuals} == pytest.approx(
+        {k: v for k, v in one.items() if k not in two_residuals}, rel=1e-3
+    )
+    rows = [row for row in train.metrics(run) if "warmup/loss" in row]
+    expected = [row for row in train.metrics(folder) if "warmup/loss" in row]
+    for row, other in zip(rows, expected, strict=True):
+        assert float(row["warmup/loss"]) == pytest.approx(float(other["warmup/loss"]), rel=1e-2)
+    assert len(list(run.parent.iterdir())) == 1
+    json.loads((run / "provenance.json").read_text())
+
+
+def test_a_batch_that_does_not_divide_is_refused(train: Command, tmp_path: Path) -> None:
+    _, errors = train(f"run_dir={tmp_path / 'run'}", *train.small, *DDP, "warmup.batch_size=15", status=1)
+    assert "batch_size=15" in errors
