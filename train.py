@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.compose import Config, ConfigError, compose, help_text, to_yaml
-from configs.run_folder import CHECKPOINTS, RunFolder, open_run_folder, save_config
+from configs.run_folder import CHECKPOINTS, RunFolder, give_up, open_run_folder
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback, LightningModule
+    from lightning.pytorch import Callback
     from lightning.pytorch.loggers import Logger
 
 
@@ -35,13 +35,14 @@ def main(argv: list[str]) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    trace = folder.path / "error.txt"
     try:
-        trace.unlink(missing_ok=True)
         run(config, folder)
+    except ConfigError as error:
+        give_up(config, folder)
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except Exception as error:
-        trace.write_text(traceback.format_exc())
-        print(f"error: {_first_line(error)} (trace in {trace})", file=sys.stderr)
+        print(f"error: {_first_line(error)}{_keep_trace(folder.path)}", file=sys.stderr)
         return 1
     return 0
 
@@ -55,9 +56,13 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         The content of ``report.json``.
+
+    Raises:
+        ConfigError: If the configuration asks for what the library does not have.
     """
     from lightning.pytorch import Trainer, seed_everything
 
+    from lightning_warmup.checkpoints import AtomicCheckpointIO, check_same_network, read_checkpoint
     from lightning_warmup.figures import draw_run
     from lightning_warmup.json_file import write_json
     from lightning_warmup.report import Report, table
@@ -65,24 +70,33 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
 
     quieten()
     seed_everything(config.seed, workers=True, verbose=False)
-    datamodule = make_datamodule(config)
-    module = make_module(config, datamodule)
-    report = Report(config.monitor.steps)
-    loggers = make_loggers(config, folder)
+    checkpoint = folder.checkpoint
+    try:
+        datamodule = make_datamodule(config)
+        module = make_module(config, datamodule)
+        if checkpoint is not None:
+            check_same_network(checkpoint, read_checkpoint(checkpoint)["hyper_parameters"], module)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    report = Report(config.monitor.steps, module.sequences)
+    loggers: list[Logger] = []
     failed = True  # until it is not
     try:
+        loggers += make_loggers(config, folder)
         trainer = Trainer(
             **vars(config.trainer),
             logger=loggers,
-            callbacks=[report, *make_callbacks(config, folder.path / CHECKPOINTS)],
+            callbacks=[report, *make_callbacks(config, module, folder.path / CHECKPOINTS)],
+            plugins=[AtomicCheckpointIO()],
             default_root_dir=folder.path,
             use_distributed_sampler=False,  # the loaders share their batches themselves
         )
-        checkpoint = folder.checkpoint
         if "fit" in config.stages:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
             best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
             checkpoint = Path(best) if best else None
+            if checkpoint is not None:
+                report.load_state_dict(read_checkpoint(checkpoint)["callbacks"][report.state_key])
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -116,50 +130,73 @@ def make_datamodule(config: Config) -> Any:
     return datamodule_by_name(config.data.name)(**settings, seed=config.seed)
 
 
-def make_module(config: Config, datamodule: Any) -> LightningModule:
-    """The network with its loss and optimiser."""
+def make_module(config: Config, datamodule: Any) -> Any:
+    """The network with its loss and optimiser, a LightningModule of the benchmark's kind of task."""
+    from lightning_warmup.dqn import DQNModule
     from lightning_warmup.module import SequenceModule
 
-    sizes = datamodule.input_size, datamodule.output_size
-    return SequenceModule(*sizes, datamodule.task, **vars(config.model), lr=config.optim.lr)
+    settings = {
+        "input_size": datamodule.input_size,
+        "output_size": datamodule.output_size,
+        **vars(config.model),
+    }
+    if datamodule.task == "control":
+        return DQNModule(**settings, lr=config.optim.lr, **vars(config.agent))
+    return SequenceModule(**settings, lr=config.optim.lr, task=datamodule.task)
 
 
-def make_callbacks(config: Config, checkpoints: Path) -> list[Callback]:
-    """The warmup, early stopping, and the checkpoints."""
+def make_callbacks(config: Config, module: Any, checkpoints: Path) -> list[Callback]:
+    """The pretraining and the warmup, the monitor, early stopping, and the checkpoints."""
     from lightning.pytorch.callbacks import EarlyStopping
 
-    from lightning_warmup.checkpoints import LatestCheckpoint, best_checkpoint
+    from lightning_warmup.checkpoints import BestCheckpoint, LatestCheckpoint
+    from lightning_warmup.monitor import MultistabilityMonitor
+    from lightning_warmup.pretrain import PretrainStage
     from lightning_warmup.stage import WarmupStage
 
+    figure, mode = module.monitor
     callbacks: list[Callback] = []
+    common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
+    if config.pretrain.task != "none":
+        callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
     settings = dict(vars(config.warmup))
     if settings.pop("enabled"):
-        callbacks.append(WarmupStage("network", seed=config.seed, **settings))
+        callbacks.append(WarmupStage(**common, **settings))
+    if config.monitor.every_n_epochs is not None:
+        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=config.monitor.every_n_epochs))
     if config.optim.patience is not None:
-        callbacks.append(
-            EarlyStopping("val/loss", config.optim.min_delta, config.optim.patience, check_finite=True)
-        )
+        callbacks.append(EarlyStopping(figure, config.optim.min_delta, config.optim.patience, mode=mode))
     latest = LatestCheckpoint(checkpoints, config.ckpt_interval)
-    return [*callbacks, best_checkpoint(checkpoints, "val/loss", "min"), latest]
+    return [*callbacks, BestCheckpoint(checkpoints, figure, mode), latest]
 
 
 def make_loggers(config: Config, folder: RunFolder) -> list[Logger]:
-    """Notes configuration and provenance in the run folder, and opens the logs."""
+    """Notes the provenance in the run folder, and opens the logs."""
     from lightning_warmup.provenance import record
     from lightning_warmup.tracking import csv_logger, wandb_logger
 
-    save_config(config, folder.path)
-    origin = record(folder.path, Path(__file__).parent, resumed=folder.checkpoint is not None)
+    origin = record(folder.path, Path(__file__).parent)
     tracking = dict(vars(config.tracking))
     mode = tracking.pop("wandb")
     tracking["name"] = tracking["name"] or folder.path.name
+    csv = csv_logger(folder.path, folder.checkpoint)
     wandb = wandb_logger(mode, folder.path, origin["id"], asdict(config) | {"provenance": origin}, **tracking)
-    return [csv_logger(folder.path, folder.checkpoint), *([wandb] if wandb else [])]
+    return [csv, *([wandb] if wandb else [])]
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _keep_trace(folder: Path) -> str:
+    """Writes the trace of the current exception into the run folder, if it can; says where it is."""
+    path = folder / "error.txt"
+    try:
+        path.write_text(traceback.format_exc())
+    except OSError as error:
+        return f" (its trace could not be kept: {error.strerror})"
+    return f" (trace in {path})"
 
 
 if __name__ == "__main__":

@@ -32,11 +32,12 @@ class RunFolder(NamedTuple):
 
 
 def open_run_folder(config: Config) -> RunFolder:
-    """Decides where a run lives and what it goes on from, and makes the folder.
+    """Decides where a run lives and what it goes on from, makes the folder, and saves the configuration there.
 
     A new folder under `runs/` is named by the time, the benchmark and the cell. The first process decides,
     and hands its folder to those that Lightning starts from it; where a launcher starts them all, `run_dir`
-    has to be given.
+    has to be given. `config.yaml` is saved without `run_dir` and `ckpt`; a run that is only tested keeps the one it
+    was trained with.
 
     Raises:
         ConfigError: If `run_dir` holds a run already and `ckpt` is not given, or can't be written to, or if
@@ -49,32 +50,25 @@ def open_run_folder(config: Config) -> RunFolder:
         return RunFolder(_handed_over(config, os.environ), checkpoint)
     path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config, os.environ)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
+    _save_config(config, path)
     if config.ckpt == "last" and checkpoint is None:
         print(f"notice: no checkpoint in {path / CHECKPOINTS} yet, the run starts afresh", file=sys.stderr)
     return RunFolder(path, checkpoint)
 
 
-def save_config(config: Config, folder: Path) -> None:
-    """Writes `config.yaml` into a run folder, whole or not at all, without `run_dir` and `ckpt`.
-
-    Only the first process does. A run that is only tested keeps the configuration it was trained with.
-
-    Raises:
-        ConfigError: If it can't be written.
-    """
-    path = folder / CONFIG_FILE
-    if not is_first_process(os.environ) or ("fit" not in config.stages and path.exists()):
-        return
-    unfinished = path.with_suffix(".unfinished")
-    try:
-        unfinished.write_text(to_yaml(config, leave_out=("run_dir", "ckpt")), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{quote(path)}: can't be written: {error.strerror}") from None
+def give_up(config: Config, folder: RunFolder) -> None:
+    """Frees the folder of a run that turned out to be impossible before it began."""
+    if config.ckpt is None and is_first_process(os.environ):
+        with suppress(OSError):
+            (folder.path / CONFIG_FILE).unlink()
+            folder.path.rmdir()
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint in a run folder that was written last, None if there is none."""
+    """The checkpoint to go on from: last.ckpt, else the one that was written last, None if there is none."""
+    last = folder / CHECKPOINTS / "last.ckpt"
+    if last.is_file():
+        return last
     found = (folder / CHECKPOINTS).glob("*.ckpt")
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
@@ -102,9 +96,26 @@ def _handed_over(config: Config, environ: Mapping[str, str]) -> Path:
     return Path(folder)
 
 
+def _save_config(config: Config, folder: Path) -> None:
+    """Writes `config.yaml`, whole or not at all; a new run is the first to put one there."""
+    path = folder / CONFIG_FILE
+    if "fit" not in config.stages and path.exists():
+        return
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        if config.ckpt is None:
+            path.touch(exist_ok=False)
+        unfinished.write_text(to_yaml(config, leave_out=("run_dir", "ckpt")), encoding="utf-8")
+        unfinished.replace(path)
+    except FileExistsError:
+        raise _used(folder) from None
+    except OSError as error:
+        raise ConfigError(f"{quote(path)}: can't be written: {error.strerror}") from None
+
+
 def _given(path: Path, ckpt: str | None) -> Path:
     if ckpt is None and os.path.exists(path / CONFIG_FILE):
-        raise ConfigError(f"run_dir={quote(path)}: holds a run; go on with ckpt=last or choose another")
+        raise _used(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -129,6 +140,10 @@ def _new(config: Config, environ: Mapping[str, str]) -> Path:
             path = RUNS / f"{name}_{number}"
     except OSError as error:
         raise _unusable(path, error.strerror) from None
+
+
+def _used(path: Path) -> ConfigError:
+    return ConfigError(f"run_dir={quote(path)}: holds a run; go on with ckpt=last or choose another")
 
 
 def _unusable(path: Path, why: str | None) -> ConfigError:

@@ -57,6 +57,12 @@ class _Restitution(Data):
         [200, 400, 1000, 3000], "Lengths at which the trained network is tested too, in steps.", minimum=2
     )
 
+    def __post_init__(self) -> None:
+        """Checks that no length comes twice."""
+        super().__post_init__()
+        if len(set(self.test_lengths)) < len(self.test_lengths):
+            raise ConfigError(f"data.test_lengths={self.test_lengths}: must be different lengths")
+
 
 @dataclass
 class CopyFirstInput(_Restitution):
@@ -167,7 +173,7 @@ class Model:
     num_layers: int = setting(2, "Recurrent layers.", minimum=1)
     double: bool = setting(False, "Build each layer of two halves, of which the warmup moves only the first.")
     init: str = setting("default", "Initialisation of the cell.", choices=_files_in("initialisations"))
-    t_max: int = setting(600, "Longest time scale of the chrono initialisation, in steps.", minimum=2)
+    t_max: int = setting(600, "Longest time scale of the chrono initialisation, in steps.", minimum=3)
 
     def __post_init__(self) -> None:
         """Checks that a double layer can be halved."""
@@ -222,6 +228,23 @@ class Monitor:
     steps: int = setting(
         2000, "Steps under a constant input before states are compared in the report.", minimum=1
     )
+    every_n_epochs: int | None = setting(
+        None, "Epochs between two measurements during the training, of 1000 steps; null = none.", minimum=1
+    )
+
+
+@dataclass
+class Pretrain:
+    """A pretraining before the training, and before the warmup."""
+
+    task: str = setting(
+        "none",
+        "What the network is pretrained to give back: each sequence from its final state, or each next step.",
+        choices=("none", "autoencode", "next_step"),
+    )
+    steps: int = setting(300, "Gradient steps.", minimum=1)
+    lr: float = setting(1e-3, "Learning rate of the pretraining's own Adam.", above=0)
+    batch_size: int = setting(32, "Sequences in a global pretraining batch, over all processes.", minimum=1)
 
 
 @dataclass
@@ -253,6 +276,7 @@ class Config:
     run_dir: str | None = setting(None, "Folder of this run alone; null = a new one under runs/.")
     data: Data = field(default_factory=CopyFirstInput)
     model: Model = field(default_factory=Model)
+    pretrain: Pretrain = field(default_factory=Pretrain)
     warmup: Warmup = field(default_factory=Warmup)
     optim: Optim = field(default_factory=Optim)
     agent: Agent = field(default_factory=Agent)
@@ -264,5 +288,10 @@ class Config:
         """Checks the order of the stages, and that a run to go on with is named."""
         if self.stages not in (["fit"], ["test"], ["fit", "test"]):
             raise ConfigError(f"stages=[{','.join(self.stages)}]: must be [fit], [test] or [fit,test]")
+        size = getattr(self.data, "train_size", self.warmup.batch_size)
+        if self.warmup.enabled and self.warmup.batch_size > size:
+            raise ConfigError(
+                f"warmup.batch_size={self.warmup.batch_size}: must be at most data.train_size = {size}"
+            )
         if self.ckpt == "last" and self.run_dir is None:
             raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to go on with")

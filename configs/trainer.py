@@ -47,7 +47,7 @@ class Trainer:
             "bf16",
         ),
     )
-    max_epochs: int | None = setting(6, "Epochs after which training ends; -1 = no limit.", minimum=-1)
+    max_epochs: int = setting(6, "Epochs after which training ends; -1 = no limit.", minimum=-1)
     min_epochs: int | None = setting(None, "Epochs that early stopping can't cut short.", minimum=0)
     max_steps: int = setting(-1, "Training steps after which training ends; -1 = no limit.", minimum=-1)
     max_time: str | None = setting(None, "Time after which training ends, as days:hours:minutes:seconds.")

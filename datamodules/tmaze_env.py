@@ -150,7 +150,7 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         ValueError: If an argument is outside its range.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
 
     def __init__(
         self,

@@ -14,13 +14,32 @@ from lightning_warmup.cell import GatedCell
 from lightning_warmup.distributed import rank, share_of, world_size
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork
 
-Mapping = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
+ToSequences = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
 """Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
 
 
 def first_element(batch: Any) -> Tensor:
-    """The sequences of a batch: its first element, or the batch itself if it is a tensor."""
-    return batch if isinstance(batch, Tensor) else batch[0]
+    """The sequences of a batch: its first element, or the batch itself if it is a tensor.
+
+    Raises:
+        ValueError: If that is no batch of sequences.
+    """
+    first = batch[0] if isinstance(batch, (tuple, list)) else batch
+    if not isinstance(first, Tensor) or first.dim() != 3:
+        kind = f"shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
+        raise ValueError(
+            f"a batch begins with {kind}, not with sequences of 3 axes: pass sequences=..., a function"
+        )
+    return first
+
+
+def prepared(
+    batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule
+) -> tuple[Tensor, Tensor | None]:
+    """Sequences of a batch and their lengths or None, on the module's device and in its precision."""
+    batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
+    sequences = to_sequences(batch)
+    return sequences if isinstance(sequences, tuple) else (sequences, None)
 
 
 def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
@@ -53,7 +72,7 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
 
 
 def sequence_batches(
-    trainer: Trainer, module: LightningModule, mapping: Mapping, batch_size: int, seed: int
+    trainer: Trainer, module: LightningModule, to_sequences: ToSequences, batch_size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Endless batches of training sequences and their lengths or None, on the module's device.
 
@@ -64,7 +83,7 @@ def sequence_batches(
     Args:
         trainer: The Trainer of the fit.
         module: The module that is fitted.
-        mapping: Turns a batch into sequences or ``(sequences, lengths)``.
+        to_sequences: Turns a batch into sequences or ``(sequences, lengths)``.
         batch_size: Sequences in a batch, over all processes; each gets its share.
         seed: Seed of the order.
 
@@ -82,8 +101,7 @@ def sequence_batches(
         empty = True
         for batch in loader:
             empty = False
-            sequences = mapping(trainer.strategy.batch_to_device(batch, module.device))
-            yield sequences if isinstance(sequences, tuple) else (sequences, None)
+            yield prepared(batch, to_sequences, trainer, module)
         if empty:
             raise ValueError("the training data hold no batch to take sequences from")
 

@@ -1,29 +1,46 @@
-"""Which checkpoints a run keeps: the best one and the latest one."""
+"""Which checkpoints a run keeps, and how they are written and read."""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 
-class LatestCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt``: when training starts, after every epoch, and every minute in between.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and then moves it there: whole or not at all."""
 
-    A run that is killed loses a minute at most, and never its warmup once training has started.
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Writes a checkpoint to ``path``."""
+        partial = f"{path}.partial"
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        os.replace(partial, path)
+
+
+class LatestCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt``: when training starts, after every epoch, and whenever some time has gone by.
+
+    A run that is killed loses that time at most, and never its warmup once training has started. The logs are
+    written first, so that they reach as far as the checkpoint.
 
     Args:
         folder: Where to keep it.
-        interval: Seconds between two checkpoints within an epoch.
+        interval: Longest time between two checkpoints, in seconds.
     """
 
     def __init__(self, folder: Path, interval: float = 60.0) -> None:
         self.path = folder / "last.ckpt"
         self.interval = interval
-        self._saved = 0.0
+        self._time = 0.0
+        self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps what the warmup reached."""
@@ -32,19 +49,80 @@ class LatestCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves when the interval is over, on all processes or on none."""
-        if trainer.strategy.broadcast(time.monotonic() - self._saved > self.interval):
-            self._save(trainer)
+        """Saves when it is time to, on all processes or on none, and never between accumulated gradients."""
+        if trainer.global_step > self._step:
+            late = time.monotonic() - self._time > self.interval
+            if trainer.strategy.reduce_boolean_decision(late, all=False):
+                self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves after the validation of the epoch."""
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()
         trainer.save_checkpoint(self.path, weights_only=False)
-        self._saved = time.monotonic()
+        self._time, self._step = time.monotonic(), trainer.global_step
 
 
-def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
-    """Keeps the checkpoint of the best validation so far as ``best-epoch=K.ckpt``."""
-    return ModelCheckpoint(folder, filename="best-{epoch}", monitor=monitor, mode=mode, save_top_k=1)
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint of the best validation so far as ``best-epoch=K.ckpt``.
+
+    Args:
+        folder: Where to keep it; a run goes on in another folder than it began in if its folder was moved.
+        monitor: Name of the figure that decides.
+        mode: ``"min"`` or ``"max"``: whether the least or the greatest is best.
+    """
+
+    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+        super().__init__(folder.absolute(), filename="best-{epoch}", monitor=monitor, mode=mode, save_top_k=1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the state, with its files where they are now."""
+        assert self.dirpath is not None
+        here = {
+            path: os.path.join(self.dirpath, os.path.basename(path)) for path in state_dict["best_k_models"]
+        }
+        moved = {
+            name: here.get(state_dict[name], state_dict[name])
+            for name in ("best_model_path", "kth_best_model_path")
+        }
+        models = {here[path]: score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": models})
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint, its tensors and plain values only.
+
+    Raises:
+        ValueError: If the file is no checkpoint or damaged.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return checkpoint if checkpoint["state_dict"] and checkpoint["global_step"] >= 0 else {}
+    except Exception as error:
+        raise ValueError(
+            f"ckpt={str(path)!r}: is no checkpoint, or damaged ({type(error).__name__})"
+        ) from None
+
+
+def check_same_network(path: Path, hyper_parameters: dict[str, Any], module: LightningModule) -> None:
+    """Refuses a checkpoint of another network.
+
+    Args:
+        path: Where it was read from.
+        hyper_parameters: Those in the checkpoint.
+        module: What is to be restored from it.
+
+    Raises:
+        ValueError: If a hyperparameter that shapes the network differs; the message names those that do.
+    """
+    free = {"lr", "gamma", "epsilon", "target_update", "stop_when_optimal", "init", "t_max"}
+    differ = [
+        f"{name}={hyper_parameters.get(name)!r} there, {value!r} here"
+        for name, value in module.hparams.items()
+        if name not in free and hyper_parameters.get(name) != value
+    ]
+    if differ:
+        raise ValueError(f"ckpt={str(path)!r}: is of another network: {'; '.join(differ)}")

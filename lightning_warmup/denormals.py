@@ -1,9 +1,9 @@
 """Vanishing gradients without denormal numbers.
 
 A gradient that vanishes along a sequence ends in denormal numbers (below 1.2e-38 in single precision), on
-which a CPU computes ten times more slowly. Setting such entries to zero early costs nothing and changes
-nothing that matters. It is done to the gradient alone: the processor's own flag is kept per thread, and would
-change the user's numbers everywhere.
+which many processors compute ten times more slowly. Setting such entries to zero early costs nothing and
+changes nothing that matters. It is done to the gradient alone: the processor's own flag is kept per thread, and
+would change the user's numbers everywhere.
 """
 
 from __future__ import annotations

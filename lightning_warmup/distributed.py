@@ -31,14 +31,14 @@ def share_of(batch_size: int, name: str) -> int:
 
 class _GatherRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, rows: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, rows: Tensor) -> Tensor:
         ctx.rows = len(rows)
         gathered = [torch.empty_like(rows) for _ in range(world_size())]
         distributed.all_gather(gathered, rows.contiguous())
         return torch.cat(gathered)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def backward(ctx, gradient: Tensor) -> Tensor:
         return gradient[rank() * ctx.rows : (rank() + 1) * ctx.rows]
 
 

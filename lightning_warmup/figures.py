@@ -26,6 +26,8 @@ def column(folder: Path, name: str, axis: str = "step") -> tuple[list[float], li
         name: Name of the metric, such as ``val/loss``.
         axis: Column of the axis, such as ``step``, ``epoch`` or ``warmup/step``.
     """
+    if not (folder / "metrics.csv").is_file():  # a run that logs nothing, as with fast_dev_run
+        return [], []
     with (folder / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get(name)]
     return [float(row[axis]) for row in rows], [float(row[name]) for row in rows]

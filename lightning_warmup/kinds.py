@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lightning_warmup.reach import run_stack
 from lightning_warmup.stability import REST_TOLERANCE
-from lightning_warmup.stack import Layer, State, flatten_state, map_state
+from lightning_warmup.stack import Layer
+from lightning_warmup.state import State, flatten_state, map_state
 
 KINDS = ("fixed point", "cycle", "slow drift", "moving")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,9 +11,23 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from lightning_warmup.attach import first_element
 from lightning_warmup.networks import RecurrentNetwork
 
 Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class TrainingDiverged(RuntimeError):
+    """The training loss is no longer finite."""
+
+
+def check_finite(loss: Tensor, module: LightningModule) -> None:
+    """Raises :class:`TrainingDiverged`, with the step and the learning rate, if the loss is not finite."""
+    if not torch.isfinite(loss):
+        raise TrainingDiverged(
+            f"training diverged at step {module.global_step} with lr={module.lr}: loss {loss.item():g}; "
+            "a smaller lr or trainer.gradient_clip_val may help"
+        )
 
 
 class SequenceModule(LightningModule):
@@ -37,9 +51,17 @@ class SequenceModule(LightningModule):
         t_max: Longest time scale of the chrono initialisation, in steps.
         lr: Learning rate of Adam.
 
+    Attributes:
+        network: What is trained, and warmed up.
+        monitor: The figure that tells the best checkpoint, and whether the least or the greatest is best.
+        sequences: Takes the sequences from a batch, for the warmup.
+
     Raises:
         ValueError: If ``task`` is unknown, or as :class:`RecurrentNetwork`.
     """
+
+    monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    sequences = staticmethod(first_element)
 
     def __init__(
         self,
@@ -57,7 +79,7 @@ class SequenceModule(LightningModule):
         super().__init__()
         if task not in ("regression", "classification"):
             raise ValueError(f"task={task!r}: choose regression or classification")
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.task = task
         self.lr = lr
         self.network = RecurrentNetwork(
@@ -73,6 +95,7 @@ class SequenceModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss, _ = self._loss(batch)
+        check_finite(loss, self)
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 

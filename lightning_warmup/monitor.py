@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from lightning_warmup.attach import Mapping, find_network, first_element, sequence_batches
+from lightning_warmup.attach import ToSequences, find_network, first_element, sequence_batches
 from lightning_warmup.distributed import gather_rows
 from lightning_warmup.reach import multistability
 
@@ -39,7 +39,7 @@ class MultistabilityMonitor(Callback):
     def __init__(
         self,
         network: str | None = None,
-        sequences: Mapping = first_element,
+        sequences: ToSequences = first_element,
         *,
         every_n_epochs: int = 1,
         steps: int = 1000,

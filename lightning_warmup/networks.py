@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import torch
 from torch import Tensor, nn
 
 from lightning_warmup.cells import cell_by_name
 from lightning_warmup.initialisations import initialise
-
-State: TypeAlias = Tensor | tuple[Tensor, ...]
+from lightning_warmup.state import State, map_state
 
 
 class DoubleLayer(nn.Module):
@@ -45,16 +42,17 @@ class DoubleLayer(nn.Module):
 
     def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
         """Runs both halves; see the class for shapes."""
-        half = self.hidden_size // 2
-        first, h_first = self.first(input, _slice(h_0, slice(None, half)))
-        second, h_second = self.second(input, _slice(h_0, slice(half, None)))
-        return torch.cat([first, second], dim=-1), _cat([h_first, h_second], dim=-1)
+        first, h_first = self.first(input, None if h_0 is None else self.first_state(h_0))
+        second, h_second = self.second(input, None if h_0 is None else self._second_state(h_0))
+        h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
+        return torch.cat([first, second], dim=-1), h_n
 
     def first_state(self, state: State) -> State:
         """The first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
-        part = _slice(state, slice(None, self.hidden_size // 2))
-        assert part is not None
-        return part
+        return map_state(lambda tensor: tensor[..., : self.hidden_size // 2].contiguous(), state)
+
+    def _second_state(self, state: State) -> State:
+        return map_state(lambda tensor: tensor[..., self.hidden_size // 2 :].contiguous(), state)
 
 
 class RecurrentNetwork(nn.Module):
@@ -71,7 +69,8 @@ class RecurrentNetwork(nn.Module):
         t_max: Longest time scale of the chrono initialisation, in steps.
         batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
 
-    Shapes: input ``(T, B, I)``, output ``(T, B, O)``, states ``(L, B, H)``, a tuple of them for an LSTM.
+    Shapes: input ``(T, B, I)``, output ``(T, B, O)``, states ``(L, B, H)``, a tuple of them for an LSTM; unbatched
+    ``(T, I)``, ``(T, O)`` and ``(L, H)``.
 
     Raises:
         ValueError: If a name is unknown, a size is not positive, or ``hidden_size`` is odd and ``double`` is set.
@@ -116,28 +115,13 @@ class RecurrentNetwork(nn.Module):
         Returns:
             Outputs at these steps, ``(K, B, O)`` or ``(B, K, O)``, and the final states ``(L, B, H)``.
         """
-        output = input.transpose(0, 1) if self.batch_first else input
+        batch_first = self.batch_first and input.dim() == 3
+        output = input.transpose(0, 1) if batch_first else input
         h_n = []
         for index, layer in enumerate(self.layers):
-            output, state = layer(output, None if h_0 is None else _index(h_0, index))
+            state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
+            output, state = layer(output, state)
             h_n.append(state)
         output = self.readout(output if steps is None else output[steps])
-        return output.transpose(0, 1) if self.batch_first else output, _cat(h_n, dim=0)
-
-
-def _slice(state: State | None, features: slice) -> State | None:
-    if isinstance(state, tuple):
-        return tuple(tensor[..., features].contiguous() for tensor in state)
-    return None if state is None else state[..., features].contiguous()
-
-
-def _index(state: State, layer: int) -> State:
-    if isinstance(state, tuple):
-        return tuple(tensor[layer : layer + 1] for tensor in state)
-    return state[layer : layer + 1]
-
-
-def _cat(states: list[State], dim: int) -> State:
-    if isinstance(states[0], tuple):
-        return tuple(torch.cat(tensors, dim) for tensors in zip(*states, strict=True))
-    return torch.cat(states, dim)  # type: ignore[arg-type]
+        states = map_state(lambda *tensors: torch.cat(tensors), *h_n)
+        return output.transpose(0, 1) if batch_first else output, states

@@ -26,7 +26,7 @@ def provenance(source: Path) -> dict[str, Any]:
     Args:
         source: A folder of the repository that the code runs from.
     """
-    changes = _git(source, "status", "--porcelain", "--untracked-files=no")
+    changes = _git(source, "status", "--porcelain")
     return {
         "commit": _git(source, "rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
@@ -37,20 +37,19 @@ def provenance(source: Path) -> dict[str, Any]:
     }
 
 
-def record(folder: Path, source: Path, resumed: bool) -> dict[str, Any]:
+def record(folder: Path, source: Path) -> dict[str, Any]:
     """Writes ``provenance.json`` into a run folder, or adds this process to that of the run it resumes.
 
     Args:
         folder: The run folder.
         source: A folder of the repository that the code runs from.
-        resumed: Whether the run goes on from a checkpoint.
 
     Returns:
         Its content: the :func:`provenance` of the first process, the run's ``id``, and under ``resumed`` the
         provenance of each later process.
     """
     path = folder / FILE
-    if resumed and path.is_file():
+    if path.is_file():
         content = json.loads(path.read_text())
         content["resumed"].append(provenance(source))
     else:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.stability import EPSILON, at_rest, resting_vaa, vaa
-from lightning_warmup.stack import Layer, State, flatten_state, layers_of, map_state
+from lightning_warmup.stack import Layer, layers_of
+from lightning_warmup.state import State, flatten_state, map_state
 
 CHUNK = 24
 """Constant-input steps between two looks at who rests."""
@@ -83,9 +84,9 @@ def settle(
 ) -> tuple[Tensor, Tensor]:
     """Where the whole stack comes to under a constant input, and where one more step would take it.
 
-    Rows that will not move by a twentieth of ``epsilon`` any more stop early: those at rest whose moves shrink
-    geometrically, judged on the larger of their last two rates, and those that repeat to the last bit. Drifting
-    and oscillating rows run all the ``steps``.
+    Rows that will hardly move any more, by the estimate less than a twentieth of ``epsilon``, stop early: those at
+    rest whose moves shrink geometrically, judged on the larger of their last two rates, and those that repeat to
+    the last bit. Drifting and oscillating rows run all the ``steps``.
 
     Args:
         layers: Layers of the stack.
@@ -168,13 +169,17 @@ def multistability(
 
     Returns:
         The figures, see :class:`Multistability`.
+
+    Raises:
+        ValueError: If ``steps`` or ``draws`` is below 1, or a length outside 1..T.
     """
+    for name, value in {"steps": steps, "draws": draws}.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: must be at least 1")
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
     if getattr(rnn, "batch_first", False):
         sequences = sequences.transpose(0, 1)
-    if sequences.dtype in (torch.float16, torch.bfloat16):
-        sequences = sequences.float()
     length, count, size = sequences.shape
     if lengths is None:
         cuts = cut_lengths(draws * count, length, generator)

@@ -8,12 +8,12 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_warmup.attach import Mapping, find_network, first_element
+from lightning_warmup.attach import ToSequences, find_network, first_element, prepared
 from lightning_warmup.reach import multistability
 from lightning_warmup.stage import WarmupStage
 
 SEQUENCES = 64
-"""Number N of test sequences that a reported VAA compares."""
+"""Number N of test sequences that a reported VAA compares, or all if there are fewer."""
 
 
 class Report(Callback):
@@ -30,7 +30,7 @@ class Report(Callback):
     """
 
     def __init__(
-        self, steps: int = 2000, sequences: Mapping = first_element, network: str | None = None
+        self, steps: int = 2000, sequences: ToSequences = first_element, network: str | None = None
     ) -> None:
         self.steps = steps
         self.sequences = sequences
@@ -44,6 +44,7 @@ class Report(Callback):
         self.validation: dict[str, float] = {}
         self.test: dict[str, dict[str, float]] = {}
         self.epochs = 0
+        self.count = SEQUENCES
         self._training_since: float | None = None
         self._testing_since = 0.0
 
@@ -107,7 +108,7 @@ class Report(Callback):
         return {
             **by_figure,
             "vaa_steps": self.steps,
-            "vaa_sequences": SEQUENCES,
+            "vaa_sequences": self.count,
             "val": self.validation,
             **self.test,
             "seconds": self.seconds,
@@ -116,11 +117,10 @@ class Report(Callback):
 
     def _measure(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         batch = trainer.datamodule.first_test_batch(SEQUENCES)  # type: ignore[attr-defined]
-        sequences = self.sequences(trainer.strategy.batch_to_device(batch, module.device))
-        sequences, lengths = sequences if isinstance(sequences, tuple) else (sequences, None)
-        return asdict(
-            multistability(find_network(module, self.network), sequences, lengths, steps=self.steps)
-        )
+        sequences, lengths = prepared(batch, self.sequences, trainer, module)
+        rnn = find_network(module, self.network)
+        self.count = sequences.shape[0 if getattr(rnn, "batch_first", False) else 1]
+        return asdict(multistability(rnn, sequences, lengths, steps=self.steps))
 
     def _fit_seconds(self) -> float:
         running = 0.0 if self._training_since is None else time.perf_counter() - self._training_since

@@ -26,7 +26,8 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     Args:
         states: Settled states, shape ``(N, H)``.
-        epsilon: Distance below which two states are the same equilibrium.
+        epsilon: Distance below which two states are the same equilibrium. A state that is not finite is close to
+            none, and counts as one of its own.
 
     Returns:
         A scalar in [1/N, 1].
@@ -39,7 +40,8 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
         tensor(0.5000)
     """
     distances = _distances(states, epsilon)
-    return (1 / (distances < epsilon).sum(1, dtype=distances.dtype)).mean()
+    close = (distances < epsilon).sum(1, dtype=distances.dtype)
+    return (1 / close.clamp(min=1)).mean()
 
 
 def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Tensor:

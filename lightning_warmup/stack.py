@@ -1,15 +1,14 @@
 """Drives any recurrent module layer by layer, time first.
 
 Sampling, settling and warmup need to run each layer of a stack by itself. A recurrent layer is anything with
-torch's call ``output, h_n = rnn(input, h_0)``; its state is a tensor or a tuple of tensors of shape
-``(D, B, H)``, D being 1 for a single layer.
+torch's call ``output, h_n = rnn(input, h_0)``; its state is a tensor or a tuple of tensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,7 @@ from torch import Tensor, nn
 from lightning_warmup.cell import GatedCell
 from lightning_warmup.denormals import chunked
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork
-
-State: TypeAlias = Tensor | tuple[Tensor, ...]
+from lightning_warmup.state import State
 
 
 @dataclass(frozen=True)
@@ -66,19 +64,6 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module]) -> list[Layer]:
     return [Layer(_time_first(rnn), getattr(rnn, "input_size", None), list(rnn.parameters()))]
 
 
-def flatten_state(state: State) -> Tensor:
-    """Concatenates a layer's state tensors: ``(D, B, H)`` each, to ``(B, sum of D * H)``."""
-    tensors = state if isinstance(state, tuple) else (state,)
-    return torch.cat([tensor.transpose(0, 1).flatten(1) for tensor in tensors], dim=1)
-
-
-def map_state(function: Callable[..., Tensor], *states: State) -> State:
-    """Applies ``function`` to the corresponding tensors of ``states``."""
-    if isinstance(states[0], tuple):
-        return tuple(function(*tensors) for tensors in zip(*states, strict=True))
-    return function(*states)
-
-
 def _time_first(rnn: nn.Module) -> Callable[[Tensor, State | None], tuple[Tensor, State]]:
     batch_first = bool(getattr(rnn, "batch_first", False))
 
@@ -118,6 +103,6 @@ def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
 
     return Layer(
         lambda input, state: chunked(run, input, state),
-        rnn.hidden_size if index else rnn.input_size,
+        (rnn.proj_size or rnn.hidden_size) if index else rnn.input_size,
         [getattr(rnn, name) for name in names],
     )

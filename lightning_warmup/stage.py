@@ -1,25 +1,123 @@
-"""The warmup as a stage of a Lightning fit, before its first epoch."""
+"""Stages of a Lightning fit before its first epoch, the warmup above all."""
 
 from __future__ import annotations
 
+import inspect
 import time
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from lightning_warmup.attach import Mapping, find_network, first_element, sequence_batches
+from lightning_warmup.attach import ToSequences, find_network, first_element, sequence_batches
 from lightning_warmup.warmup import WarmupStep, warmup_steps
 
+Batches = Iterator[tuple[Tensor, Tensor | None]]
 
-class WarmupStage(Callback):
-    """Warms the recurrent network of a LightningModule up when a fit starts.
+
+class Stage(Callback, ABC):
+    """Gradient steps on the recurrent network of a LightningModule when a fit starts, with their own optimiser.
 
     It runs once: not on resume, and not under ``fast_dev_run``. The random streams of training are left as if
-    it had not run, and the training optimiser never sees its gradients. Every step is logged as ``warmup/*``
-    on the axis ``warmup/step``.
+    it had not run, and the training optimiser never sees its gradients. Every step is logged as ``name/*`` on the
+    axis ``name/step``.
+
+    Args:
+        network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
+            if there is exactly one.
+        sequences: Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them.
+        steps: Number of gradient steps.
+        batch_size: Sequences per step, over all processes.
+        seed: Seed of everything the stage draws.
+
+    Attributes:
+        name: Name of the stage in logs and reports.
+        done: Whether it has run.
+        seconds: Time that it has taken.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, network: str | None, sequences: ToSequences, steps: int, batch_size: int, seed: int
+    ) -> None:
+        self.network = network
+        self.sequences = sequences
+        self.steps = steps
+        self.batch_size = batch_size
+        self.seed = seed
+        self.done = False
+        self.seconds = 0.0
+
+    @abstractmethod
+    def run(self, rnn: nn.Module, batches: Batches) -> Iterator[Any]:
+        """Moves the network step by step; yields for each a dataclass of figures that has a field ``step``."""
+
+    @abstractmethod
+    def shown(self, step: Any) -> dict[str, Any]:
+        """What the progress bar shows of a step."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Runs the stage."""
+        title = self.name.capitalize()
+        if trainer.ckpt_path is not None:
+            rank_zero_info(f"{title}: not repeated, the fit goes on from a checkpoint.")
+            return
+        if self.done:
+            rank_zero_info(f"{title}: not repeated, this stage has run already.")
+            return
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            rank_zero_info(f"{title}: skipped under fast_dev_run.")
+            return
+        rnn = find_network(pl_module, self.network)
+        start = time.perf_counter()
+        with isolate_rng():
+            batches = sequence_batches(trainer, pl_module, self.sequences, self.batch_size, self.seed)
+            progress = tqdm(
+                self.run(rnn, batches),
+                desc=title,
+                total=self.steps,
+                disable=trainer.progress_bar_callback is None or not trainer.is_global_zero,
+            )
+            for step in progress:
+                progress.set_postfix(self.shown(step))
+                self._log(trainer, asdict(step))
+        self.done = True
+        self.seconds = time.perf_counter() - start
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether the stage is done, and how long it took."""
+        return {"done": self.done, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self.done = state_dict["done"]
+        self.seconds = state_dict["seconds"]
+
+    def _log(self, trainer: Trainer, figures: dict[str, Any]) -> None:
+        metrics = {f"{self.name}/{key}": value for key, value in figures.items()}
+        for logger in trainer.loggers:
+            define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
+            if define_metric is not None:  # Weights & Biases: not on the axis of the training steps
+                if figures["step"] == 0:
+                    define_metric(f"{self.name}/step")
+                    define_metric(f"{self.name}/*", step_metric=f"{self.name}/step")
+                logger.log_metrics(metrics)
+            else:
+                logger.log_metrics(metrics, step=figures["step"])
+
+
+class WarmupStage(Stage):
+    """Warms the recurrent network of a LightningModule up when a fit starts.
+
+    It runs once, not on resume and not under ``fast_dev_run``, and leaves the random streams and the optimiser of
+    the training alone. Every step is logged as ``warmup/*`` on the axis ``warmup/step``.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
@@ -40,75 +138,28 @@ class WarmupStage(Callback):
         ``trainer = Trainer(callbacks=[WarmupStage(steps=100)])``
     """
 
+    name = "warmup"
+
     def __init__(
         self,
         network: str | None = None,
-        sequences: Mapping = first_element,
+        sequences: ToSequences = first_element,
         *,
         steps: int = 100,
         batch_size: int = 32,
         seed: int = 0,
         **settings: float,
     ) -> None:
-        self.network = network
-        self.sequences = sequences
-        self.steps = steps
-        self.batch_size = batch_size
-        self.seed = seed
+        unknown = set(settings) - set(inspect.signature(warmup_steps).parameters)
+        if unknown:
+            raise TypeError(f"WarmupStage takes no {', '.join(sorted(unknown))}")
+        super().__init__(network, sequences, steps, batch_size, seed)
         self.settings = settings
-        self.done = False
-        self.seconds = 0.0
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Runs the warmup."""
-        if self.done or trainer.ckpt_path is not None:
-            rank_zero_info("Warmup: not repeated, the fit goes on from a checkpoint.")
-            return
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            rank_zero_info("Warmup: skipped under fast_dev_run.")
-            return
-        rnn = find_network(pl_module, self.network)
-        training = rnn.training
-        start = time.perf_counter()
-        with isolate_rng():
-            batches = sequence_batches(trainer, pl_module, self.sequences, self.batch_size, self.seed)
-            progress = tqdm(
-                warmup_steps(rnn.train(), batches, steps=self.steps, seed=self.seed, **self.settings),  # type: ignore[arg-type]
-                desc="Warmup",
-                total=self.steps,
-                disable=trainer.progress_bar_callback is None or not trainer.is_global_zero,
-            )
-            for step in progress:
-                progress.set_postfix({"VAA*": f"{step.vaa_star:.2f}", "M": step.stabilization})
-                _log(trainer, step)
-        rnn.train(training)
-        self.done = True
-        self.seconds = time.perf_counter() - start
+    def run(self, rnn: nn.Module, batches: Batches) -> Iterator[WarmupStep]:
+        """Warms the network up."""
+        return warmup_steps(rnn, batches, steps=self.steps, seed=self.seed, **self.settings)  # type: ignore[arg-type]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Whether the warmup is done, and how long it took."""
-        return {"done": self.done, "seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`."""
-        self.done = state_dict["done"]
-        self.seconds = state_dict["seconds"]
-
-
-def _log(trainer: Trainer, step: WarmupStep) -> None:
-    metrics = {
-        "warmup/step": step.step,
-        "warmup/loss": step.loss,
-        "warmup/vaa_star": step.vaa_star,
-        "warmup/stabilization": step.stabilization,
-        "warmup/gradient_norm": step.gradient_norm,
-    }
-    for logger in trainer.loggers:
-        define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
-        if define_metric is not None:  # Weights & Biases: not on the axis of the training steps
-            if step.step == 0:
-                define_metric("warmup/step")
-                define_metric("warmup/*", step_metric="warmup/step")
-            logger.log_metrics(metrics)
-        else:
-            logger.log_metrics(metrics, step=step.step)
+    def shown(self, step: WarmupStep) -> dict[str, Any]:
+        """VAA* and the stabilisation length."""
+        return {"VAA*": f"{step.vaa_star:.2f}", "M": step.stabilization}

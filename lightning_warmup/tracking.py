@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import netrc
 import os
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+
+from lightning_warmup.checkpoints import read_checkpoint
 
 INIT_TIMEOUT = 20.0
 """Seconds to wait for Weights & Biases at the start, before the run is kept offline."""
@@ -30,14 +33,24 @@ def csv_logger(folder: Path, checkpoint: Path | None = None) -> CSVLogger:
     path = folder / "metrics.csv"
     kept: list[dict[str, Any]] = []
     if checkpoint is not None and path.is_file():
-        step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+        step = read_checkpoint(checkpoint)["global_step"]
         with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if row.get("warmup/step") or int(row["step"]) < step]
+            kept = [row for row in csv.DictReader(file) if _is_before(row, step)]
     logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
         _write_first(logger, kept)
     return logger
+
+
+def _is_before(row: dict[str, str | None], step: int) -> bool:
+    """Whether a row was logged up to a training step; a torn last row was not."""
+    if None in row.values() or not (row["step"] or "").isdigit():
+        return False
+    if row.get("warmup/step"):
+        return True
+    monitored = any(value and name.startswith("monitor_") for name, value in row.items())
+    return int(row["step"] or 0) < step + monitored  # monitors look at what a step has led to
 
 
 @rank_zero_only
@@ -64,13 +77,13 @@ def wandb_logger(
     """
     if mode == "disabled":
         return None
-    import wandb
-
-    os.environ.setdefault("WANDB_SILENT", "true")
     if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if _has_api_key() else "offline")
         if mode == "disabled":
             return None
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
     arguments = {
         "save_dir": folder,
         "id": run_id,
@@ -85,9 +98,21 @@ def wandb_logger(
         if mode == "offline":
             rank_zero_warn(f"Weights & Biases is off, its run could not be started: {error}")
             return None
+        wandb.teardown()  # its service still holds the run that could not be started
         reason = str(error).splitlines()[0]
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
         return _connected(WandbLogger(mode="offline", **arguments))
+
+
+def _has_api_key() -> bool:
+    """Whether the environment or the user's netrc file has a key for the Weights & Biases server."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def _connected(logger: WandbLogger) -> WandbLogger:

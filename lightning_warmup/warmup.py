@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from lightning_warmup.distributed import gather_rows, rank, sum_gradients, world_size
 from lightning_warmup.reach import cut_lengths, reachable_states
 from lightning_warmup.stability import EPSILON, vaa_star
-from lightning_warmup.stack import Layer, flatten_state, layers_of
+from lightning_warmup.stack import Layer, layers_of
+from lightning_warmup.state import flatten_state
 
 
 class WarmupDiverged(RuntimeError):
@@ -73,7 +73,7 @@ def warmup(
 
     Raises:
         ValueError: If an argument is out of range.
-        WarmupDiverged: If the loss or a gradient is not finite.
+        WarmupDiverged: If the loss, a gradient or a weight is not finite.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -83,11 +83,13 @@ def warmup(
     """
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
     count = sequences.shape[batch_dim]
+    if not 1 <= batch_size <= count:
+        raise ValueError(f"batch_size={batch_size}: must be in 1..{count}, the number of sequences")
     order = torch.Generator().manual_seed(seed)
 
     def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
         while True:
-            for rows in torch.randperm(count, generator=order).split(batch_size):
+            for rows in torch.randperm(count, generator=order).split(batch_size)[: count // batch_size]:
                 rows = rows.to(sequences.device)
                 yield (
                     sequences.index_select(batch_dim, rows),
@@ -130,22 +132,33 @@ def warmup_steps(
         What each step saw, after the weights have moved.
 
     Raises:
-        ValueError: If an argument is out of range, or there are no batches.
-        WarmupDiverged: If the loss or a gradient is not finite.
+        ValueError: If an argument is out of range, or there are fewer batches than steps.
+        WarmupDiverged: If the loss, a gradient or a weight is not finite.
     """
-    for name, value in {"steps": steps, "max_stabilization": max_stabilization}.items():
-        if value < 1:
-            raise ValueError(f"{name}={value}: expected at least 1")
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr={lr}: expected a positive number")
+    for name, value, least in (
+        ("steps", steps, 1),
+        ("max_stabilization", max_stabilization, 1),
+        ("stabilization_ramp", stabilization_ramp, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name}={value}: must be at least {least}")
+    for name, number, most in (("lr", lr, math.inf), ("epsilon", epsilon, math.inf), ("target", target, 1)):
+        if not (math.isfinite(number) and 0 < number <= most):
+            raise ValueError(
+                f"{name}={number}: must be a number above 0" + ("" if most > 1 else ", at most 1")
+            )
     layers = layers_of(rnn)
     batch_first = bool(getattr(rnn, "batch_first", False))
     generator = torch.Generator().manual_seed(seed)
     kept = [] if leaky else [p for layer in layers for p in layer.kept]
     warmed = [p for layer in layers for p in layer.warmed + layer.kept if all(p is not k for k in kept)]
     optimizer = torch.optim.Adam(warmed, lr=lr)
-    with _no_gradients_for(kept):
-        for step, (sequences, lengths) in enumerate(islice(batches, steps)):
+    source = iter(batches)
+    with _training(rnn), _no_gradients_for(kept):
+        for step in range(steps):
+            sequences, lengths = next(source, (None, None))
+            if sequences is None:
+                raise ValueError(f"steps={steps}: there are only {step} batches")
             sequences = sequences.transpose(0, 1) if batch_first else sequences
             longest = min(1 + stabilization_ramp * step, max_stabilization)
             stabilization = int(torch.randint(1, longest + 1, (), generator=generator))
@@ -162,6 +175,8 @@ def warmup_steps(
                     f"{norm.item():g}; a smaller lr may help"
                 )
             optimizer.step()
+            if step == steps - 1 and not all(bool(torch.isfinite(p).all()) for p in warmed):
+                raise WarmupDiverged(f"warmup diverged at step {step} with lr={lr}: a weight is not finite")
             yield WarmupStep(step, loss.item(), stars.mean().item(), stabilization, norm.item())
         optimizer.zero_grad()
 
@@ -187,6 +202,19 @@ def _vaa_stars(
         _, settled = layer.run(input.expand(stabilization, count, -1), state)
         stars.append(vaa_star(gather_rows(flatten_state(layer.part(settled))), epsilon))
     return torch.stack(stars)
+
+
+@contextmanager
+def _training(rnn: nn.Module | Sequence[nn.Module]) -> Iterator[None]:
+    """Puts modules into training mode, which the kernels of some devices need for a gradient, and back."""
+    modules = {m: m.training for top in ([rnn] if isinstance(rnn, nn.Module) else rnn) for m in top.modules()}
+    try:
+        for module in modules:
+            module.training = True
+        yield
+    finally:
+        for module, training in modules.items():
+            module.training = training
 
 
 @contextmanager

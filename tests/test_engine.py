@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lightning_warmup import adjoint, engine
 from lightning_warmup.cell import Gate, GatedCell
 from lightning_warmup.cells import GRU, LSTM, cell_by_name, cell_names
+from lightning_warmup.denormals import chunked, cut
 from lightning_warmup.engine import loop, scan
 from lightning_warmup.gate import stacked_weights
 
@@ -255,6 +256,29 @@ def test_vanishing_gradients_are_cut_before_they_are_denormal(name: str) -> None
     assert denormals(gradients[cell]) == 0
     assert (gradients[cell][:100] == 0).all()
     torch.testing.assert_close(gradients[cell], gradients[reference], rtol=1e-4, atol=1e-12)
+
+
+def test_cut_sets_small_gradients_to_zero() -> None:
+    gradient = torch.tensor([1e-21, -1e-21, 1e-19, -1.0])
+    for dtype, kept in ((torch.float32, [0, 0, 1, 1]), (torch.float64, [1, 1, 1, 1])):
+        state = torch.zeros(4, dtype=dtype, requires_grad=True)
+        cut(state).backward(gradient.to(dtype))
+        torch.testing.assert_close(state.grad, gradient.to(dtype) * torch.tensor(kept), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("time", [0, 1])
+@pytest.mark.parametrize("layer", [nn.GRU, nn.LSTM])
+def test_chunked_equals_the_whole_sequence(layer: type[nn.RNNBase], time: int) -> None:
+    torch.manual_seed(0)
+    rnn = layer(I, H, num_layers=2, batch_first=time == 1, dtype=torch.float64)
+    x = noise(60, B, I).transpose(0, time)
+    results = []
+    for run in (rnn, lambda x: chunked(rnn, x, time=time)):
+        output, state = run(x)
+        states = state if isinstance(state, tuple) else (state,)
+        loss = (output * noise(*output.shape)).sum() + sum(s.square().sum() for s in states)
+        results.append((output, *states, *torch.autograd.grad(loss, list(rnn.parameters()))))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 
 
 class WithNorm(GatedCell):

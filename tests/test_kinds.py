@@ -12,7 +12,8 @@ from torch import Tensor
 from lightning_warmup.cells import BRC, GRU, LSTM
 from lightning_warmup.kinds import KINDS, kinds, spectral_radii
 from lightning_warmup.reach import run_stack
-from lightning_warmup.stack import State, flatten_state, layers_of
+from lightning_warmup.stack import layers_of
+from lightning_warmup.state import State, flatten_state
 
 
 def turn(angle: float) -> Tensor:

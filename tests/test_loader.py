@@ -84,7 +84,7 @@ def test_batch_sizes_that_processes_cannot_share_are_refused(batch_size, message
 
 def test_a_batch_is_one_index_operation_and_leaves_the_global_stream_alone():
     class Recorder(TensorDataset):
-        asked: list[list[int]] = []  # noqa: RUF012
+        asked: list[list[int]] = []
 
         def __getitem__(self, indices):
             self.asked.append(indices)

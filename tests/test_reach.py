@@ -10,7 +10,8 @@ from lightning_warmup.cells import BRC, GRU, LSTM, NBRC
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork
 from lightning_warmup.reach import multistability, reachable_states, run_stack, settle
 from lightning_warmup.stability import at_rest, vaa
-from lightning_warmup.stack import flatten_state, layers_of
+from lightning_warmup.stack import layers_of
+from lightning_warmup.state import flatten_state
 
 
 class Map(nn.Module):

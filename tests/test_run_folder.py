@@ -13,7 +13,6 @@ from configs.run_folder import (
     is_first_process,
     newest_checkpoint,
     open_run_folder,
-    save_config,
 )
 
 RANKS = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"]
@@ -32,10 +31,7 @@ def fresh_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def start(*argv: str) -> Path:
     """What a run does first."""
-    config = compose(argv)
-    path, _ = open_run_folder(config)
-    save_config(config, path)
-    return path
+    return open_run_folder(compose(argv)).path
 
 
 def checkpoint(run: Path, name: str, seconds: int) -> Path:
@@ -107,13 +103,14 @@ def test_the_saved_configuration_gives_the_same_run_elsewhere() -> None:
 
 def test_a_run_goes_on_with_its_own_configuration_and_newest_checkpoint() -> None:
     folder = start("run_dir=a", "seed=3", "model.num_layers=1")
-    checkpoint(folder, "last.ckpt", 10)
     newest = checkpoint(folder, "epoch=1.ckpt", 30)
     checkpoint(folder, "epoch=0.ckpt", 20)
     checkpoint(folder, "epoch=2.ckpt.unfinished", 40)
     config = compose(["run_dir=a", "ckpt=last", "seed=4"])
     assert (config.seed, config.model.num_layers) == (4, 1)
     assert open_run_folder(config) == (Path("a"), newest)
+    last = checkpoint(folder, "last.ckpt", 10)
+    assert open_run_folder(config) == (Path("a"), last)
 
 
 def test_a_run_that_was_killed_early_starts_afresh_with_a_notice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,15 +139,31 @@ def test_every_step_is_logged_on_its_own_axis(tmp_path: Path) -> None:
 
 
 def test_a_mapping_gives_prefixes_of_histories(tmp_path: Path) -> None:
-    lengths: list[Tensor] = []
+    """What comes after the end of a history is no number at all."""
 
     def histories(batch: list[Tensor]) -> tuple[Tensor, Tensor]:
-        lengths.append(torch.randint(1, 21, (len(batch[0]),)))
-        return batch[0], lengths[-1]
+        sequences, lengths = batch[0].clone(), torch.randint(1, 20, (len(batch[0]),))
+        sequences[torch.arange(20) >= lengths[:, None]] = torch.nan
+        return sequences, lengths
 
     stage = WarmupStage("rnn", histories, steps=2)
     trainer(tmp_path, stage, max_steps=0).fit(Stranger(), loader())
-    assert len(lengths) == 2
+    assert stage.done
+
+
+def test_what_a_batch_begins_with_is_said_if_it_is_no_sequence(tmp_path: Path) -> None:
+    data = DataLoader(TensorDataset(torch.zeros(64, 3), torch.zeros(64)), batch_size=8)
+    with pytest.raises(ValueError, match=r"shape \(32, 3\).*sequences="):
+        trainer(tmp_path, WarmupStage()).fit(Stranger(), data)
+    with pytest.raises(TypeError, match="lrr"):
+        WarmupStage(lrr=1.0)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_precisions_of_the_trainer(tmp_path: Path, precision: str) -> None:
+    stage = WarmupStage(steps=2)
+    trainer(tmp_path, stage, precision=precision).fit(Stranger(), loader())
+    assert stage.done
 
 
 def test_a_diverging_warmup_ends_the_fit(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lightning_warmup import warmup
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.reach import multistability
 from lightning_warmup.stability import vaa_star
-from lightning_warmup.warmup import WarmupDiverged
+from lightning_warmup.warmup import WarmupDiverged, warmup_steps
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -114,10 +114,28 @@ def test_batch_first_sequences_mean_the_same() -> None:
         assert one.loss == pytest.approx(other.loss, rel=1e-4)
 
 
-def test_prefixes_with_lengths() -> None:
+def test_only_the_prefixes_are_used_where_lengths_are_given() -> None:
+    """What comes after the end of a history is no number at all."""
     torch.manual_seed(0)
-    history = warmup(nn.GRU(3, 8), torch.randn(15, 64, 3), torch.randint(1, 16, (64,)), steps=3)
-    assert len(history) == 3
+    sequences, lengths = torch.randn(15, 64, 3), torch.randint(1, 16, (64,))
+    sequences[torch.arange(15)[:, None] >= lengths] = torch.nan
+    history = warmup(nn.GRU(3, 8), sequences, lengths, steps=3)
+    assert all(step.loss == step.loss for step in history)
+
+
+def test_too_few_batches_are_said() -> None:
+    with pytest.raises(ValueError, match="steps=3: there are only 1 batches"):
+        list(warmup_steps(nn.GRU(1, 4), [(torch.randn(5, 8, 1), None)], steps=3))
+
+
+def test_a_network_in_evaluation_mode_stays_in_it() -> None:
+    network = nn.GRU(1, 4, num_layers=2, dropout=0.5).eval()
+    warmup(network, torch.randn(5, 32, 1), steps=1)
+    assert not network.training
+
+
+def test_upper_layers_of_a_projected_lstm_take_its_projection() -> None:
+    assert len(warmup(nn.LSTM(1, 16, num_layers=2, proj_size=4), torch.randn(5, 32, 1), steps=2)) == 2
 
 
 def test_a_diverging_warmup_names_step_and_learning_rate() -> None:
@@ -126,7 +144,17 @@ def test_a_diverging_warmup_names_step_and_learning_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    "argument", [{"steps": 0}, {"max_stabilization": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"epsilon": -1.0}]
+    "argument",
+    [
+        {"steps": 0},
+        {"max_stabilization": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"epsilon": -1.0},
+        {"target": 2.0},
+        {"batch_size": 0},
+        {"batch_size": 33},
+    ],
 )
 def test_bad_arguments_are_named(argument: dict[str, float]) -> None:
     name = next(iter(argument))

@@ -54,6 +54,7 @@ class LSTM(nn.LSTM):
 
     def forward(self, input: Any, h_0: Any = None) -> Any:
         """Runs a sequence; see the class for shapes."""
-        if isinstance(input, nn.utils.rnn.PackedSequence) or input.is_cuda or not torch.is_grad_enabled():
+        plain = isinstance(input, nn.utils.rnn.PackedSequence) or input.is_cuda or not torch.is_grad_enabled()
+        if plain or torch._C._are_functorch_transforms_active():
             return super().forward(input, h_0)
         return chunked(super().forward, input, h_0, time=int(self.batch_first and input.dim() == 3))
