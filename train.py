@@ -78,7 +78,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             check_same_network(checkpoint, read_checkpoint(checkpoint)["hyper_parameters"], module)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    report = Report(config.monitor.steps, module.sequences)
+    report = Report(config.monitor.steps, module.sequences, "network")
     loggers: list[Logger] = []
     failed = True  # until it is not
     try:

@@ -121,7 +121,7 @@ def _parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--where", choices=("local", "wandb", "slurm"), default="local", help="who runs it")
     parser.add_argument("--jobs", type=int, help="runs at a time; 1 on this machine unless given")
     parser.add_argument("--list", action="store_true", help="list the runs and stop")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, or choices of the grid")
+    parser.add_argument("settings", nargs="*", default=[], metavar="key=value", help="settings, or choices of the grid")
     options = parser.parse_intermixed_args(argv)
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs {options.jobs}: must be at least 1")

@@ -61,9 +61,11 @@ class DQNModule(LightningModule):
         network: What is trained, and warmed up.
         target: The copy that the targets are taken from.
         monitor: The figure that tells the best checkpoint, and whether the most or the least is best.
+        sequences: Takes histories and their lengths from a batch, for the warmup.
     """
 
     monitor: ClassVar[tuple[str, str]] = ("val/discounted_return", "max")
+    sequences = staticmethod(histories)
     first_optimal_episode: Tensor
 
     def __init__(
@@ -83,7 +85,7 @@ class DQNModule(LightningModule):
         stop_when_optimal: bool = False,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.lr = lr
         self.gamma = gamma
         self.epsilon = epsilon
