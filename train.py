@@ -86,7 +86,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         trainer = Trainer(
             **vars(config.trainer),
             logger=loggers,
-            callbacks=[report, *make_callbacks(config, module, folder.path / CHECKPOINTS)],
+            callbacks=[report, *make_callbacks(config, module, folder.path)],
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder.path,
             use_distributed_sampler=False,  # the loaders share their batches themselves
@@ -101,6 +101,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
             "seed": config.seed,
+            "trivial_loss": datamodule.trivial_loss,
             "checkpoint": None if checkpoint is None else str(checkpoint),
         }
         if trainer.is_global_zero:
@@ -145,17 +146,18 @@ def make_module(config: Config, datamodule: Any) -> Any:
     return SequenceModule(**settings, lr=config.optim.lr, task=datamodule.task)
 
 
-def make_callbacks(config: Config, module: Any, checkpoints: Path) -> list[Callback]:
-    """The pretraining and the warmup, the monitor, early stopping, and the checkpoints."""
+def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
+    """The portraits, the pretraining and the warmup, the monitor, early stopping, and the checkpoints."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.checkpoints import BestCheckpoint, LatestCheckpoint
     from lightning_warmup.monitor import MultistabilityMonitor
+    from lightning_warmup.portrait import Portraits
     from lightning_warmup.pretrain import PretrainStage
     from lightning_warmup.stage import WarmupStage
 
     figure, mode = module.monitor
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [Portraits(folder, config.monitor.steps, module.sequences, "network")]
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
@@ -166,6 +168,7 @@ def make_callbacks(config: Config, module: Any, checkpoints: Path) -> list[Callb
         callbacks.append(MultistabilityMonitor(**common, every_n_epochs=config.monitor.every_n_epochs))
     if config.optim.patience is not None:
         callbacks.append(EarlyStopping(figure, config.optim.min_delta, config.optim.patience, mode=mode))
+    checkpoints = folder / CHECKPOINTS
     latest = LatestCheckpoint(checkpoints, config.ckpt_interval)
     return [*callbacks, BestCheckpoint(checkpoints, figure, mode), latest]
 

@@ -5,7 +5,7 @@ Its fields, of which only `grid` is needed; a setting is written as in an overla
     overlays: [../denoising.yaml]          # paths from the study's own folder
     settings: {model: {hidden_size: 64}}   # of every run
     grid:                                  # every combination of these
-      model.cell: [gru, lstm]              # the values of a setting, or
+      model.cell: [gru, lstm]              # values of a setting, or
       variant:                             # alternatives, each of some settings, under names of their own
         plain: {warmup.enabled: false}
         warm: {warmup.enabled: true, warmup.steps: 200}
@@ -44,8 +44,7 @@ class Axis:
 
     Attributes:
         key: Key of a setting, or the name of the axis if it is one of alternatives.
-        choices: Arguments of each choice by its label, which is its part of a run's name, empty if there is no
-            choice.
+        choices: Arguments of each choice by its label, which is its part of a run's name.
         plain: Whether the choices are values of the setting ``key``.
     """
 
@@ -61,31 +60,46 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Every combination of the choices of some axes, on top of some arguments."""
+
+    arguments: list[str]
+    axes: list[Axis]
+
+    def pick(self, key: str, values: Sequence[str]) -> Grid:
+        """The grid with only the choices of an axis that are named."""
+        axes = [axis.pick(values) if axis.key == key else axis for axis in self.axes]
+        return replace(self, axes=axes)
+
+
+@dataclass(frozen=True)
 class Study:
     """What a study file says, with the arguments of the command.
 
     Attributes:
         name: That of its file.
         arguments: Arguments of every run that come before those of the grids.
-        grids: Axes of every grid, the seeds last.
+        grids: The grids, the seeds their last axis.
         last: Arguments of every run that come last.
         slurm: Parameters of submitit's executor.
     """
 
     name: str
     arguments: list[str]
-    grids: list[list[Axis]]
+    grids: list[Grid]
     last: list[str]
     slurm: dict[str, Any]
 
     def runs(self) -> Iterator[Run]:
         """Every combination of every grid."""
-        for axes in self.grids:
-            for labels in product(*(axis.choices for axis in axes)):
+        for grid in self.grids:
+            for labels in product(*(axis.choices for axis in grid.axes)):
                 chosen = [
-                    arg for axis, label in zip(axes, labels, strict=True) for arg in axis.choices[label]
+                    a for axis, label in zip(grid.axes, labels, strict=True) for a in axis.choices[label]
                 ]
-                yield Run("-".join(filter(None, labels)), [*self.arguments, *chosen, *self.last])
+                yield Run(
+                    "-".join(labels) or self.name, [*self.arguments, *grid.arguments, *chosen, *self.last]
+                )
 
 
 def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
@@ -100,15 +114,14 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
         ConfigError: If the file can't be read or is none of a study, or nothing is left to run.
     """
     content = _load(path)
-    grids = [_axes(path, grid) for grid in [content["grid"], *content["include"]]]
-    if content["seeds"]:
-        grids = [[*axes, _axis(path, "seed", content["seeds"])] for axes in grids]
+    seeds = {"seed": content["seeds"]} if content["seeds"] else {}
+    grids = [_grid(path, grid, seeds) for grid in [content["grid"], *content["include"]]]
     last = []
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"{text!r}: must be key=value")
-        if any(axis.key == key for axes in grids for axis in axes):
+        if any(axis.key == key for grid in grids for axis in grid.axes):
             grids = _pick(grids, key, value)
         else:
             last.append(text)
@@ -138,31 +151,35 @@ def _load(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _axes(path: Path, grid: Any) -> list[Axis]:
-    if not isinstance(grid, dict):
+def _grid(path: Path, content: Any, seeds: dict[str, Any]) -> Grid:
+    """A grid; single values in it are settings."""
+    if not isinstance(content, dict):
         raise ConfigError(f"{str(path)!r}: include must be a list of mappings, as grid is one")
-    return [_axis(path, key, choices) for key, choices in grid.items()]
+    axes = {key: choices for key, choices in content.items() if not isinstance(choices, str)} | seeds
+    settings = {key: value for key, value in content.items() if isinstance(value, str)}
+    return Grid(_arguments(settings), [_axis(path, key, choices) for key, choices in axes.items()])
 
 
 def _axis(path: Path, key: str, choices: Any) -> Axis:
-    if isinstance(choices, dict):
-        if not all(isinstance(settings, dict) or settings == "" for settings in choices.values()):
-            raise ConfigError(f"{str(path)!r}: {key} must name alternatives, each a mapping of settings")
-        return Axis(key, {label: _arguments(settings or {}) for label, settings in choices.items()}, False)
-    if not isinstance(choices, list):
-        return Axis(key, {"": [f"{key}={choices}"]}, True)
-    return Axis(key, {_label(key, _text(value)): [f"{key}={_text(value)}"] for value in choices}, True)
+    if not choices:
+        raise ConfigError(f"{str(path)!r}: {key} is empty")
+    if isinstance(choices, list):
+        return Axis(key, {_label(key, _text(value)): [f"{key}={_text(value)}"] for value in choices}, True)
+    if not all(isinstance(settings, dict) or settings == "" for settings in choices.values()):
+        raise ConfigError(f"{str(path)!r}: {key} must name alternatives, each a mapping of settings")
+    return Axis(key, {label: _arguments(settings or {}) for label, settings in choices.items()}, False)
 
 
-def _pick(grids: list[list[Axis]], key: str, value: str) -> list[list[Axis]]:
+def _pick(grids: Sequence[Grid], key: str, value: str) -> list[Grid]:
     """The grids that have an axis, with the picked choices of it alone."""
     given = yaml.load(value, yaml.BaseLoader)
     values = [_text(item) for item in (given if isinstance(given, list) else [given])]
-    choices = [label for axes in grids for axis in axes if axis.key == key for label in axis.choices if label]
-    picked = [[axis.pick(values) if axis.key == key else axis for axis in axes] for axes in grids]
-    left = [axes for axes in picked if any(axis.key == key and axis.choices for axis in axes)]
+    having = [(grid, axis) for grid in grids for axis in grid.axes if axis.key == key]
+    picked = [grid.pick(key, values) for grid, _ in having]
+    left = [grid for grid in picked if all(axis.choices for axis in grid.axes)]
     if not left:
-        raise ConfigError(f"{key}={value}: the study has only {', '.join(dict.fromkeys(choices))}")
+        choices = dict.fromkeys(label for _, axis in having for label in axis.choices)
+        raise ConfigError(f"{key}={value}: the study has only {', '.join(choices)}")
     return left
 
 

@@ -22,16 +22,17 @@ OUTPUT = "output.txt"
 """File in a run folder with what the run has printed."""
 
 
-def execute(run: Run, folder: Path, environment: Mapping[str, str] | None = None) -> int:
+def execute(script: Path, run: Run, folder: Path, environment: Mapping[str, str] | None = None) -> int:
     """Carries a run out, or goes on with it where it has begun; returns its exit status.
 
     Args:
+        script: What carries it out, train.py.
         run: The run.
         folder: Its run folder.
         environment: Environment variables for those that are not set.
     """
     begun = ["ckpt=last"] if (folder / CONFIG_FILE).is_file() else []
-    command = [sys.executable, str(TRAIN), *run.arguments, f"run_dir={folder}", *begun]
+    command = [sys.executable, str(script), *run.arguments, f"run_dir={folder}", *begun]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / OUTPUT).open("a") as output:
         return subprocess.run(
@@ -48,7 +49,7 @@ def local(runs: Iterable[Run], folder: Path, jobs: int) -> Iterator[tuple[Run, i
     pool = ThreadPoolExecutor(jobs)
     try:
         started = {
-            pool.submit(execute, run, folder / run.name, {"OMP_NUM_THREADS": "1"}): run for run in runs
+            pool.submit(execute, TRAIN, run, folder / run.name, {"OMP_NUM_THREADS": "1"}): run for run in runs
         }
         for future in as_completed(started):
             yield started[future], future.result()
@@ -83,7 +84,9 @@ def slurm(
         executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster)
         executor.update_parameters(**{key: value for key, value in settings.items() if value is not None})
         with executor.batch():
-            started = {run.name: (executor.submit(execute, run, folder / run.name), run) for run in runs}
+            started = {
+                run.name: (executor.submit(execute, TRAIN, run, folder / run.name), run) for run in runs
+            }
     except (RuntimeError, NameError, TypeError, ValueError, AssertionError, OSError) as error:
         raise ConfigError(f"--where slurm: {' '.join(str(error).split())}") from None
     return _ended(started)
@@ -113,19 +116,21 @@ def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number, axes in enumerate(study.grids):
-        named = [axis for axis in axes if not axis.plain]
+    for number, grid in enumerate(study.grids):
+        named = [axis for axis in grid.axes if not axis.plain]
         for labels in product(*(axis.choices for axis in named)):
             fixed = [arg for axis, label in zip(named, labels, strict=True) for arg in axis.choices[label]]
             name = "-".join([study.name, *([f"include_{number}"] if number else []), *labels])
-            command = [*study.arguments, *fixed, "tracking.wandb=online", *study.last]
+            command = [*study.arguments, *grid.arguments, *fixed, "tracking.wandb=online", *study.last]
             content = {
                 "name": name,
                 "project": project,
                 "program": str(TRAIN),
                 "method": "grid",
                 "command": ["${env}", "${interpreter}", "${program}", *command, "${args_no_hyphens}"],
-                "parameters": {axis.key: {"values": _values(axis.choices)} for axis in axes if axis.plain},
+                "parameters": {
+                    axis.key: {"values": _values(axis.choices)} for axis in grid.axes if axis.plain
+                },
             }
             paths.append(folder / f"{name}.yaml")
             paths[-1].write_text(yaml.safe_dump(content, sort_keys=False, width=1000))

@@ -186,6 +186,11 @@ class Warmup:
     """The warmup before the training."""
 
     enabled: bool = setting(True, "Warm the network up before it is trained.")
+    objective: str = setting(
+        "published",
+        "Aim at VAA* alone, or at states that come to rest apart from each other as well.",
+        choices=("published", "rest"),
+    )
     steps: int = setting(100, "Gradient steps.", minimum=1)
     lr: float = setting(1e-2, "Learning rate of the warmup's own Adam.", above=0)
     batch_size: int = setting(32, "Sequences in a global warmup batch, over all processes.", minimum=2)
@@ -194,6 +199,12 @@ class Warmup:
     max_stabilization: int = setting(200, "Upper limit of the stabilisation, in constant steps.", minimum=1)
     stabilization_ramp: int = setting(
         10, "Growth of the longest stabilisation with each warmup step, in constant steps.", minimum=0
+    )
+    rest_weight: float = setting(
+        0.6, "Weight of what keeps states from rest, with objective=rest.", minimum=0
+    )
+    keep: float = setting(
+        0.0, "Weight of the objective in the loss of every fourth training step; 0 = none.", minimum=0
     )
     leaky: bool = setting(
         False, "Let a partial warmup also move the second half of lower layers, as the authors' code does."

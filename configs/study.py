@@ -87,8 +87,6 @@ def check(runs: Sequence[Run], folder: Path) -> list[Config]:
         ConfigError: If one can't be composed, two of them are the same or have the same name, or a folder holds
             a run of other settings.
     """
-    if not runs:
-        raise ConfigError("the study has no runs: an axis of its grid is empty")
     configs: dict[str, Config] = {}
     names: dict[str, str] = {}
     for run in runs:
@@ -121,7 +119,7 @@ def _parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--where", choices=("local", "wandb", "slurm"), default="local", help="who runs it")
     parser.add_argument("--jobs", type=int, help="runs at a time; 1 on this machine unless given")
     parser.add_argument("--list", action="store_true", help="list the runs and stop")
-    parser.add_argument("settings", nargs="*", default=[], metavar="key=value", help="settings, or choices of the grid")
+    parser.add_argument("settings", nargs="*", default=[], metavar="key=value", help="see above")
     options = parser.parse_intermixed_args(argv)
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs {options.jobs}: must be at least 1")

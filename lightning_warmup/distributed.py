@@ -51,9 +51,15 @@ def gather_rows(rows: Tensor) -> Tensor:
     return _GatherRows.apply(rows) if world_size() > 1 else rows
 
 
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; it may be changed in place."""
+    if world_size() > 1:
+        distributed.all_reduce(tensor)
+    return tensor
+
+
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Adds up the gradients of all processes, in place."""
-    if world_size() > 1:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                distributed.all_reduce(parameter.grad)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            sum_over_processes(parameter.grad)

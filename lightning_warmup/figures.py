@@ -7,15 +7,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-MARKERS = "os^Dv"
-"""Runs differ by marker and by grey level, so that a figure can be printed in grey."""
+from lightning_warmup.axes import MARKERS, label_axes, save
+from lightning_warmup.portrait import read_portraits
+from lightning_warmup.portrait_figures import draw_multistability, draw_portraits
 
 
 def column(folder: Path, name: str, axis: str = "step") -> tuple[list[float], list[float]]:
@@ -33,40 +30,72 @@ def column(folder: Path, name: str, axis: str = "step") -> tuple[list[float], li
     return [float(row[axis]) for row in rows], [float(row[name]) for row in rows]
 
 
+def monitored(folder: Path) -> str | None:
+    """Name of the VAA that the monitor of a run has logged, such as ``monitor_M1000/vaa``; None without one."""
+    if not (folder / "metrics.csv").is_file():
+        return None
+    with (folder / "metrics.csv").open(newline="") as file:
+        names = csv.DictReader(file).fieldnames or ()
+    return next((name for name in names if name.startswith("monitor_M") and name.endswith("/vaa")), None)
+
+
 def draw_learning(folder: Path, output: Path) -> Path:
-    """Draws the training and validation loss of a run over its steps; returns ``output``."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(*column(folder, "train/loss"), color="0.7", label="training, one batch")
-    axes.plot(*column(folder, "val/loss"), color="black", marker="o", label="validation")
-    _label(axes, "Learning curve", "training step", "loss", log=True)
-    figure.savefig(output, dpi=150)
-    plt.close(figure)
-    return output
+    """Draws what a run learns over its training steps, above its VAA if that was monitored; returns ``output``."""
+    vaa = monitored(folder)
+    panels = {"nrows": 2, "figsize": (6, 6.5), "height_ratios": [3, 2]} if vaa else {"figsize": (6, 4)}
+    figure, all_axes = plt.subplots(sharex=True, squeeze=False, layout="constrained", **panels)
+    axes = all_axes[0, 0]
+    if column(folder, "val/loss")[0]:
+        axes.plot(*column(folder, "train/loss"), color="0.7", label="training, one batch")
+        axes.plot(*column(folder, "val/loss"), color="black", marker="o", label="validation")
+        label_axes(axes, "Learning curve", None if vaa else "training step", "loss", log=True)
+    else:
+        axes.plot(*column(folder, "train/return"), color="0.7", label="training, one episode")
+        axes.plot(*column(folder, "val/return"), color="black", marker="o", label="validation")
+        label_axes(axes, "Learning curve", None if vaa else "training step", "return")
+    if vaa:
+        below = all_axes[1, 0]
+        below.plot(*column(folder, vaa), color="black", marker="o", label="all states")
+        resting = vaa.replace("/vaa", "/resting_vaa")
+        below.plot(*column(folder, resting), color="0.5", marker="s", linestyle="--", label="states at rest")
+        below.set_ylim(0, 1.05)
+        label_axes(below, None, "training step", f"VAA after {vaa.partition('/')[0][9:]} steps")
+    return save(figure, output)
 
 
 def draw_warmup(folder: Path, output: Path) -> Path:
-    """Draws VAA* over the warmup steps of a run, beside the stabilisation lengths; returns ``output``."""
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(6, 4.5), sharex=True, height_ratios=[2, 1], layout="constrained"
+    """Draws VAA* and the loss over the warmup steps of a run, and the stabilisation; returns ``output``."""
+    figure, (above, middle, below) = plt.subplots(
+        3, 1, figsize=(6, 6.5), sharex=True, height_ratios=[2, 2, 1], layout="constrained"
     )
     above.plot(*column(folder, "warmup/vaa_star", "warmup/step"), color="black", marker="o", markersize=3)
     above.set_ylim(0, 1.05)
-    _label(above, "Warmup", None, "VAA*, mean of the layers")
+    label_axes(above, "Warmup", None, "VAA*, mean of the layers")
+    middle.plot(*column(folder, "warmup/loss", "warmup/step"), color="black", marker="o", markersize=3)
+    label_axes(middle, None, None, "loss", log=True)
     below.plot(*column(folder, "warmup/stabilization", "warmup/step"), color="0.5", linestyle="", marker=".")
-    _label(below, None, "warmup step", "stabilisation (steps)")
-    figure.savefig(output, dpi=150)
-    plt.close(figure)
-    return output
+    label_axes(below, None, "warmup step", "stabilisation (steps)")
+    return save(figure, output)
+
+
+def draw_pretraining(folder: Path, output: Path) -> Path:
+    """Draws the loss over the pretraining steps of a run; returns ``output``."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    axes.plot(*column(folder, "pretrain/loss", "pretrain/step"), color="black")
+    label_axes(axes, "Pretraining", "pretraining step", "mean squared error", log=True)
+    return save(figure, output)
 
 
 def draw_run(folder: Path) -> dict[str, Path]:
-    """Draws the figures of a run into its folder, those that its logs have data for; returns them by name."""
-    drawings = {"learning_curve": (draw_learning, "val/loss"), "warmup": (draw_warmup, "warmup/vaa_star")}
-    return {
-        name: draw(folder, folder / f"{name}.png")
-        for name, (draw, metric) in drawings.items()
-        if column(folder, metric)[0]
+    """Draws the figures of a run into its folder, those that it has data for; returns them by name."""
+    drawings = {
+        "learning_curve": (draw_learning, column(folder, "val/loss")[0] or column(folder, "val/return")[0]),
+        "pretraining": (draw_pretraining, column(folder, "pretrain/loss")[0]),
+        "warmup": (draw_warmup, column(folder, "warmup/vaa_star")[0]),
+        "multistability": (draw_multistability, read_portraits(folder)),
+        "portraits": (draw_portraits, read_portraits(folder)),
     }
+    return {name: draw(folder, folder / f"{name}.png") for name, (draw, data) in drawings.items() if data}
 
 
 def draw_comparison(runs: Mapping[str, Path], output: Path) -> Path:
@@ -83,23 +112,8 @@ def draw_comparison(runs: Mapping[str, Path], output: Path) -> Path:
             label=label,
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label(axes, "Validation loss", "epoch", "loss", log=True)
-    figure.savefig(output, dpi=150)
-    plt.close(figure)
-    return output
-
-
-def _label(axes: Axes, title: str | None, x: str | None, y: str, log: bool = False) -> None:
-    if title:
-        axes.set_title(title)
-    if x:
-        axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    if log:
-        axes.set_yscale("log")
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+    label_axes(axes, "Validation loss", "epoch", "loss", log=True)
+    return save(figure, output)
 
 
 def main(argv: list[str]) -> int:

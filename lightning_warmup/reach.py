@@ -144,7 +144,7 @@ class Multistability:
 
 @torch.no_grad()
 def multistability(
-    rnn: nn.Module | Sequence[nn.Module],
+    rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer],
     sequences: Tensor,
     lengths: Tensor | None = None,
     *,

@@ -38,13 +38,14 @@ class Layer:
     part: Callable[[State], State] = lambda state: state
 
 
-def layers_of(rnn: nn.Module | Sequence[nn.Module]) -> list[Layer]:
+def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[Layer]:
     """Splits a recurrent module into the layers it is made of.
 
     Args:
         rnn: A :class:`RecurrentNetwork`, a :class:`DoubleLayer`, one of our cells, ``torch.nn.LSTM``, ``GRU`` or
             ``RNN`` of any depth, a sequence of such layers, or any module with torch's call, which is then
-            driven whole. Their attribute ``batch_first`` is respected.
+            driven whole; layers that are split already stay as they are. Their attribute ``batch_first`` is
+            respected.
 
     Raises:
         ValueError: If a module is bidirectional: its backward half has no state to settle.
@@ -52,7 +53,7 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module]) -> list[Layer]:
     if isinstance(rnn, RecurrentNetwork):
         return layers_of(rnn.layers)
     if isinstance(rnn, (nn.ModuleList, list, tuple)):
-        return [layer for module in rnn for layer in layers_of(module)]
+        return [layer for part in rnn for layer in ([part] if isinstance(part, Layer) else layers_of(part))]
     assert isinstance(rnn, nn.Module)
     if getattr(rnn, "bidirectional", False):
         raise ValueError("a bidirectional network cannot be warmed up or measured: pass a unidirectional one")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.attach import ToSequences, find_network, first_element, sequence_batches
-from lightning_warmup.warmup import WarmupStep, warmup_steps
+from lightning_warmup.warmup import WarmupStep, add_gradient, warmup_steps
+
+KEEP_EVERY = 4
+"""Training steps between two at which the objective is kept."""
 
 Batches = Iterator[tuple[Tensor, Tensor | None]]
 
@@ -127,7 +131,8 @@ class WarmupStage(Stage):
         steps: Number of gradient steps.
         batch_size: Sequences per step, over all processes.
         seed: Seed of everything the stage draws.
-        settings: ``lr``, ``epsilon``, ``target``, ``max_stabilization``, ``stabilization_ramp`` and ``leaky`` of
+        keep: Weight with which the objective is added to the loss of every fourth training step; 0 is not at all.
+        settings: ``objective``, ``lr`` and the other settings of
             :func:`lightning_warmup.warmup.warmup_steps`.
 
     Raises:
@@ -148,17 +153,37 @@ class WarmupStage(Stage):
         steps: int = 100,
         batch_size: int = 32,
         seed: int = 0,
-        **settings: float,
+        keep: float = 0.0,
+        **settings: Any,
     ) -> None:
         unknown = set(settings) - set(inspect.signature(warmup_steps).parameters)
         if unknown:
             raise TypeError(f"WarmupStage takes no {', '.join(sorted(unknown))}")
         super().__init__(network, sequences, steps, batch_size, seed)
+        self.keep = keep
         self.settings = settings
+        self._batch: Any = None
 
     def run(self, rnn: nn.Module, batches: Batches) -> Iterator[WarmupStep]:
         """Warms the network up."""
-        return warmup_steps(rnn, batches, steps=self.steps, seed=self.seed, **self.settings)  # type: ignore[arg-type]
+        return warmup_steps(rnn, batches, steps=self.steps, seed=self.seed, **self.settings)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Takes the sequences of every fourth batch, if the objective is kept in training."""
+        self._batch = batch if self.keep and trainer.global_step % KEEP_EVERY == 0 else None
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the gradient of the objective to that of the training loss."""
+        if self._batch is None:
+            return
+        sequences = self.sequences(self._batch)
+        sequences, lengths = sequences if isinstance(sequences, tuple) else (sequences, None)
+        rnn = find_network(pl_module, self.network)
+        generator = torch.Generator().manual_seed(self.seed + 1 + trainer.global_step)
+        add_gradient(rnn, sequences, lengths, self.keep, generator, **self.settings)
+        self._batch = None
 
     def shown(self, step: WarmupStep) -> dict[str, Any]:
         """VAA* and the stabilisation length."""

@@ -1,8 +1,7 @@
 """Warmup: a few gradient steps that spread the states a network settles in (arXiv 2106.01001, section 4).
 
-Each step samples reachable states of a batch, lets every layer settle under a constant input of its own, and
-moves the weights so that VAA* comes to 0.95. The stabilisation grows from one step on: a monostable network
-must be caught before its states have collapsed, since VAA* has no gradient there.
+Each step samples reachable states of a batch, lets them settle under a constant input, and moves the weights so
+that VAA* comes to 0.95.
 """
 
 from __future__ import annotations
@@ -11,15 +10,20 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.distributed import gather_rows, rank, sum_gradients, world_size
-from lightning_warmup.reach import cut_lengths, reachable_states
-from lightning_warmup.stability import EPSILON, vaa_star
+from lightning_warmup.distributed import gather_rows, sum_gradients, sum_over_processes
+from lightning_warmup.objectives import OBJECTIVES
+from lightning_warmup.reach import multistability
+from lightning_warmup.schedules import Adaptive, Ramp
+from lightning_warmup.stability import EPSILON
 from lightning_warmup.stack import Layer, layers_of
-from lightning_warmup.state import flatten_state
+
+GOAL = 0.95
+"""Resting VAA at which a warmup with the objective ``"rest"`` ends."""
 
 
 class WarmupDiverged(RuntimeError):
@@ -32,17 +36,21 @@ class WarmupStep:
 
     Attributes:
         step: Number of the step, from 0.
-        loss: Mean over the layers of ``(VAA* - target)^2``.
-        vaa_star: VAA*, mean over the layers.
         stabilization: Number M of constant steps.
+        loss: The loss, see :func:`warmup_steps`.
+        vaa_star: VAA*, mean over the layers.
         gradient_norm: Euclidean norm of the gradient.
+        unrest: What keeps states from rest, mean over the layers; 0 with the objective ``"published"``.
+        reached: Resting VAA at 10,000 steps, where it was looked at.
     """
 
     step: int
+    stabilization: int
     loss: float
     vaa_star: float
-    stabilization: int
     gradient_norm: float
+    unrest: float
+    reached: float | None = None
 
 
 def warmup(
@@ -53,7 +61,7 @@ def warmup(
     steps: int = 100,
     batch_size: int = 32,
     seed: int = 0,
-    **settings: float,
+    **settings: Any,
 ) -> list[WarmupStep]:
     """Warms a recurrent network up, in place.
 
@@ -65,8 +73,7 @@ def warmup(
         steps: Number of gradient steps.
         batch_size: Sequences per step.
         seed: Seed of the order of the sequences, the cuts, the stabilisation lengths and constant inputs.
-        settings: ``lr``, ``epsilon``, ``target``, ``max_stabilization``, ``stabilization_ramp`` and ``leaky`` of
-            :func:`warmup_steps`.
+        settings: ``objective``, ``lr`` and the other settings of :func:`warmup_steps`.
 
     Returns:
         What each step saw.
@@ -96,37 +103,50 @@ def warmup(
                     None if lengths is None else lengths[rows.to(lengths.device)],
                 )
 
-    return list(warmup_steps(rnn, batches(), steps=steps, seed=seed, **settings))  # type: ignore[arg-type]
+    return list(warmup_steps(rnn, batches(), steps=steps, seed=seed, **settings))
 
 
 def warmup_steps(
     rnn: nn.Module | Sequence[nn.Module],
     batches: Iterable[tuple[Tensor, Tensor | None]],
     *,
+    objective: str = "published",
     steps: int = 100,
     lr: float = 1e-2,
     epsilon: float = EPSILON,
     target: float = 0.95,
     max_stabilization: int = 200,
     stabilization_ramp: int = 10,
+    rest_weight: float = 0.6,
     leaky: bool = False,
     seed: int = 0,
 ) -> Iterator[WarmupStep]:
-    """Warms a recurrent network up step by step, in place, with an Adam optimiser of its own.
+    r"""Warms a recurrent network up step by step, in place, with an Adam optimiser of its own.
+
+    The loss is the mean over the layers of
+
+    .. math:: (\mathrm{VAA}^* - \mathrm{target})^2 + \mathrm{rest\_weight} \cdot \mathrm{unrest}
+
+    where unrest is 0 with the objective ``"published"``, whose stabilisation lengths are those of
+    :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` states settle as in
+    :func:`lightning_warmup.objectives.rest` for as long as :class:`lightning_warmup.schedules.Adaptive` has it, and
+    the warmup ends early once its goal is met, a resting VAA above 0.95 at 10,000 steps.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.stack.layers_of`.
         batches: This process's share of each global batch: sequences, and their lengths or None.
-        steps: Number of gradient steps.
+        objective: ``"published"`` or ``"rest"``, see :mod:`lightning_warmup.objectives`.
+        steps: Number of gradient steps; the largest one with ``"rest"``.
         lr: Learning rate.
         epsilon: Distance below which two states are the same equilibrium.
         target: Value that VAA* is drawn to, from both sides.
         max_stabilization: Longest stabilisation, in steps.
-        stabilization_ramp: Step k, from 0, draws its stabilisation uniformly from
+        stabilization_ramp: With ``"published"``, step k, from 0, draws its stabilisation uniformly from
             1..min(1 + stabilization_ramp * k, max_stabilization).
+        rest_weight: Weight of what keeps states from rest.
         leaky: Whether a partial warmup also moves what it should keep in all layers but the last, through the
             gradient of the layers above, as the authors' code does.
-        seed: Seed of the cuts, the stabilisation lengths and the constant inputs.
+        seed: Seed of the cuts, the stabilisation lengths and the inputs.
 
     Yields:
         What each step saw, after the weights have moved.
@@ -135,73 +155,160 @@ def warmup_steps(
         ValueError: If an argument is out of range, or there are fewer batches than steps.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
     """
-    for name, value, least in (
-        ("steps", steps, 1),
-        ("max_stabilization", max_stabilization, 1),
-        ("stabilization_ramp", stabilization_ramp, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name}={value}: must be at least {least}")
-    for name, number, most in (("lr", lr, math.inf), ("epsilon", epsilon, math.inf), ("target", target, 1)):
-        if not (math.isfinite(number) and 0 < number <= most):
-            raise ValueError(
-                f"{name}={number}: must be a number above 0" + ("" if most > 1 else ", at most 1")
-            )
+    _check(objective, steps, lr, epsilon, target, max_stabilization, stabilization_ramp, rest_weight)
+    look = OBJECTIVES[objective]
+    schedule: Ramp | Adaptive
+    if objective == "published":
+        schedule = Ramp(stabilization_ramp, max_stabilization)
+    else:
+        schedule = Adaptive(steps, max_stabilization)
     layers = layers_of(rnn)
-    batch_first = bool(getattr(rnn, "batch_first", False))
     generator = torch.Generator().manual_seed(seed)
     kept = [] if leaky else [p for layer in layers for p in layer.kept]
     warmed = [p for layer in layers for p in layer.warmed + layer.kept if all(p is not k for k in kept)]
     optimizer = torch.optim.Adam(warmed, lr=lr)
-    source = iter(batches)
     with _training(rnn), _no_gradients_for(kept):
-        for step in range(steps):
-            sequences, lengths = next(source, (None, None))
-            if sequences is None:
-                raise ValueError(f"steps={steps}: there are only {step} batches")
-            sequences = sequences.transpose(0, 1) if batch_first else sequences
-            longest = min(1 + stabilization_ramp * step, max_stabilization)
-            stabilization = int(torch.randint(1, longest + 1, (), generator=generator))
+        for step, (sequences, lengths) in enumerate(_time_first(rnn, batches, steps)):
+            stabilization = int(torch.randint(1, int(schedule.longest) + 1, (), generator=generator))
             with torch.enable_grad():
-                stars = _vaa_stars(layers, sequences, lengths, stabilization, epsilon, generator)
-                loss = ((stars - target) ** 2).mean()
+                stars, unrests = look(layers, sequences, lengths, stabilization, epsilon, generator)
+                loss = ((stars - target) ** 2 + rest_weight * unrests).mean()
                 optimizer.zero_grad()
                 loss.backward()
             sum_gradients(warmed)
-            norm = torch.nn.utils.get_total_norm([p.grad for p in warmed if p.grad is not None])
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                raise WarmupDiverged(
-                    f"warmup diverged at step {step} with lr={lr}: loss {loss.item():g}, gradient norm "
-                    f"{norm.item():g}; a smaller lr may help"
-                )
+            norm = torch.nn.utils.clip_grad_norm_(warmed, schedule.max_norm)
+            optimizer.param_groups[0]["lr"] = lr * schedule.rate(step)
             optimizer.step()
-            if step == steps - 1 and not all(bool(torch.isfinite(p).all()) for p in warmed):
-                raise WarmupDiverged(f"warmup diverged at step {step} with lr={lr}: a weight is not finite")
-            yield WarmupStep(step, loss.item(), stars.mean().item(), stabilization, norm.item())
+            _check_finite(step, lr, loss, norm, warmed if step == steps - 1 else [])
+            reached = None
+            if schedule.adapt(step, stars, unrests, stabilization):
+                reached = _resting_vaa(layers, sequences, lengths, epsilon, generator)
+            yield WarmupStep(
+                step=step,
+                stabilization=stabilization,
+                loss=loss.item(),
+                vaa_star=stars.mean().item(),
+                gradient_norm=norm.item(),
+                unrest=unrests.mean().item(),
+                reached=reached,
+            )
+            if reached is not None and reached > GOAL:
+                break
         optimizer.zero_grad()
 
 
-def _vaa_stars(
+def add_gradient(
+    rnn: nn.Module | Sequence[nn.Module],
+    sequences: Tensor,
+    lengths: Tensor | None,
+    weight: float,
+    generator: torch.Generator,
+    *,
+    objective: str = "published",
+    epsilon: float = EPSILON,
+    target: float = 0.95,
+    rest_weight: float = 0.6,
+    max_stabilization: int = 200,
+    **_: Any,
+) -> None:
+    """Adds ``weight`` times the gradient of the warmup's loss to the gradients of the weights that it warms up.
+
+    Training can undo what a warmup has brought; this keeps it. The stabilisation is uniform in
+    1..min(max_stabilization, 200).
+
+    Args:
+        rnn: The network.
+        sequences: This process's inputs, ``(T, N, I)``, or ``(N, T, I)`` if the network has ``batch_first``.
+        lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
+        weight: Weight of the loss.
+        generator: Source of all that is drawn, the same on every process.
+        objective: As for :func:`warmup_steps`, and so the others.
+        epsilon: Distance below which two states are the same equilibrium.
+        target: Value that VAA* is drawn to.
+        rest_weight: Weight of what keeps states from rest.
+        max_stabilization: Longest stabilisation, in steps.
+    """
+    layers = layers_of(rnn)
+    if getattr(rnn, "batch_first", False):
+        sequences = sequences.transpose(0, 1)
+    stabilization = int(torch.randint(1, min(max_stabilization, 200) + 1, (), generator=generator))
+    with torch.enable_grad():
+        look = OBJECTIVES[objective]
+        stars, unrests = look(layers, sequences, lengths, stabilization, epsilon, generator)
+        loss = weight * ((stars - target) ** 2 + rest_weight * unrests).mean()
+        weights = [p for layer in layers for p in layer.warmed if p.requires_grad]
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    for parameter, gradient in zip(weights, gradients, strict=True):
+        if gradient is not None:
+            total = sum_over_processes(gradient)
+            parameter.grad = total if parameter.grad is None else parameter.grad + total
+
+
+def _time_first(
+    rnn: nn.Module | Sequence[nn.Module], batches: Iterable[tuple[Tensor, Tensor | None]], steps: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """So many batches, with sequences ``(T, N, I)``."""
+    batch_first = bool(getattr(rnn, "batch_first", False))
+    source = iter(batches)
+    for step in range(steps):
+        batch = next(source, None)
+        if batch is None:
+            raise ValueError(f"steps={steps}: there are only {step} batches")
+        sequences, lengths = batch
+        yield sequences.transpose(0, 1) if batch_first else sequences, lengths
+
+
+def _check_finite(step: int, lr: float, loss: Tensor, norm: Tensor, weights: Sequence[Tensor]) -> None:
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        raise WarmupDiverged(
+            f"warmup diverged at step {step} with lr={lr}: loss {loss.item():g}, gradient norm {norm.item():g}; "
+            "a smaller lr may help"
+        )
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights):
+        raise WarmupDiverged(f"warmup diverged at step {step} with lr={lr}: a weight is not finite")
+
+
+def _resting_vaa(
     layers: Sequence[Layer],
     sequences: Tensor,
     lengths: Tensor | None,
-    stabilization: int,
     epsilon: float,
     generator: torch.Generator,
-) -> Tensor:
-    """VAA* of every layer, ``(L,)``, each settled alone under a constant input of its own.
+) -> float:
+    """Resting VAA at 10,000 steps on a batch ``(T, N, I)`` of all processes, the same on each of them."""
+    sequences = gather_rows(sequences.transpose(0, 1)).transpose(0, 1)
+    lengths = None if lengths is None else gather_rows(lengths.to(sequences.device))
+    measured = multistability(
+        layers, sequences, lengths, steps=10_000, draws=2, epsilon=epsilon, generator=generator
+    )
+    return measured.resting_vaa
 
-    The states of all processes are compared, and every process draws alike for all of them.
-    """
-    length, count, _ = sequences.shape
-    if lengths is None:
-        lengths = cut_lengths(count * world_size(), length, generator).split(count)[rank()]
-    stars = []
-    for layer, state in zip(layers, reachable_states(layers, sequences, lengths), strict=True):
-        input = torch.randn(layer.input_size or sequences.shape[2], generator=generator).to(sequences)
-        _, settled = layer.run(input.expand(stabilization, count, -1), state)
-        stars.append(vaa_star(gather_rows(flatten_state(layer.part(settled))), epsilon))
-    return torch.stack(stars)
+
+def _check(
+    objective: str,
+    steps: int,
+    lr: float,
+    epsilon: float,
+    target: float,
+    max_stabilization: int,
+    stabilization_ramp: int,
+    rest_weight: float,
+) -> None:
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective={objective!r}: choose one of {', '.join(OBJECTIVES)}")
+    for name, value, least in (
+        ("steps", steps, 1),
+        ("max_stabilization", max_stabilization, 1),
+        ("stabilization_ramp", stabilization_ramp, 0),
+        ("rest_weight", rest_weight, 0),
+    ):
+        if not value >= least:
+            raise ValueError(f"{name}={value}: must be at least {least}")
+    for name, number in (("lr", lr), ("epsilon", epsilon), ("target", target)):
+        if not (math.isfinite(number) and number > 0):
+            raise ValueError(f"{name}={number}: must be a number above 0")
+    if target > 1:
+        raise ValueError(f"target={target}: must be at most 1")
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def test_benchmarks(name: str) -> None:
 def test_warmup() -> None:
     settings = vars(Config().warmup)
     library = defaults(warmup_steps) | {
-        key: value for key, value in defaults(WarmupStage).items() if key in ("steps", "batch_size")
+        key: value for key, value in defaults(WarmupStage).items() if key in ("steps", "batch_size", "keep")
     }
     del library["seed"]
     assert library == {key: value for key, value in settings.items() if key != "enabled"}

@@ -46,7 +46,8 @@ class GRU(GatedCell):
                 orthogonal_(weights.weight_hh)
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-        return self._fused(x, states[0]) if x.is_cuda else super()._run(x, states)
+        fused = x.is_cuda or not torch.is_grad_enabled()  # the engine is faster with a gradient only
+        return self._fused(x, states[0]) if fused else super()._run(x, states)
 
     def _fused(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         weights = [weight for weight in stacked_weights(self) if weight is not None]

@@ -1,0 +1,131 @@
+"""What a warmup step looks at: VAA*, and how far states are from rest.
+
+Each objective samples reachable states, lets them settle, and gives ``(stars, unrests)``, both of shape ``(L,)``
+and differentiable. The states of all processes are compared, and every process draws alike for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_warmup.distributed import gather_rows, rank, world_size
+from lightning_warmup.reach import cut_lengths, reachable_states, run_stack
+from lightning_warmup.stability import REST_TOLERANCE, vaa_star
+from lightning_warmup.stack import Layer
+from lightning_warmup.state import State, flatten_state
+
+
+def published(
+    layers: Sequence[Layer],
+    sequences: Tensor,
+    lengths: Tensor | None,
+    stabilization: int,
+    epsilon: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """VAA* of every layer, each settled alone under a constant input of its own (arXiv 2106.01001); unrest is 0.
+
+    Args:
+        layers: Layers of the stack.
+        sequences: This process's inputs ``(T, N, I)``.
+        lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
+        stabilization: Number M of constant steps.
+        epsilon: Distance below which two states are the same equilibrium.
+        generator: Source of the cuts and inputs, the same on every process.
+    """
+    count, size = sequences.shape[1:]
+    stars = []
+    for layer, state in zip(layers, _sampled(layers, sequences, lengths, generator), strict=True):
+        input = torch.randn(layer.input_size or size, generator=generator).to(sequences)
+        _, settled = layer.run(input.expand(stabilization, count, -1), state)
+        stars.append(vaa_star(gather_rows(flatten_state(layer.part(settled))), epsilon))
+    return torch.stack(stars), sequences.new_zeros(len(stars))
+
+
+def rest(
+    layers: Sequence[Layer],
+    sequences: Tensor,
+    lengths: Tensor | None,
+    stabilization: int,
+    epsilon: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """VAA* and :func:`unrest` of every layer, settled jointly, after an input that all sequences share.
+
+    Every state reads the same common input, steps of one sequence of the batch in random order, for 0..M steps;
+    then one constant input from N(0, 1) drives the whole stack for M steps. States that stay apart through the
+    common input hold what they remember while the network goes on reading.
+
+    Args:
+        layers: Layers of the stack.
+        sequences: This process's inputs ``(T, N, I)``.
+        lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
+        stabilization: Number M of steps.
+        epsilon: Distance below which two states are the same equilibrium.
+        generator: Source of the cuts and inputs, the same on every process.
+    """
+    count, size = sequences.shape[1:]
+    shared = gather_rows(sequences[:, 0].unsqueeze(0))[0]
+    if lengths is not None:
+        shared = shared[: int(gather_rows(lengths[:1].to(sequences.device))[0])]
+    states = _sampled(layers, sequences, lengths, generator)
+    reading = int(torch.randint(stabilization + 1, (), generator=generator))
+    if reading:
+        order = torch.randint(len(shared), (reading,), generator=generator)
+        states = _read(layers, states, shared[order.to(shared.device)].unsqueeze(1).expand(-1, count, -1))
+    constant = torch.randn(size, generator=generator).to(sequences).expand(count, size)
+    settled = run_stack(layers, states, constant, stabilization)[1]
+    moved = run_stack(layers, settled, constant, 1)[1]
+    stars, unrests = [], []
+    for layer, *pair in zip(layers, settled, moved, strict=True):
+        here, ahead = (gather_rows(flatten_state(layer.part(state))) for state in pair)
+        stars.append(vaa_star(here, epsilon))
+        unrests.append(unrest(here, ahead))
+    return torch.stack(stars), torch.stack(unrests)
+
+
+OBJECTIVES = {"published": published, "rest": rest}
+
+
+def unrest(states: Tensor, moved: Tensor, tolerance: float = REST_TOLERANCE) -> Tensor:
+    r"""How far states are from rest, on a logarithmic scale.
+
+    .. math:: \frac{1}{N} \sum_i \frac{\log(1 + r_i / \tau)}{\log(1 / \tau)}, \qquad
+        r_i = \Big\lVert \frac{z'_i - z_i}{1 + |z_i|} \Big\rVert
+
+    with z' one step after z. It is near 0 at rest and 1 for moves of order one. Its gradient goes with that of
+    log r, so it pulls on a state that nearly rests as hard as on one that moves.
+
+    Args:
+        states: Raw states, ``(N, H)``.
+        moved: The states one step later under the same constant input, ``(N, H)``.
+        tolerance: Relative move at which the pull ends.
+
+    Returns:
+        A differentiable scalar.
+    """
+    moves = torch.linalg.vector_norm((moved - states) / (1 + states.detach().abs()), dim=1)
+    return torch.log1p(moves / tolerance).mean() / math.log(1 / tolerance)
+
+
+def _sampled(
+    layers: Sequence[Layer], sequences: Tensor, lengths: Tensor | None, generator: torch.Generator
+) -> list[State]:
+    """States after random cuts of the sequences, or after their lengths."""
+    length, count, _ = sequences.shape
+    if lengths is None:
+        lengths = cut_lengths(count * world_size(), length, generator).split(count)[rank()]
+    return reachable_states(layers, sequences, lengths)
+
+
+def _read(layers: Sequence[Layer], states: Sequence[State], input: Tensor) -> list[State]:
+    """State of every layer after the stack has read ``input``, ``(steps, N, I)``."""
+    new = []
+    for layer, state in zip(layers, states, strict=True):
+        input, state = layer.run(input, state)
+        new.append(state)
+    return new

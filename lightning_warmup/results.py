@@ -1,0 +1,163 @@
+"""One page on many runs: ``python -m lightning_warmup.results FOLDER ... --output RESULTS.md``.
+
+It reads the run folders in the given folders, at any depth, and writes tables with median and quartiles over the
+seeds, figures in a folder beside it, and what the runs say of each claim of the paper's abstract.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_warmup.claims import CLAIMS
+from lightning_warmup.group_figures import draw_learning_over_vaa, draw_vaa_against_steps
+from lightning_warmup.groups import markdown, spread
+from lightning_warmup.portrait import read_portraits
+from lightning_warmup.runs import Labels, Run, group, is_double, read_runs
+
+COMMANDS = "commands.txt"
+"""File of a study's folder with the commands that it was carried out by."""
+
+
+def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
+    """Writes the figures, and returns the page as Markdown.
+
+    Args:
+        runs: The runs.
+        commands: Commands that they, and the page, come from.
+        figures: Folder for the figures, beside the page.
+    """
+    labels = Labels(runs)
+    pictures = _draw(runs, labels, figures)
+    parts = ["# Results", _origin(runs, commands)]
+    for number, (claim, tell) in enumerate(CLAIMS.items(), start=1):
+        images = [
+            f"![{path.stem.replace('_', ' ')}]({figures.name}/{path.name})"
+            for path in pictures.get(number, [])
+        ]
+        parts += [f"## Claim {number}: {claim}", tell(runs, labels), *images]
+    parts += ["## All figures", *_tables(runs, labels)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _origin(runs: Sequence[Run], commands: Sequence[str]) -> str:
+    """How many runs there are, what they were made from, and how a figure is to be read."""
+    commits = sorted(
+        {
+            f"`{run.provenance.get('commit') or 'unknown'}`"
+            + (" (with uncommitted changes)" if run.provenance.get("dirty") else "")
+            for run in runs
+        }
+    )
+    torch = sorted({str(run.provenance.get("versions", {}).get("torch")) for run in runs})
+    count, steps = (sorted({run.report[key] for run in runs}) for key in ("vaa_sequences", "vaa_steps"))
+    seeds = sorted({run.report["seed"] for run in runs})
+    return "\n\n".join(
+        [
+            f"{len(runs)} runs with the seeds {', '.join(map(str, seeds))}. A figure is the median over the seeds, "
+            "with the quartiles in brackets. Learnt means a validation loss below half of that of the best "
+            "constant prediction, or an optimal policy. VAA and resting fraction are those of "
+            f"N = {', '.join(map(str, count))} sequences after M = {', '.join(map(str, steps))} steps under a "
+            "constant input, unless another M is told; at rest is what one more step does not move.",
+            f"Commit: {', '.join(commits)}. torch {', '.join(torch)}.",
+            "```bash\n" + "\n".join(commands) + "\n```",
+        ]
+    )
+
+
+def _draw(runs: Sequence[Run], labels: Labels, folder: Path) -> dict[int, list[Path]]:
+    """Draws the figures of each claim, one for each benchmark; returns them by the number of the claim."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: dict[int, list[Path]] = {2: [], 5: []}
+    for benchmark, members in group(runs, labels.benchmark).items():
+        stem = "".join(c if c.isalnum() else "_" for c in benchmark)
+        single = [run for run in members if not is_double(run)]
+        watched = [run for run in single if run.monitored("vaa") and labels.start(run) == "default"]
+        if watched:
+            groups = group(watched, lambda run: f"{run.settings['model.cell']}, {labels.variant(run)}")
+            drawn[2].append(draw_learning_over_vaa(groups, benchmark, folder / f"learning_{stem}.png"))
+        portrayed = [run for run in single if read_portraits(run.folder)]
+        for cell, those in group(portrayed, lambda run: run.settings["model.cell"]).items():
+            if any(labels.start(run) != "default" for run in those):
+                path = folder / f"vaa_{stem}_{cell}.png"
+                drawn[5].append(
+                    draw_vaa_against_steps(group(those, labels.variant), f"{cell}, {benchmark}", path)
+                )
+    return drawn
+
+
+def _tables(runs: Sequence[Run], labels: Labels) -> list[str]:
+    """A table for each benchmark, of everything that is in the reports."""
+    names = [
+        "vaa.before",
+        "vaa.after",
+        "vaa.final",
+        "resting_vaa.final",
+        "rest.before",
+        "rest.after",
+        "rest.final",
+    ]
+    parts = []
+    for benchmark, members in group(runs, labels.benchmark).items():
+        figures = list(names)
+        for section in (
+            "val",
+            "test",
+            *sorted(key for key in members[0].report if key.endswith("_at_length")),
+        ):
+            figures += dict.fromkeys(
+                f"{section}.{name}" for run in members for name in run.report.get(section, {})
+            )
+        figures += ["seconds.warmup", "seconds.fit"]
+        groups = group(members, lambda run: (run.settings["model.cell"], labels.variant(run)))
+        rows = [
+            [cell, variant, len(those), *(spread(run.figure(figure) for run in those) for figure in figures)]
+            for (cell, variant), those in groups.items()
+        ]
+        header = [
+            "cell",
+            "setting",
+            "runs",
+            *(figure.replace(".", " ").replace("_", " ") for figure in figures),
+        ]
+        parts += [f"### {benchmark}", markdown(header, rows)]
+    return parts
+
+
+def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> list[str]:
+    """The commands of the studies in some folders, and where there are none those of the runs."""
+    notes = [folder / COMMANDS for folder in folders if (folder / COMMANDS).is_file()]
+    lines = [line for note in notes for line in note.read_text().splitlines()]
+    alone = [run for run in runs if not any(note.parent in run.folder.parents for note in notes)]
+    return list(dict.fromkeys([*lines, *(str(run.provenance.get("command", "")) for run in alone)]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Writes the page; returns the exit status."""
+    parser = argparse.ArgumentParser("python -m lightning_warmup.results", description=__doc__)
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="a run folder, or one that holds some"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("RESULTS.md"), help="the page; its figures lie beside it"
+    )
+    options = parser.parse_args(argv)
+    runs = read_runs(options.folders)
+    if not runs:
+        print(f"error: no finished run in {', '.join(map(str, options.folders))}", file=sys.stderr)
+        return 2
+    commands = [
+        *_commands(options.folders, runs),
+        shlex.join(["python", "-m", "lightning_warmup.results", *argv]),
+    ]
+    figures = options.output.parent / f"{options.output.stem.lower()}_figures"
+    options.output.write_text(page(runs, commands, figures))
+    print(f"{options.output}: {len(runs)} runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

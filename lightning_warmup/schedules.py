@@ -1,0 +1,73 @@
+"""How long states settle at each warmup step, and how the weights are moved meanwhile."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from torch import Tensor
+
+from lightning_warmup.stability import REST_TOLERANCE
+
+
+class Ramp:
+    """The published schedule: a stabilisation that grows from 1 step, a steady learning rate, no clipping.
+
+    A monostable network must be caught before its states have collapsed, since VAA* has no gradient there.
+
+    Args:
+        growth: Growth of the longest stabilisation with each step.
+        most: Longest stabilisation.
+    """
+
+    max_norm: ClassVar[float] = math.inf
+
+    def __init__(self, growth: int, most: int) -> None:
+        self.growth = growth
+        self.most = most
+        self.longest = 1.0
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate at a step."""
+        return 1.0
+
+    def adapt(self, step: int, stars: Tensor, unrests: Tensor, stabilization: int) -> bool:
+        """Prepares the next step by what this one saw; returns whether it is time to look at the goal."""
+        self.longest = min(1 + self.growth * (step + 1), self.most)
+        return False
+
+
+class Adaptive:
+    """A stabilisation as long as the network can hold its states apart; the learning rate falls at the end.
+
+    The longest stabilisation begins at 10 steps. It grows by 15 % after a step at which every layer's VAA* was
+    above 0.8 and as many steps again would not have taken the states far; it shrinks by 30 % after any other, down
+    to 3: states that have collapsed are caught again where VAA* still has a gradient. The learning rate falls
+    tenfold in the second half, so that states settle. Gradients are clipped to a norm of 5.
+
+    Args:
+        steps: Number of steps.
+        most: Longest stabilisation.
+    """
+
+    max_norm: ClassVar[float] = 5.0
+
+    def __init__(self, steps: int, most: int) -> None:
+        self.steps = steps
+        self.most = most
+        self.longest = min(10.0, most)
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate at a step."""
+        return 0.1 ** max(0.0, 2 * step / self.steps - 1)
+
+    def adapt(self, step: int, stars: Tensor, unrests: Tensor, stabilization: int) -> bool:
+        """Prepares the next step by what this one saw; returns whether it is time to look at the goal.
+
+        It is at the last step, and from step 100 on at every 25th at which the states are held.
+        """
+        drift = stabilization * REST_TOLERANCE ** (1 - unrests.max().item())
+        held = stars.min().item() > 0.8 and drift < 1
+        self.longest = min(1.15 * self.longest, self.most) if held else max(0.7 * self.longest, 3.0)
+        number = step + 1
+        return number == self.steps or (held and number >= 100 and number % 25 == 0)
