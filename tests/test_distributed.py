@@ -24,12 +24,16 @@ def states() -> Tensor:
 
 
 def warmed_up(rows: slice) -> tuple[list[float], list[Tensor]]:
-    """Losses and weights of a warmup on these rows of every global batch."""
-    torch.manual_seed(0)
-    network = nn.GRU(1, 6, num_layers=2)
-    batches = torch.randn(5, 10, 12, 1, generator=torch.Generator().manual_seed(1))
-    history = list(warmup_steps(network, [(batch[:, rows], None) for batch in batches], steps=5))
-    return [step.loss for step in history], [p.detach() for p in network.parameters()]
+    """Losses and weights of warmups on these rows of every global batch."""
+    losses, weights = [], []
+    for objective in ("published", "rest"):
+        torch.manual_seed(0)
+        network = nn.GRU(1, 6, num_layers=2)
+        batches = torch.randn(5, 10, 12, 1, generator=torch.Generator().manual_seed(1))
+        shares = [(batch[:, rows], None) for batch in batches]
+        losses += [step.loss for step in warmup_steps(network, shares, steps=5, objective=objective)]
+        weights += [p.detach() for p in network.parameters()]
+    return losses, weights
 
 
 def in_process(number: int, store: str, folder: str) -> None:

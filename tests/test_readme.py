@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,20 @@ SMALL = [
     "model.hidden_size=8", "warmup.steps=2", "monitor.steps=10", "trainer.max_epochs=1", "trainer.accelerator=cpu",
     "tracking.wandb=disabled",
 ]  # fmt: skip
+
+OTHER = [word for word in SMALL if not word.startswith("data.")]
+SIZES = {
+    "--help": [],
+    "figures": [],
+    "tmaze": [
+        "data.length=4",
+        "data.capacity=100",
+        "data.episodes_per_epoch=2",
+        "data.test_multiples=[2]",
+        *OTHER,
+    ],
+    "mnist": ["data.train_size=200", "data.val_size=100", "data.test_size=64", *OTHER],
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -64,9 +79,14 @@ def test_the_first_two_commands_install_run_and_test() -> None:
 def test_the_commands_run(fork: Path) -> None:
     """In the order of the page, since later ones use the folders of earlier ones."""
     tested = [command for command in commands("python") if "adding" not in command]
-    assert len(tested) >= 8
+    assert len(tested) >= 12
     for command in tested:
-        run(fork, command, *([] if "figures" in command or "--help" in command else SMALL))
+        if "mnist" in command:
+            if "MNIST_ROOT" not in os.environ:
+                continue
+            command = command.replace("data/mnist", os.environ["MNIST_ROOT"])
+        sizes = next((sizes for word, sizes in SIZES.items() if word in command), SMALL)
+        run(fork, command, *sizes)
 
 
 def files_to_add() -> dict[str, str]:

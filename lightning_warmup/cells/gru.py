@@ -21,8 +21,8 @@ class GRU(GatedCell):
         h' = (1 - z) n + z h
 
     Input matrices start Xavier-uniform and recurrent matrices orthogonal, gate by gate; biases start at 0.
-    On CUDA devices it runs on cuDNN, which has no second derivatives. Cho et al., arXiv 1406.1078; the reset
-    gate acts after the recurrent product, as in torch.
+    On CUDA devices, and where no gradient is wanted, it runs on torch's own kernel; that of CUDA has no second
+    derivatives. Cho et al., arXiv 1406.1078; the reset gate acts after the recurrent product, as in torch.
 
     Shapes: see :class:`lightning_warmup.cell.GatedCell`.
     """
