@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from lightning_warmup.groups import OUTCOME, learnt_after, markdown, median, outcome, quality, spread
@@ -27,23 +27,22 @@ def at_initialisation(runs: Sequence[Run], labels: Labels) -> str:
     for (benchmark, cell, init), members in group(
         distinct.values(), lambda r: (labels.benchmark(r), r.settings["model.cell"], _init(r))
     ).items():
-        places = [run.report["vaa"]["before"] * run.report["vaa_sequences"] for run in members]
-        at_one = sum(number < 1.05 for number in places)
+        places, resting = ([_count(run, name) for run in members] for name in ("vaa", "resting_vaa"))
+        at_one = sum(number is not None and number < 1.05 for number in places)
         rest = spread(run.figure("rest.before") for run in members)
-        rows.append(
-            [benchmark, cell, init, len(members), spread(places), rest, f"{at_one} of {len(members)}"]
-        )
+        one = f"{at_one} of {len(members)}"
+        rows.append([benchmark, cell, init, len(members), spread(places), spread(resting), rest, one])
         if init == "default":
             (alone if at_one == len(members) else several).append(f"{cell} ({benchmark})")
     if not rows:
         return _NONE
-    header = ["benchmark", "cell", "initialisation", "runs", "places settled in", "resting fraction"]
-    return "\n\n".join(
-        [
-            f"With their default initialisation, all states settle in one place in every run of {_listed(alone)}; "
-            f"they settle in more than one place in {_listed(several)}.",
-            markdown([*header, "runs with one place"], rows),
-        ]
+    header = ["benchmark", "cell", "initialisation", "runs", "places settled in", "of these at rest"]
+    return _section(
+        _sentences(
+            ("With the default initialisation, all states settle in one place in every run of {}.", alone),
+            ("The states settle in more than one place for {}.", several),
+        ),
+        _table([*header, "resting fraction", "runs with one place"], rows),
     )
 
 
@@ -61,16 +60,13 @@ def during_training(runs: Sequence[Run], labels: Labels) -> str:
         for name, count in zip(order, counts, strict=True):
             totals[name] += count
         rows.append([benchmark, cell, variant, len(members), *counts])
-    learnt = totals["before"] + totals["same"] + totals["after"] + totals["only learnt"]
+    risen, unrisen = totals["before"] + totals["same"], totals["after"] + totals["only learnt"]
     header = ["benchmark", "cell", "setting", "runs", "VAA rose first", "in the same epoch", "learnt first"]
-    return "\n\n".join(
-        [
-            f"Of {len(watched)} runs that were watched, {learnt} learnt. In {totals['before'] + totals['same']} of "
-            f"these the VAA had risen to {RISEN} before or in the epoch in which the task was learnt, in "
-            f"{totals['after'] + totals['only learnt']} it had not. In {totals['only risen']} runs it rose and the "
-            f"task was not learnt, in {totals['neither']} neither came about.",
-            markdown([*header, "rose, not learnt", "learnt, never rose", "neither"], rows),
-        ]
+    return _section(
+        f"Of {len(watched)} runs that were watched, {risen + unrisen} learnt: {risen} when or after the VAA "
+        f"had risen to {RISEN}, {unrisen} without. The VAA rose without learning in {totals['only risen']}, "
+        f"and neither came about in {totals['neither']}.",
+        _table([*header, "rose, not learnt", "learnt, never rose", "neither"], rows),
     )
 
 
@@ -90,12 +86,10 @@ def with_warmup(runs: Sequence[Run], labels: Labels) -> str:
                 rows.append([benchmark, cell, name, *outcome(group_)])
     if not pairs:
         return _NONE
-    return "\n\n".join(
-        [
-            f"In {better} of {pairs} comparisons the median of the final figure is better with the warmup than "
-            f"without, and in {sooner} of {pairs} the task is learnt in fewer epochs (or at all).",
-            markdown(["benchmark", "cell", "setting", *OUTCOME], rows),
-        ]
+    return _section(
+        f"In {better} of {pairs} comparisons the median of the final figure is better with the warmup than "
+        f"without, and in {sooner} of {pairs} the task is learnt in fewer epochs (or at all).",
+        _table(["benchmark", "cell", "setting", *OUTCOME], rows),
     )
 
 
@@ -119,13 +113,11 @@ def precision(runs: Sequence[Run], labels: Labels) -> str:
                 rows += [[benchmark, cell, name, *outcome(group_)]] if group_ else []
     if not rows:
         return _NONE
-    return "\n\n".join(
-        [
-            f"In {learns} of the {doubles} comparisons below the task is learnt without a warmup too; in {costs} "
-            f"of these the warmup ends with a worse figure. The double layer with partial warmup ends with one as "
-            f"good as that of the plain warmup or better in {kept} of {doubles}.",
-            markdown(["benchmark", "cell", "setting", *OUTCOME], rows),
-        ]
+    return _section(
+        f"In {learns} of the {doubles} comparisons below the task is learnt without a warmup too; in {costs} "
+        f"of these the warmup ends with a worse figure. The double layer with partial warmup ends with one as "
+        f"good as that of the plain warmup or better in {kept} of {doubles}.",
+        _table(["benchmark", "cell", "setting", *OUTCOME], rows),
     )
 
 
@@ -151,13 +143,13 @@ def other_procedures(runs: Sequence[Run], labels: Labels) -> str:
             (more if vaa > 1.5 * baseline else not_more).append(f"{variant} ({cell}, {benchmark})")
     if not rows:
         return _NONE
-    return "\n\n".join(
-        [
-            f"The VAA before training is at least half as large again as with the default initialisation after "
-            f"{_listed(more)}. It is not after {_listed(not_more)}. A VAA that falls with M is slow forgetting "
-            "rather than multistability.",
-            markdown(["benchmark", "cell", "procedure", "runs", *_MULTISTABILITY, *OUTCOME[1:]], rows),
-        ]
+    return _section(
+        _sentences(
+            ("The VAA before training is at least half as large again as by default after {}.", more),
+            ("It is not after {}.", not_more),
+        ),
+        "A VAA that falls with M is slow forgetting rather than multistability.",
+        _table(["benchmark", "cell", "procedure", "runs", *_MULTISTABILITY, *OUTCOME[1:]], rows),
     )
 
 
@@ -196,6 +188,21 @@ def _multistability(runs: Sequence[Run]) -> tuple[float | None, list[str]]:
     return median(whole), [*at, spread(whole), spread(float(one.rest[-1]) for one in there)]
 
 
+def _section(*parts: str) -> str:
+    return "\n\n".join(filter(None, parts))
+
+
+def _table(header: Sequence[str], rows: Sequence[list[object]]) -> str:
+    """A table whose rows are sorted by their first two entries, the benchmark and the cell."""
+    return markdown(header, sorted(rows, key=lambda row: (str(row[0]), str(row[1]))))
+
+
+def _count(run: Run, name: str) -> float | None:
+    """Number of places of a VAA before training."""
+    value = run.figure(f"{name}.before")
+    return None if value is None else value * run.report["vaa_sequences"]
+
+
 def _init(run: Run) -> str:
     return str(run.settings.get("model.init", "default"))
 
@@ -208,5 +215,6 @@ def _place(labels: Labels, run: Run) -> tuple[str, str, str]:
     return labels.benchmark(run), run.settings["model.cell"], labels.variant(run)
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none of them"
+def _sentences(*patterns: tuple[str, Sequence[str]]) -> str:
+    """Sentences on lists of names, those on empty lists left out."""
+    return " ".join(pattern.format(", ".join(names)) for pattern, names in patterns if names)

@@ -14,9 +14,16 @@ from lightning_warmup.networks import RecurrentNetwork
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def histories(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The mapping for :class:`WarmupStage`: a batch of histories is ``(sequences, lengths)`` already."""
-    return batch
+def histories(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
+    """The mapping for the stages: histories ``(B, T, I)`` and their lengths ``(B,)``.
+
+    A batch of histories is that already; those of a training batch end at the last step that is learnt from.
+    """
+    if len(batch) == 2:
+        return batch
+    inputs, _, _, _, weights = batch
+    steps = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+    return inputs, ((weights > 0) * steps).amax(1)
 
 
 class DQNModule(LightningModule):

@@ -10,14 +10,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_warmup.attach import ToSequences, find_network, first_element, prepared
 from lightning_warmup.reach import multistability
-from lightning_warmup.stage import WarmupStage
+from lightning_warmup.stage import Stage
 
 SEQUENCES = 64
 """Number N of test sequences that a reported VAA compares, or all if there are fewer."""
 
 
 class Report(Callback):
-    """Gathers what ``report.json`` says of a run; put it before the :class:`WarmupStage`.
+    """Gathers what ``report.json`` says of a run; put it before the stages.
 
     The VAA and the resting fraction are measured on the first 64 sequences of the test split, which the datamodule
     gives as ``first_test_batch(64)``, with always the same cuts and constant inputs: before the warmup, after it,
@@ -55,9 +55,9 @@ class Report(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measures the network as the warmup left it."""
-        stage = next((c for c in trainer.callbacks if isinstance(c, WarmupStage) and c.done), None)  # type: ignore[attr-defined]
-        if stage is not None and self.multistability["after"] is None:
-            self.seconds["warmup"] = stage.seconds
+        done = [c for c in trainer.callbacks if isinstance(c, Stage) and c.done]  # type: ignore[attr-defined]
+        if done and self.multistability["after"] is None:
+            self.seconds |= {stage.name: stage.seconds for stage in done}
             self.multistability["after"] = self._measure(trainer, pl_module)
         self._training_since = time.perf_counter()
 

@@ -45,13 +45,12 @@ def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
 
 def _origin(runs: Sequence[Run], commands: Sequence[str]) -> str:
     """How many runs there are, what they were made from, and how a figure is to be read."""
-    commits = sorted(
-        {
-            f"`{run.provenance.get('commit') or 'unknown'}`"
-            + (" (with uncommitted changes)" if run.provenance.get("dirty") else "")
-            for run in runs
-        }
-    )
+    commits = [
+        f"`{commit or 'unknown'}`{' with uncommitted changes' if dirty else ''} ({len(members)} runs)"
+        for (commit, dirty), members in group(
+            runs, lambda run: (run.provenance.get("commit"), run.provenance.get("dirty"))
+        ).items()
+    ]
     torch = sorted({str(run.provenance.get("versions", {}).get("torch")) for run in runs})
     count, steps = (sorted({run.report[key] for run in runs}) for key in ("vaa_sequences", "vaa_steps"))
     seeds = sorted({run.report["seed"] for run in runs})

@@ -47,7 +47,7 @@ def _is_before(row: dict[str, str | None], step: int) -> bool:
     """Whether a row was logged up to a training step; a torn last row was not."""
     if None in row.values() or not (row["step"] or "").isdigit():
         return False
-    if row.get("warmup/step"):
+    if row.get("warmup/step") or row.get("pretrain/step"):
         return True
     monitored = any(value and name.startswith("monitor_") for name, value in row.items())
     return int(row["step"] or 0) < step + monitored  # monitors look at what a step has led to

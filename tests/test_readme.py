@@ -23,6 +23,8 @@ OTHER = [word for word in SMALL if not word.startswith("data.")]
 SIZES = {
     "--help": [],
     "figures": [],
+    "configs.study": [],
+    "results": [],
     "tmaze": [
         "data.length=4",
         "data.capacity=100",

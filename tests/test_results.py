@@ -42,6 +42,7 @@ def write_run(
     (folder / "config.yaml").write_text(to_yaml(config, leave_out=("run_dir", "ckpt")))
     report = {
         "vaa": {"before": before, "after": None, "final": 0.5},
+        "resting_vaa": {"before": before / 2, "after": None, "final": 0.25},
         "rest": {"before": 1.0, "after": None, "final": 0.25},
         "vaa_steps": 2000,
         "vaa_sequences": 64,
@@ -114,10 +115,11 @@ def rows(text: str, *words: str) -> list[list[str]]:
 
 def test_claim_1_counts_the_places_at_initialisation_once_for_each_network(study: Path) -> None:
     text = told(study)[0]
-    assert "in every run of gru (copy_first_input); they settle in more than one place in nbrc" in text
+    assert "in one place in every run of gru (copy_first_input). " in text
+    assert "settle in more than one place for nbrc (copy_first_input)." in text
     copy = "copy_first_input"
     assert rows(text, copy, "gru", "default") == [
-        [copy, "gru", "default", "3", "1 [1, 1]", "1 [1, 1]", "3 of 3"]
+        [copy, "gru", "default", "3", "1 [1, 1]", "0.5 [0.5, 0.5]", "1 [1, 1]", "3 of 3"]
     ]
     assert rows(text, copy, "nbrc", "default")[0][3:5] == ["3", "38.4 [38.4, 38.4]"]
     assert rows(text, copy, "gru", "chrono")[0][-1] == "3 of 3"
@@ -140,8 +142,10 @@ def test_claim_2_counts_what_came_first(tmp_path: Path) -> None:
         (row,) = rows(text, "copy_first_input", "gru", f"hidden_size={2 * index + 2}, warmup")
         assert row[header.index(case)] == "1"
         assert row[4:].count("0") == 5
-    assert "Of 6 runs that were watched, 4 learnt. In 2 of these" in text
-    assert "In 1 runs it rose and the task was not learnt, in 1 neither" in text
+    assert (
+        "Of 6 runs that were watched, 4 learnt: 2 when or after the VAA had risen to 0.1, 2 without." in text
+    )
+    assert "without learning in 1, and neither came about in 1." in text
 
 
 def test_claim_3_compares_what_differs_in_the_warmup_alone(study: Path) -> None:
