@@ -75,7 +75,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         datamodule = make_datamodule(config)
         module = make_module(config, datamodule)
         if checkpoint is not None:
-            check_same_network(checkpoint, read_checkpoint(checkpoint)["hyper_parameters"], module)
+            check_same_network(checkpoint, read_checkpoint(checkpoint).get("hyper_parameters", {}), module)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     report = Report(config.monitor.steps, module.sequences, "network")
@@ -182,7 +182,7 @@ def make_loggers(config: Config, folder: RunFolder) -> list[Logger]:
     tracking = dict(vars(config.tracking))
     mode = tracking.pop("wandb")
     tracking["name"] = tracking["name"] or folder.path.name
-    csv = csv_logger(folder.path, folder.checkpoint)
+    csv = csv_logger(folder.path, folder.checkpoint, training="fit" in config.stages)
     wandb = wandb_logger(mode, folder.path, origin["id"], asdict(config) | {"provenance": origin}, **tracking)
     return [csv, *([wandb] if wandb else [])]
 

@@ -198,7 +198,7 @@ class Warmup:
     target: float = setting(0.95, "VAA* that is aimed at, from both sides.", above=0, maximum=1)
     max_stabilization: int = setting(200, "Upper limit of the stabilisation, in constant steps.", minimum=1)
     stabilization_ramp: int = setting(
-        10, "Growth of the longest stabilisation with each warmup step, in constant steps.", minimum=0
+        10, "Growth of the longest stabilisation with each warmup step, with objective=published.", minimum=0
     )
     rest_weight: float = setting(
         0.6, "Weight of what keeps states from rest, with objective=rest.", minimum=0
@@ -217,14 +217,16 @@ class Optim:
 
     lr: float = setting(1e-3, "Learning rate of Adam.", above=0)
     patience: int | None = setting(
-        None, "Epochs without improvement of val/loss after which training stops; null = never.", minimum=1
+        None,
+        "Epochs without improvement of the validation after which training stops; null = never.",
+        minimum=1,
     )
-    min_delta: float = setting(0.0, "Decrease of val/loss that counts as an improvement.", minimum=0)
+    min_delta: float = setting(0.0, "Change of the validation that counts as an improvement.", minimum=0)
 
 
 @dataclass
 class Agent:
-    """The agent that learns the T-Maze."""
+    """The agent that learns the T-Maze; of no matter to the other benchmarks."""
 
     gamma: float = setting(0.98, "Discount of a step.", minimum=0, maximum=1)
     epsilon: float = setting(0.2, "Probability of an action to be one of exploration.", minimum=0, maximum=1)

@@ -24,9 +24,7 @@ class Trainer:
     accelerator: str = setting(
         "auto", "Hardware to run on.", choices=("auto", "cpu", "gpu", "cuda", "mps", "tpu")
     )
-    strategy: str = setting(
-        "auto", "How processes share the work.", choices=("auto", "ddp", "ddp_spawn", "fsdp", "deepspeed")
-    )
+    strategy: str = setting("auto", "How processes share the work.", choices=("auto", "ddp"))
     devices: str = setting(
         "auto", "Devices on each machine: auto, a number (-1: all), or their list, as in 0,1."
     )

@@ -105,7 +105,7 @@ class Replay:
 def padded(
     episodes: Sequence[Episode], last_step_only: bool = False, world_size: int = 1, rank: int = 0
 ) -> Batch:
-    """Puts episodes in a batch to learn from, or a process's share of them.
+    """Puts episodes in a batch to learn from, or a process's share of it; T is that of the global batch.
 
     Args:
         episodes: Those of the global batch, B of them.
@@ -120,18 +120,18 @@ def padded(
     """
     learnt = len(episodes) if last_step_only else sum(len(episode.actions) for episode in episodes)
     count = len(episodes)
-    share = episodes[rank * count // world_size : (rank + 1) * count // world_size]
-    terminated = torch.tensor([episode.terminated for episode in share]).unsqueeze(1)
-    lengths = torch.tensor([len(episode.actions) for episode in share]).unsqueeze(1)
+    share = slice(rank * count // world_size, (rank + 1) * count // world_size)
+    terminated = torch.tensor([episode.terminated for episode in episodes]).unsqueeze(1)
+    lengths = torch.tensor([len(episode.actions) for episode in episodes]).unsqueeze(1)
     steps = torch.arange(int(lengths.max()))
     last = steps == lengths - 1
     counted = last if last_step_only else steps < lengths
     return (
-        pad_sequence([episode.inputs for episode in share], batch_first=True),
-        pad_sequence([episode.actions for episode in share], batch_first=True),
-        pad_sequence([episode.rewards for episode in share], batch_first=True),
-        last & terminated,
-        counted * (world_size / learnt),
+        pad_sequence([episode.inputs for episode in episodes], batch_first=True)[share],
+        pad_sequence([episode.actions for episode in episodes], batch_first=True)[share],
+        pad_sequence([episode.rewards for episode in episodes], batch_first=True)[share],
+        (last & terminated)[share],
+        counted[share] * (world_size / learnt),
     )
 
 

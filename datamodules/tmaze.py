@@ -135,7 +135,8 @@ class TMaze(LightningDataModule):
         replay = self._explored(self.seed, "train")
         for number in count():
             generator = stream(self.seed, "TMaze", "warmup", number)
-            yield histories(replay.draw_prefixes(batch_size, generator)[share])
+            sequences, lengths = histories(replay.draw_prefixes(batch_size, generator))
+            yield sequences[share], lengths[share]
 
     def collect(self, policy: Policy, epsilon: float) -> float:
         """Plays the next episode and keeps it.

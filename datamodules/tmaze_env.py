@@ -60,6 +60,7 @@ class VectorTMaze:
         self.reward = reward
         self.horizon = math.ceil(3 * length / (1 - stochasticity)) if stochasticity else 3 * length - 1
         self.time = self.horizon
+        self.goals = np.zeros(0, dtype=int)  # none until reset
 
     def reset(
         self, generators: Sequence[np.random.Generator], goals: Sequence[int] | None = None
@@ -186,6 +187,8 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         """Draws corridor and arms, the goal and the agent, as text or picture; None without a render mode."""
         if self.render_mode is None:
             return None
+        if not len(self.maze.goals):
+            raise RuntimeError("no episode has begun: call reset() first")
         cells = self._cells()
         if self.render_mode == "ansi":
             return "\n".join("".join(row).rstrip() for row in cells) + "\n"

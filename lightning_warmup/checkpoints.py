@@ -41,9 +41,11 @@ class LatestCheckpoint(Checkpoint):
         self.interval = interval
         self._time = 0.0
         self._step = 0
+        self._stopped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps what the warmup reached."""
+        """Keeps what the warmup reached; a run that had been stopped early stays so."""
+        trainer.should_stop |= self._stopped
         self._save(trainer)
 
     def on_train_batch_end(
@@ -62,8 +64,17 @@ class LatestCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
             logger.save()
+        self._stopped = trainer.should_stop
         trainer.save_checkpoint(self.path, weights_only=False)
         self._time, self._step = time.monotonic(), trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether the training was stopped before its last epoch."""
+        return {"stopped": self._stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self._stopped = state_dict["stopped"]
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -76,7 +87,14 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:
-        super().__init__(folder.absolute(), filename="best-{epoch}", monitor=monitor, mode=mode, save_top_k=1)
+        super().__init__(
+            folder.absolute(),
+            filename="best-{epoch}",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            enable_version_counter=False,  # an epoch that is run again after a kill overwrites its file
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the state, with its files where they are now."""

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from lightning_warmup.module import check_finite
 from lightning_warmup.networks import RecurrentNetwork
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -42,9 +43,10 @@ class DQNModule(LightningModule):
     ``test_lengths``, ``collect(policy, epsilon)`` and ``evaluate(policy, gamma, length)``: one each
     ``gradient_steps`` training batches, and a few without exploration after every epoch. Their figures are logged
     as ``val/return``, ``val/discounted_return`` and ``val/optimal``, and as ``test/...``; those at the lengths
-    of ``test_lengths`` as ``return_at_length/L`` and ``optimal_at_length/L``. ``val/first_optimal_episode`` is the
-    number of episodes played when a policy was first seen to be optimal; ``val/value`` is the mean of the greatest
-    Q over a fixed set of histories.
+    of ``test_lengths`` as ``return_at_length/L`` and ``optimal_at_length/L``. Optimal means the shortest way in
+    every episode, which chance seldom allows in a stochastic maze. ``val/first_optimal_episode`` is the number of
+    episodes played when a policy was first seen to be optimal; ``val/value`` is the mean of the greatest Q over a
+    fixed set of histories.
 
     Args:
         input_size: Features I of the input.
@@ -130,7 +132,8 @@ class DQNModule(LightningModule):
             following = self.target(inputs)[0][:, 1:].amax(2)
         targets = rewards + self.gamma * following * ~terminated
         loss = (weights * (values - targets).square()).sum()
-        self.log("train/loss", loss, prog_bar=True)
+        check_finite(loss, self)
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

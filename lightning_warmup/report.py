@@ -96,7 +96,8 @@ class Report(Callback):
         """Restores :meth:`state_dict`; a tested checkpoint may be older than the end of the fit."""
         self.multistability = dict(state_dict["multistability"])
         self.validation = dict(state_dict["validation"])
-        self.seconds = {name: max(value, self.seconds[name]) for name, value in state_dict["seconds"].items()}
+        for name, value in state_dict["seconds"].items():
+            self.seconds[name] = max(value, self.seconds.get(name, 0.0))
         self.epochs = max(state_dict["epochs"], self.epochs)
 
     def summary(self) -> dict[str, Any]:

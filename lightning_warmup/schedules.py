@@ -68,6 +68,6 @@ class Adaptive:
         """
         drift = stabilization * REST_TOLERANCE ** (1 - unrests.max().item())
         held = stars.min().item() > 0.8 and drift < 1
-        self.longest = min(1.15 * self.longest, self.most) if held else max(0.7 * self.longest, 3.0)
+        self.longest = min(1.15 * self.longest if held else max(0.7 * self.longest, 3.0), self.most)
         number = step + 1
         return number == self.steps or (held and number >= 100 and number % 25 == 0)

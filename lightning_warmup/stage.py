@@ -105,7 +105,7 @@ class Stage(Callback, ABC):
         self.seconds = state_dict["seconds"]
 
     def _log(self, trainer: Trainer, figures: dict[str, Any]) -> None:
-        metrics = {f"{self.name}/{key}": value for key, value in figures.items()}
+        metrics = {f"{self.name}/{key}": value for key, value in figures.items() if value is not None}
         for logger in trainer.loggers:
             define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
             if define_metric is not None:  # Weights & Biases: not on the axis of the training steps
@@ -182,7 +182,11 @@ class WarmupStage(Stage):
         sequences, lengths = sequences if isinstance(sequences, tuple) else (sequences, None)
         rnn = find_network(pl_module, self.network)
         generator = torch.Generator().manual_seed(self.seed + 1 + trainer.global_step)
-        add_gradient(rnn, sequences, lengths, self.keep, generator, **self.settings)
+        scaler = getattr(
+            trainer.precision_plugin, "scaler", None
+        )  # training gradients are scaled at half precision
+        weight = self.keep / trainer.accumulate_grad_batches * (scaler.get_scale() if scaler else 1.0)
+        add_gradient(rnn, sequences, lengths, weight, generator, **self.settings)
         self._batch = None
 
     def shown(self, step: WarmupStep) -> dict[str, Any]:

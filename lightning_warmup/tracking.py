@@ -22,18 +22,19 @@ FINISH_TIMEOUT = 60.0
 """Seconds to wait for the upload of what is left at the end."""
 
 
-def csv_logger(folder: Path, checkpoint: Path | None = None) -> CSVLogger:
+def csv_logger(folder: Path, checkpoint: Path | None = None, training: bool = True) -> CSVLogger:
     """A logger that writes ``metrics.csv`` in a folder.
 
     Args:
         folder: The run folder.
         checkpoint: The checkpoint that the run goes on from: rows up to it are kept, later ones are about to be
             measured again. None starts a new file.
+        training: Whether the run trains on; else all that is kept of an earlier test is dropped, and nothing more.
     """
     path = folder / "metrics.csv"
     kept: list[dict[str, Any]] = []
     if checkpoint is not None and path.is_file():
-        step = read_checkpoint(checkpoint)["global_step"]
+        step = read_checkpoint(checkpoint)["global_step"] if training else None
         with path.open(newline="") as file:
             kept = [row for row in csv.DictReader(file) if _is_before(row, step)]
     logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
@@ -43,10 +44,12 @@ def csv_logger(folder: Path, checkpoint: Path | None = None) -> CSVLogger:
     return logger
 
 
-def _is_before(row: dict[str, str | None], step: int) -> bool:
-    """Whether a row was logged up to a training step; a torn last row was not."""
+def _is_before(row: dict[str, str | None], step: int | None) -> bool:
+    """Whether a row was logged up to a training step, or is of no test if that is None; a torn row never is."""
     if None in row.values() or not (row["step"] or "").isdigit():
         return False
+    if step is None:
+        return not any(value and ("test" in name or "_at_length" in name) for name, value in row.items())
     if row.get("warmup/step") or row.get("pretrain/step"):
         return True
     monitored = any(value and name.startswith("monitor_") for name, value in row.items())
@@ -99,7 +102,7 @@ def wandb_logger(
             rank_zero_warn(f"Weights & Biases is off, its run could not be started: {error}")
             return None
         wandb.teardown()  # its service still holds the run that could not be started
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
         return _connected(WandbLogger(mode="offline", **arguments))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the test workers share the cores; before torch is imported
 ROOT = Path(__file__).parent.parent
 SMALL = [
     "data.seq_length=12", "data.train_size=96", "data.val_size=32", "data.test_size=64", "data.test_lengths=[20]",

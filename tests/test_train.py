@@ -178,6 +178,25 @@ def test_gradients_that_are_accumulated_are_not_lost_by_a_kill(train: Command, t
     assert train.report(tmp_path / "b") == train.report(tmp_path / "a")
 
 
+def test_a_run_that_stopped_early_stays_stopped(train: Command, tmp_path: Path) -> None:
+    run = f"run_dir={tmp_path / 'run'}"
+    train(run, *train.small, "optim.patience=1", "optim.min_delta=9", "trainer.max_epochs=5")
+    before = train.report(tmp_path / "run")
+    assert before["epochs"] == 2
+    train(run, "ckpt=last")
+    assert train.report(tmp_path / "run") == before
+
+
+def test_a_test_keeps_the_history_of_the_training(
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, _ = whole_run
+    shutil.copytree(folder, tmp_path / "copy")
+    (best,) = (tmp_path / "copy" / "checkpoints").glob("best*")
+    train(f"run_dir={tmp_path / 'copy'}", *train.small, "stages=[test]", f"ckpt={best}")
+    assert train.metrics(tmp_path / "copy") == train.metrics(folder)
+
+
 def test_a_moved_run_goes_on_where_it_is(train: Command, whole_run: tuple[Path, str], tmp_path: Path) -> None:
     """Also with a last row of the log that a kill has torn."""
     folder, _ = whole_run
@@ -251,7 +270,7 @@ def test_weights_and_biases_offline(train: Command, tmp_path: Path) -> None:
 def test_a_mistake_ends_with_one_line_and_status_2(train: Command, argument: str, words: str) -> None:
     begin = time.monotonic()
     output, errors = train(argument, status=2)
-    assert time.monotonic() - begin < 3  # a third of a second on an idle machine
+    assert time.monotonic() - begin < 10  # a third of a second on an idle machine
     assert output == ""
     assert len(errors.strip().splitlines()) == 1
     assert argument.split("=")[0] in errors
