@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from lightning_warmup.attach import ToSequences, find_network, first_element, prepared
 from lightning_warmup.kinds import trajectory
-from lightning_warmup.reach import cut_lengths, reachable_states, settle
+from lightning_warmup.reach import sampled, settle
 from lightning_warmup.stability import at_rest, vaa
-from lightning_warmup.stack import layers_of
 from lightning_warmup.stage import Stage
 
 MOMENTS = {"before": "initialised", "pretrain": "pretrained", "warmup": "warmed up", "final": "trained"}
@@ -74,15 +73,8 @@ def portrait(
     Returns:
         The portrait.
     """
-    generator = generator or torch.Generator().manual_seed(0)
-    layers = layers_of(rnn)
-    if getattr(rnn, "batch_first", False):
-        sequences = sequences.transpose(0, 1)
-    length, count, size = sequences.shape
-    if lengths is None:
-        lengths = cut_lengths(count, length, generator)
-    input = torch.randn(1, size, generator=generator).expand(count, size).to(sequences)
-    states = reachable_states(layers, sequences, lengths)
+    layers, states, input = sampled(rnn, sequences, lengths, 1, generator)
+    count = len(input)
     path = trajectory(layers, states, input, min(SHOWN, steps))
     numbers = [number for number in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000) if number < steps] + [steps]
     pairs = [

@@ -176,18 +176,9 @@ def multistability(
     for name, value in {"steps": steps, "draws": draws}.items():
         if value < 1:
             raise ValueError(f"{name}={value}: must be at least 1")
-    generator = generator or torch.Generator().manual_seed(0)
-    layers = layers_of(rnn)
-    if getattr(rnn, "batch_first", False):
-        sequences = sequences.transpose(0, 1)
-    length, count, size = sequences.shape
-    if lengths is None:
-        cuts = cut_lengths(draws * count, length, generator)
-    else:
-        cuts = lengths.repeat(draws)
-    inputs = torch.randn(draws, 1, size, generator=generator).expand(draws, count, size).reshape(-1, size)
-    states = reachable_states(layers, sequences.repeat(1, draws, 1), cuts)
-    settled, moved = settle(layers, states, inputs.to(sequences), steps, epsilon)
+    layers, states, inputs = sampled(rnn, sequences, lengths, draws, generator)
+    count = len(inputs) // draws
+    settled, moved = settle(layers, states, inputs, steps, epsilon)
     resting = at_rest(settled, moved)
     layer_states = settled.split([flatten_state(state).shape[1] for state in states], dim=1)
     return Multistability(
@@ -200,6 +191,31 @@ def multistability(
         residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
         equilibria=tuple(count * _mean(vaa(z, epsilon) for z in part.chunk(draws)) for part in layer_states),
     )
+
+
+def sampled(
+    rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer],
+    sequences: Tensor,
+    lengths: Tensor | None,
+    draws: int,
+    generator: torch.Generator | None,
+) -> tuple[list[Layer], list[State], Tensor]:
+    """What a measurement starts from: layers, their states after the cuts, and the constant input of each row.
+
+    Arguments as for :func:`multistability`. The rows are the N sequences of the first draw, then of the second, and
+    so on.
+    """
+    generator = generator or torch.Generator().manual_seed(0)
+    layers = layers_of(rnn)
+    if getattr(rnn, "batch_first", False):
+        sequences = sequences.transpose(0, 1)
+    length, count, size = sequences.shape
+    if lengths is None:
+        cuts = cut_lengths(draws * count, length, generator)
+    else:
+        cuts = lengths.repeat(draws)
+    inputs = torch.randn(draws, 1, size, generator=generator).expand(draws, count, size).reshape(-1, size)
+    return layers, reachable_states(layers, sequences.repeat(1, draws, 1), cuts), inputs.to(sequences)
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:
