@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_warmup.distributed import gather_rows, rank, world_size
-from lightning_warmup.reach import cut_lengths, reachable_states, run_stack
+from lightning_warmup.reach import cut_lengths, reachable_states, read_stack, run_stack
 from lightning_warmup.stability import REST_TOLERANCE, vaa_star
 from lightning_warmup.stack import Layer
 from lightning_warmup.state import State, flatten_state
@@ -76,7 +76,8 @@ def rest(
     reading = int(torch.randint(stabilization + 1, (), generator=generator))
     if reading:
         order = torch.randint(len(shared), (reading,), generator=generator)
-        states = _read(layers, states, shared[order.to(shared.device)].unsqueeze(1).expand(-1, count, -1))
+        common = shared[order.to(shared.device)].unsqueeze(1).expand(-1, count, -1)
+        states = read_stack(layers, states, common)[1]
     constant = torch.randn(size, generator=generator).to(sequences).expand(count, size)
     settled = run_stack(layers, states, constant, stabilization)[1]
     moved = run_stack(layers, settled, constant, 1)[1]
@@ -120,12 +121,3 @@ def _sampled(
     if lengths is None:
         lengths = cut_lengths(count * world_size(), length, generator).split(count)[rank()]
     return reachable_states(layers, sequences, lengths)
-
-
-def _read(layers: Sequence[Layer], states: Sequence[State], input: Tensor) -> list[State]:
-    """State of every layer after the stack has read ``input``, ``(steps, N, I)``."""
-    new = []
-    for layer, state in zip(layers, states, strict=True):
-        input, state = layer.run(input, state)
-        new.append(state)
-    return new

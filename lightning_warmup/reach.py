@@ -62,20 +62,24 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
     ]
 
 
-def run_stack(
-    layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int
-) -> tuple[Tensor, list[State]]:
-    """Feeds a constant input ``(N, I)`` for ``steps`` steps through the whole stack.
+def read_stack(layers: Sequence[Layer], states: Sequence[State], input: Tensor) -> tuple[Tensor, list[State]]:
+    """Feeds an input ``(steps, N, I)`` through the whole stack.
 
     Returns:
         The last layer's outputs ``(steps, N, H)`` and the new state of every layer.
     """
-    output = input.expand(steps, *input.shape)
-    new = []
+    output, new = input, []
     for layer, state in zip(layers, states, strict=True):
         output, state = layer.run(output, state)
         new.append(state)
     return output, new
+
+
+def run_stack(
+    layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int
+) -> tuple[Tensor, list[State]]:
+    """Feeds a constant input ``(N, I)`` for ``steps`` steps through the stack, as :func:`read_stack`."""
+    return read_stack(layers, states, input.expand(steps, *input.shape))
 
 
 @torch.no_grad()

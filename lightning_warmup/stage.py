@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lightning_warmup.attach import ToSequences, find_network, first_element, sequence_batches
+from lightning_warmup.attach import ToSequences, find_network, first_element, prepared, sequence_batches
 from lightning_warmup.warmup import WarmupStep, add_gradient, warmup_steps
 
 KEEP_EVERY = 4
@@ -178,13 +178,11 @@ class WarmupStage(Stage):
         """Adds the gradient of the objective to that of the training loss."""
         if self._batch is None:
             return
-        sequences = self.sequences(self._batch)
-        sequences, lengths = sequences if isinstance(sequences, tuple) else (sequences, None)
+        sequences, lengths = prepared(self._batch, self.sequences, trainer, pl_module)
         rnn = find_network(pl_module, self.network)
         generator = torch.Generator().manual_seed(self.seed + 1 + trainer.global_step)
-        scaler = getattr(
-            trainer.precision_plugin, "scaler", None
-        )  # training gradients are scaled at half precision
+        # At half precision the gradients of the training are scaled.
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
         weight = self.keep / trainer.accumulate_grad_batches * (scaler.get_scale() if scaler else 1.0)
         add_gradient(rnn, sequences, lengths, weight, generator, **self.settings)
         self._batch = None
