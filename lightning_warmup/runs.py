@@ -75,6 +75,15 @@ class Run:
         return f"test {name}", float(self.report["test"][name])
 
     @property
+    def farthest(self) -> tuple[str, float] | None:
+        """The figure at the greatest length of the test, its name first; None if there is one length alone."""
+        for section, name in (("test_at_length", "test loss"), ("optimal_at_length", "optimal")):
+            if figures := self.report.get(section):
+                length = max(figures, key=int)
+                return f"{name} at {length}", float(figures[length])
+        return None
+
+    @property
     def learnt_after(self) -> int | None:
         """Epochs until the task was learnt, None if it never was.
 

@@ -54,7 +54,8 @@ def write_run(
         "trivial_loss": 1.0 if figure == "loss" else None,
     }
     (folder / "report.json").write_text(json.dumps(report))
-    origin = {"commit": "0123abc", "dirty": False, "command": "python train.py", "versions": {"torch": "2.9"}}
+    command = f"python train.py seed={config.seed} run_dir={folder} warmup.lr=1e-2"
+    origin = {"commit": "0123abc", "dirty": False, "command": command, "versions": {"torch": "2.9"}}
     (folder / "provenance.json").write_text(json.dumps(origin))
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "epoch", f"val/{figure}", "val/optimal", "monitor_M1000/vaa"])
@@ -157,9 +158,10 @@ def test_claim_3_compares_what_differs_in_the_warmup_alone(study: Path) -> None:
         "test loss 0.901 [0.901, 0.901]",
         "0 of 3",
         "",
+        "test loss at 200 0.75 [0.75, 0.75]",
     ]
     assert rows(text, "copy_first_input", "gru", "warmup")[0][3:] == [
-        "3", "test loss 0.011 [0.0105, 0.0115]", "3 of 3", "2 [2, 2]",
+        "3", "test loss 0.011 [0.0105, 0.0115]", "3 of 3", "2 [2, 2]", "test loss at 200 0.75 [0.75, 0.75]",
     ]  # fmt: skip
     assert not rows(text, "copy_first_input", "gru", "double layer, warmup")
 
@@ -193,12 +195,14 @@ def test_a_claim_without_evidence_is_said_to_have_none(tmp_path: Path) -> None:
 
 def test_the_page_has_everything(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study / "commands.txt").write_text("python -m configs.study some.yaml\n")
-    write_run(tmp_path / "maze", "data.name=tmaze", losses=[-0.1, 4.0], figure="return")
+    for seed in (0, 1):
+        folder = tmp_path / "maze" / str(seed)
+        write_run(folder, "data.name=tmaze", f"seed={seed}", losses=[-0.1, 4.0], figure="return")
     (tmp_path / "study" / "unfinished").mkdir()
     output = tmp_path / "page" / "RESULTS.md"
     output.parent.mkdir()
     assert main([str(study), str(tmp_path / "maze"), "--output", str(output)]) == 0
-    assert "25 runs" in capsys.readouterr().out
+    assert "26 runs" in capsys.readouterr().out
     text = output.read_text()
     for number, claim in enumerate(CLAIMS, start=1):
         assert f"## Claim {number}: {claim}" in text
@@ -206,14 +210,21 @@ def test_the_page_has_everything(study: Path, tmp_path: Path, capsys: pytest.Cap
     assert len(images) >= 2
     assert all((output.parent / image).read_bytes().startswith(b"\x89PNG") for image in images)
     block = text.split("```bash\n")[1].split("```")[0].splitlines()
-    assert block[:2] == ["python -m configs.study some.yaml", "python train.py"]
+    assert block[:2] == [
+        "python -m configs.study some.yaml",
+        "python train.py seed=S warmup.lr=1e-2  # S = 0, 1",
+    ]
     assert block[2].startswith("python -m lightning_warmup.results ")
     for words in ("`0123abc`", "N = 64", "M = 2000", "seeds 0, 1, 2", "### tmaze", "### copy_first_input"):
         assert words in text
-    (row,) = rows(text, "gru", "double layer, warmup")
-    (header,) = [line for line in rows(text, "cell", "setting") if "test loss" in line]
-    assert row[header.index("test loss")] == "0.002 [0.0015, 0.0025]"
-    assert row[header.index("test at length 200")] == "0.75 [0.75, 0.75]"
+    for figure, value in (
+        ("test loss", "0.002 [0.0015, 0.0025]"),
+        ("test at length 200", "0.75 [0.75, 0.75]"),
+    ):
+        tables = text.split("### copy_first_input")[1].split("\n\n")
+        table = next(part for part in tables if f"| {figure} |" in part)
+        (row,), (header,) = rows(table, "gru", "double layer, warmup"), rows(table, "cell", "setting")
+        assert row[header.index(figure)] == value
 
 
 def test_a_real_run_makes_a_page(whole_run: tuple[Path, str], tmp_path: Path) -> None:
