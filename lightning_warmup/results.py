@@ -15,6 +15,7 @@ from pathlib import Path
 from lightning_warmup.claims import CLAIMS
 from lightning_warmup.group_figures import draw_learning_over_vaa, draw_vaa_against_steps
 from lightning_warmup.groups import markdown, spread
+from lightning_warmup.lasting import SECTIONS, is_for_rest
 from lightning_warmup.portrait import read_portraits
 from lightning_warmup.runs import Labels, Run, group, is_double, read_runs
 
@@ -32,21 +33,31 @@ _SECTIONS = (
 def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
     """Writes the figures, and returns the page as Markdown.
 
+    Runs of a study with a warmup for rest are compared with each other alone, in sections of their own.
+
     Args:
         runs: The runs.
         commands: Commands that they, and the page, come from.
         figures: Folder for the figures, beside the page.
     """
-    labels = Labels(runs)
-    pictures = _draw(runs, labels, figures)
+    studies = group(runs, lambda run: run.settings.get("tracking.group")).values()
+    about_rest = [members for members in studies if any(map(is_for_rest, members))]
+    about_claims = [run for members in studies if members not in about_rest for run in members]
+    labels = Labels(about_claims)
+    pictures = _draw(about_claims, labels, figures)
     parts = ["# Results", _origin(runs, commands)]
     for number, (claim, tell) in enumerate(CLAIMS.items(), start=1):
         images = [
             f"![{path.stem.replace('_', ' ')}]({figures.name}/{path.name})"
             for path in pictures.get(number, [])
         ]
-        parts += [f"## Claim {number}: {claim}", tell(runs, labels), *images]
-    parts += ["## All figures", *_tables(runs, labels)]
+        parts += [f"## Claim {number}: {claim}", tell(about_claims, labels), *images]
+    for title, about in SECTIONS.items():
+        told = [text for members in about_rest if (text := about(members, Labels(members)))]
+        parts += [f"## {title}", *told] if told else []
+    parts.append("## All figures")
+    for members in (about_claims, *about_rest):
+        parts += _tables(members, Labels(members))
     return "\n\n".join(parts) + "\n"
 
 

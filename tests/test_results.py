@@ -35,6 +35,8 @@ def write_run(
     before: float = 1 / 64,
     curve: Sequence[float] = (),
     figure: str = "loss",
+    after: tuple[float, float] | None = None,
+    lasts: float = 0.75,
 ) -> None:
     """A run folder: validation and monitored VAA by epoch, VAA at initialisation, and VAA(M) before training."""
     config = compose(settings)
@@ -42,14 +44,15 @@ def write_run(
     (folder / "config.yaml").write_text(to_yaml(config, leave_out=("run_dir", "ckpt")))
     report = {
         "vaa": {"before": before, "after": None, "final": 0.5},
-        "resting_vaa": {"before": before / 2, "after": None, "final": 0.25},
-        "rest": {"before": 1.0, "after": None, "final": 0.25},
+        "resting_vaa": {"before": before / 2, "after": after and after[0], "final": 0.25},
+        "rest": {"before": 1.0, "after": after and after[1], "final": 0.25},
         "vaa_steps": 2000,
         "vaa_sequences": 64,
         "val": {figure: losses[-1]},
         "test": {figure: losses[-1] + config.seed / 1000},
-        "test_at_length": {"200": 0.75},
+        "test_at_length": {"200": lasts},
         "seconds": {"warmup": 1.0, "fit": 2.0, "test": 3.0},
+        "epochs": len(losses),
         "seed": config.seed,
         "trivial_loss": 1.0 if figure == "loss" else None,
     }
@@ -225,6 +228,30 @@ def test_the_page_has_everything(study: Path, tmp_path: Path, capsys: pytest.Cap
         table = next(part for part in tables if f"| {figure} |" in part)
         (row,), (header,) = rows(table, "gru", "double layer, warmup"), rows(table, "cell", "setting")
         assert row[header.index(figure)] == value
+
+
+def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path) -> None:
+    common = ["tracking.group=rest", "model.hidden_size=8"]
+    rest = [*common, "warmup.objective=rest", "warmup.steps=600"]
+    for seed, after in enumerate([(0.95, 1.0), (0.95, 0.5), (0.2, 1.0)]):
+        start = [f"seed={seed}"]
+        write_run(tmp_path / "r" / f"{seed}", *rest, *start, losses=[0.1], after=after, lasts=0.15)
+        write_run(tmp_path / "p" / f"{seed}", *common, *start, losses=[0.1], after=(0.1, 0.0), lasts=3.0)
+        write_run(tmp_path / "n" / f"{seed}", *common, *start, PLAIN, losses=[1.0])
+    output = tmp_path / "page.md"
+    assert main([*(str(tmp_path / name) for name in ("study", "r", "p", "n")), "--output", str(output)]) == 0
+    text = output.read_text()
+    ends, rest_of_page = text.split("## Where a warmup for rest ends")[1].split("## Memory that outlasts")
+    assert "1 of 3 warmups for rest end at rest" in ends
+    assert rows(ends, "copy_first_input", "gru")[0][2:4] == ["warmup, objective=rest", "1 of 3"]
+    lasting = rest_of_page.split("## All figures")[0]
+    assert (
+        "for 1 of 1 cells and benchmarks with a warmup for rest, and for 0 of 1 with the published" in lasting
+    )
+    assert [row[2] for row in rows(lasting, "copy_first_input")] == [
+        "none", "warmup, objective=published", "warmup, objective=rest",
+    ]  # fmt: skip
+    assert "objective" not in text.split("## Where a warmup")[0]
 
 
 def test_a_real_run_makes_a_page(whole_run: tuple[Path, str], tmp_path: Path) -> None:
