@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.compose import Config, ConfigError, compose, help_text, to_yaml
-from configs.run_folder import CHECKPOINTS, RunFolder, give_up, open_run_folder
+from configs.run_folder import CHECKPOINTS, RunFolder, give_up, is_handed_over, open_run_folder
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -64,11 +64,14 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
 
     from lightning_warmup.checkpoints import AtomicCheckpointIO, check_same_network, read_checkpoint
     from lightning_warmup.figures import draw_run
+    from lightning_warmup.interruption import end_with_parent
     from lightning_warmup.json_file import write_json
     from lightning_warmup.report import Report, table
     from lightning_warmup.tracking import finish, log_results
 
     quieten()
+    if is_handed_over():
+        end_with_parent()
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
     try:
@@ -151,13 +154,16 @@ def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.checkpoints import BestCheckpoint, LatestCheckpoint
+    from lightning_warmup.interruption import Interruption
     from lightning_warmup.monitor import MultistabilityMonitor
     from lightning_warmup.portrait import Portraits
     from lightning_warmup.pretrain import PretrainStage
     from lightning_warmup.stage import WarmupStage
 
     figure, mode = module.monitor
-    callbacks: list[Callback] = [Portraits(folder, config.monitor.steps, module.sequences, "network")]
+    interruption = Interruption()
+    portraits = Portraits(folder, config.monitor.steps, module.sequences, "network")
+    callbacks: list[Callback] = [interruption, portraits]
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
@@ -169,7 +175,7 @@ def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
     if config.optim.patience is not None:
         callbacks.append(EarlyStopping(figure, config.optim.min_delta, config.optim.patience, mode=mode))
     checkpoints = folder / CHECKPOINTS
-    latest = LatestCheckpoint(checkpoints, config.ckpt_interval)
+    latest = LatestCheckpoint(checkpoints, config.ckpt_interval, interruption)
     return [*callbacks, BestCheckpoint(checkpoints, figure, mode), latest]
 
 

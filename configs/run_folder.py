@@ -78,6 +78,11 @@ def is_first_process(environ: Mapping[str, str]) -> bool:
     return all(environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
 
 
+def is_handed_over() -> bool:
+    """Whether another process of this run has started this one and handed its folder to it."""
+    return FOLDER_VARIABLE in os.environ and not is_first_process(os.environ)
+
+
 def _checkpoint(config: Config) -> Path | None:
     if config.ckpt is None:
         return None

@@ -12,6 +12,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
+from lightning_warmup.interruption import Interruption
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and then moves it there: whole or not at all."""
@@ -34,11 +36,13 @@ class LatestCheckpoint(Checkpoint):
     Args:
         folder: Where to keep it.
         interval: Longest time between two checkpoints, in seconds.
+        interruption: Tells when the run has to end, which it does once it is saved.
     """
 
-    def __init__(self, folder: Path, interval: float = 60.0) -> None:
+    def __init__(self, folder: Path, interval: float, interruption: Interruption) -> None:
         self.path = folder / "last.ckpt"
         self.interval = interval
+        self.interruption = interruption
         self._time = 0.0
         self._step = 0
         self._stopped = False
@@ -53,8 +57,8 @@ class LatestCheckpoint(Checkpoint):
     ) -> None:
         """Saves when it is time to, on all processes or on none, and never between accumulated gradients."""
         if trainer.global_step > self._step:
-            late = time.monotonic() - self._time > self.interval
-            if trainer.strategy.reduce_boolean_decision(late, all=False):
+            due = time.monotonic() - self._time > self.interval or self.interruption.received > 0
+            if trainer.strategy.reduce_boolean_decision(due, all=False):
                 self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -67,6 +71,7 @@ class LatestCheckpoint(Checkpoint):
         self._stopped = trainer.should_stop
         trainer.save_checkpoint(self.path, weights_only=False)
         self._time, self._step = time.monotonic(), trainer.global_step
+        self.interruption.end_together(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Whether the training was stopped before its last epoch."""

@@ -8,6 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +42,18 @@ class Command:
             start_new_session=True,
         )
 
+    def wait(self, process: subprocess.Popen[str], happened: Callable[[], object]) -> None:
+        """Waits until something has happened while a started command is running."""
+        deadline = time.monotonic() + 120
+        while not happened():
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
     def kill(self, process: subprocess.Popen[str]) -> None:
         """Kills a started command, and the processes that it has started, without a warning."""
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
     def __call__(self, *arguments: object, status: int = 0, **environment: str) -> tuple[str, str]:

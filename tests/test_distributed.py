@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -93,11 +92,7 @@ def test_a_run_in_two_processes_equals_a_run_in_one(
     folder, _ = whole_run
     run = tmp_path / "run"
     process = train.start(f"run_dir={run}", *train.small, *DDP)
-    deadline = time.monotonic() + 120
-    while not list((run / "checkpoints").glob("best-epoch=0*")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    train.wait(process, lambda: list((run / "checkpoints").glob("best-epoch=0*")))
     train.kill(process)
     train(f"run_dir={run}", "ckpt=last")
     two, one = flat(train.report(run)), flat(train.report(folder))

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Command
@@ -86,14 +85,6 @@ def test_a_used_run_folder_is_refused_and_a_finished_run_is_only_tested_again(
     ]
 
 
-def wait_for(happened: Any, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("moment", ["warmup", "mid-epoch", "between epochs"])
 def test_a_killed_run_goes_on_with_the_same_numbers(
     train: Command, whole_run: tuple[Path, str], tmp_path: Path, moment: str
@@ -108,7 +99,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
     process = train.start(*arguments, f"warmup.steps={steps}" if moment == "warmup" else "seed=0")
     if moment == "warmup":
         metrics_file = run / "metrics.csv"
-        wait_for(lambda: metrics_file.is_file() and metrics_file.stat().st_size > 0, process)
+        train.wait(process, lambda: metrics_file.is_file() and metrics_file.stat().st_size > 0)
         assert not last.exists()
     elif moment == "mid-epoch":
         saved: set[int] = set()
@@ -118,9 +109,9 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
                 saved.add(last.stat().st_mtime_ns)
             return len(saved)
 
-        wait_for(lambda: saves() >= 9, process)  # in the second of two epochs of six steps
+        train.wait(process, lambda: saves() >= 9)  # in the second of two epochs of six steps
     else:
-        wait_for(lambda: list(last.parent.glob("best-epoch=0*")), process)
+        train.wait(process, lambda: list(last.parent.glob("best-epoch=0*")))
     train.kill(process)
     assert not (run / "report.json").exists()
 
@@ -172,7 +163,7 @@ def test_gradients_that_are_accumulated_are_not_lost_by_a_kill(train: Command, t
         return len(saved)
 
     process = train.start(f"run_dir={tmp_path / 'b'}", *train.small, *accumulate)
-    wait_for(lambda: saves() >= 3, process)
+    train.wait(process, lambda: saves() >= 3)
     train.kill(process)
     train(f"run_dir={tmp_path / 'b'}", "ckpt=last")
     assert train.report(tmp_path / "b") == train.report(tmp_path / "a")
