@@ -105,6 +105,8 @@ INVALID = [
     (["warmup.enabled=yes"], ["warmup.enabled='yes'", "true or false"]),
     (["optim.patience=0"], ["optim.patience='0'", "whole number >= 1 or null"]),
     (["optim.patience=None"], ["optim.patience='None'", "whole number >= 1 or null"]),
+    (["trainer.strategy=fsdp"], ["trainer.strategy='fsdp'", "auto, ddp"]),
+    (["trainer.strategy=deepspeed_stage_2"], ["trainer.strategy='deepspeed_stage_2'", "auto, ddp"]),
     (["model.cell=gruu"], ["model.cell='gruu'", "gru"]),
     (["model.cell=__init__"], ["model.cell='__init__'", "one of"]),
     (["data.name=minst"], ["data.name='minst'", "copy_first_input, denoising"]),
@@ -415,7 +417,7 @@ YAML = st.lists(
 
 @given(arguments=st.lists(ARGUMENTS, max_size=4), text=st.none() | YAML)
 @settings(
-    max_examples=300,
+    max_examples=1000,
     deadline=None,
     database=None,
     derandomize=True,
@@ -437,6 +439,8 @@ def test_any_command_line_composes_or_is_refused_in_one_line(
         assert compose([str(path)]) == config
         return
     assert len(message.splitlines()) == 1
+    keys = [argument.partition("=")[0] for argument in arguments]
+    assert any(repr(key)[1:-1] in message for key in keys)
 
 
 PROGRAM = """

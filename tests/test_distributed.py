@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import Command
+from conftest import ROOT, Command
 from torch import Tensor, distributed, multiprocessing, nn
 
 from lightning_warmup.distributed import gather_rows, rank, share_of, sum_gradients, world_size
@@ -85,6 +88,19 @@ def flat(report: dict[str, object]) -> dict[str, float]:
     return found
 
 
+def assert_alike(train: Command, run: Path, folder: Path) -> None:
+    """Two runs have the same figures, to rounding."""
+    two, one = flat(train.report(run)), flat(train.report(folder))
+    two_residuals = {key for key in two if key.startswith("residual")}
+    assert {k: v for k, v in two.items() if k not in two_residuals} == pytest.approx(
+        {k: v for k, v in one.items() if k not in two_residuals}, rel=1e-3
+    )
+    rows = [row for row in train.metrics(run) if "warmup/loss" in row]
+    expected = [row for row in train.metrics(folder) if "warmup/loss" in row]
+    for row, other in zip(rows, expected, strict=True):
+        assert float(row["warmup/loss"]) == pytest.approx(float(other["warmup/loss"]), rel=1e-2)
+
+
 def test_a_run_in_two_processes_equals_a_run_in_one(
     train: Command, whole_run: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -95,15 +111,7 @@ def test_a_run_in_two_processes_equals_a_run_in_one(
     train.wait(process, lambda: list((run / "checkpoints").glob("best-epoch=0*")))
     train.kill(process)
     train(f"run_dir={run}", "ckpt=last")
-    two, one = flat(train.report(run)), flat(train.report(folder))
-    two_residuals = {key for key in two if key.startswith("residual")}
-    assert {k: v for k, v in two.items() if k not in two_residuals} == pytest.approx(
-        {k: v for k, v in one.items() if k not in two_residuals}, rel=1e-3
-    )
-    rows = [row for row in train.metrics(run) if "warmup/loss" in row]
-    expected = [row for row in train.metrics(folder) if "warmup/loss" in row]
-    for row, other in zip(rows, expected, strict=True):
-        assert float(row["warmup/loss"]) == pytest.approx(float(other["warmup/loss"]), rel=1e-2)
+    assert_alike(train, run, folder)
     assert len(list(run.parent.iterdir())) == 1
     json.loads((run / "provenance.json").read_text())
 
@@ -111,3 +119,30 @@ def test_a_run_in_two_processes_equals_a_run_in_one(
 def test_a_batch_that_does_not_divide_is_refused(train: Command, tmp_path: Path) -> None:
     _, errors = train(f"run_dir={tmp_path / 'run'}", *train.small, *DDP, "warmup.batch_size=15", status=1)
     assert "batch_size=15" in errors
+
+
+def test_two_agents_of_torchrun_make_one_run(
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
+) -> None:
+    """As two machines would, each with one process."""
+    folder, _ = whole_run
+    run = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"]
+    settings = ["trainer.strategy=ddp", "trainer.devices=1", "trainer.num_nodes=2", f"run_dir={run}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *options]
+    agents = [
+        subprocess.Popen(
+            [*command, f"--node-rank={number}", str(ROOT / "train.py"), *train.small, *settings],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for agent in agents:
+        _, errors = agent.communicate(timeout=280)
+        assert agent.returncode == 0, errors
+    assert_alike(train, run, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
