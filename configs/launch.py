@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Generator, Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,10 @@ OUTPUT = "output.txt"
 """File in a run folder with what the run has printed."""
 
 
-def execute(script: Path, run: Run, folder: Path, environment: Mapping[str, str] | None = None) -> int:
-    """Carries a run out, or goes on with it where it has begun; returns its exit status.
+def start(
+    script: Path, run: Run, folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts a run, or goes on with it where it has begun; returns its process.
 
     Args:
         script: What carries it out, train.py.
@@ -35,31 +36,44 @@ def execute(script: Path, run: Run, folder: Path, environment: Mapping[str, str]
     command = [sys.executable, str(script), *run.arguments, f"run_dir={folder}", *begun]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / OUTPUT).open("a") as output:
-        return subprocess.run(
+        return subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env={**(environment or {}), **os.environ}
-        ).returncode
+        )
 
 
-def local(runs: Iterable[Run], folder: Path, jobs: int) -> Iterator[tuple[Run, int]]:
+def execute(script: Path, run: Run, folder: Path) -> int:
+    """Carries a run out as :func:`start` does; returns its exit status."""
+    return start(script, run, folder).wait()
+
+
+def local(runs: Iterable[Run], folder: Path, jobs: int) -> Generator[tuple[Run, int], None, None]:
     """Carries runs out on this machine, ``jobs`` at a time, each on one thread unless OMP_NUM_THREADS is set.
+
+    When it is closed or interrupted, it ends the runs that are going on.
 
     Yields:
         Each run with its exit status, as they end.
     """
-    pool = ThreadPoolExecutor(jobs)
+    waiting = list(runs)[::-1]
+    going: dict[subprocess.Popen[bytes], Run] = {}
     try:
-        started = {
-            pool.submit(execute, TRAIN, run, folder / run.name, {"OMP_NUM_THREADS": "1"}): run for run in runs
-        }
-        for future in as_completed(started):
-            yield started[future], future.result()
+        while waiting or going:
+            while waiting and len(going) < jobs:
+                run = waiting.pop()
+                going[start(TRAIN, run, folder / run.name, {"OMP_NUM_THREADS": "1"})] = run
+            for process in [process for process in going if process.poll() is not None]:
+                yield going.pop(process), process.returncode
+            time.sleep(0.1)
     finally:
-        pool.shutdown(cancel_futures=True)
+        for process in going:
+            process.terminate()
+        for process in going:
+            process.wait()
 
 
 def slurm(
     runs: Iterable[Run], folder: Path, jobs: int | None, parameters: Mapping[str, Any]
-) -> Iterator[tuple[Run, int]]:
+) -> Generator[tuple[Run, int], None, None]:
     """Submits runs to SLURM as one array of jobs, through submitit, and waits for them.
 
     Args:
@@ -92,7 +106,7 @@ def slurm(
     return _ended(started)
 
 
-def _ended(jobs: dict[str, tuple[Any, Run]]) -> Iterator[tuple[Run, int]]:
+def _ended(jobs: dict[str, tuple[Any, Run]]) -> Generator[tuple[Run, int], None, None]:
     while jobs:
         for name in [name for name, (job, _) in jobs.items() if job.done()]:
             job, run = jobs.pop(name)

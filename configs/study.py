@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,7 +34,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns its exit status: 0 done, 1 some runs failed, 2 a mistake in the arguments."""
+    """Runs the command.
+
+    Returns:
+        Its exit status: 0 done, 1 some runs failed, 2 a mistake in the arguments, 130 interrupted.
+    """
     try:
         options = _parse(argv)
         given = [text for text in options.settings if text.startswith("run_dir=")]
@@ -58,19 +64,32 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    try:
+        failed = _follow(ending, study.name, len(runs), len(todo), folder)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    for run in failed:
+        print(f"failed: {run.name}, see {folder / run.name / OUTPUT}", file=sys.stderr)
+    print(f"{len(runs) - len(failed)} of {len(runs)} runs finished in {folder}")
+    return int(bool(failed))
+
+
+def _follow(
+    ending: Generator[tuple[Run, int], None, None], name: str, runs: int, todo: int, folder: Path
+) -> list[Run]:
+    """Shows the progress of runs as they end; returns those that failed."""
     failed = []
-    with tqdm(
-        ending, desc=study.name, total=len(runs), initial=len(runs) - len(todo), unit="run"
-    ) as progress:
+    with (
+        closing(ending),
+        tqdm(ending, desc=name, total=runs, initial=runs - todo, unit="run") as progress,
+    ):
         for run, status in progress:
             progress.set_postfix_str(run.name)
             if status:
                 failed.append(run)
                 progress.write(f"failed: {run.name}: {_last_line(folder / run.name)}", file=sys.stderr)
-    for run in failed:
-        print(f"failed: {run.name}, see {folder / run.name / OUTPUT}", file=sys.stderr)
-    print(f"{len(runs) - len(failed)} of {len(runs)} runs finished in {folder}")
-    return int(bool(failed))
+    return failed
 
 
 def check(runs: Sequence[Run], folder: Path) -> list[Config]:
@@ -142,4 +161,5 @@ def _last_line(folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the runs that are going on as well
     sys.exit(main(sys.argv[1:]))

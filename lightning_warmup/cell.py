@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -58,6 +58,7 @@ class GatedCell(nn.Module):
     biases: ClassVar[int] = 1  # 2: dense gates have a second bias, as in torch.nn
     remember: ClassVar[str | None] = None  # the gate that keeps the state when it is open
     overwrite: ClassVar[str | None] = None  # the gate that replaces the state when it is open
+    engine: Callable[..., tuple[Tensor, ...]] = staticmethod(scan)  # what runs an elementwise step over time
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class GatedCell(nn.Module):
                     "it runs in a plain loop, several times slower",
                     stacklevel=4,
                 )
-        return (scan if self._elementwise[self.training] else loop)(*arguments)
+        return (self.engine if self._elementwise[self.training] else loop)(*arguments)
 
     def extra_repr(self) -> str:
         """Returns the arguments, as torch's layers print them."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from lightning_warmup.runs import Run
 
-OUTCOME = ("runs", "final figure", "learnt", "epochs until learnt")
+OUTCOME = ("runs", "final figure", "learnt", "epochs until learnt", "beyond the length of training")
 """Header of :func:`outcome`."""
 
 
@@ -37,11 +37,22 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def outcome(runs: Sequence[Run]) -> list[object]:
-    """The number of runs, their final figure, how many have learnt, and after how many epochs."""
+    """The number of runs, their final figure, how many learnt, after how many epochs, and the farthest figure."""
     learnt = [run.learnt_after for run in runs]
     count = sum(epochs is not None for epochs in learnt)
-    figure = f"{runs[0].score[0]} {spread(run.score[1] for run in runs)}"
-    return [len(runs), figure, f"{count} of {len(runs)}", spread(learnt)]
+    beyond = [run.farthest for run in runs if run.farthest is not None]
+    return [
+        len(runs),
+        _named([run.score for run in runs]),
+        f"{count} of {len(runs)}",
+        spread(learnt),
+        _named(beyond),
+    ]
+
+
+def _named(figures: Sequence[tuple[str, float]]) -> str:
+    """The spread of those figures that have the name of the first, after it."""
+    return f"{figures[0][0]} {spread(v for name, v in figures if name == figures[0][0])}" if figures else ""
 
 
 def quality(runs: Sequence[Run]) -> float:

@@ -1,4 +1,4 @@
-"""What a warmup step looks at: VAA*, and how far states are from rest.
+"""What a warmup step looks at: VAA*, and how far states are from rest; and the loss that it makes of them.
 
 Each objective samples reachable states, lets them settle, and gives ``(stars, unrests)``, both of shape ``(L,)``
 and differentiable. The states of all processes are compared, and every process draws alike for all of them.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lightning_warmup.distributed import gather_rows, rank, world_size
 from lightning_warmup.reach import cut_lengths, reachable_states, read_stack, run_stack
-from lightning_warmup.stability import REST_TOLERANCE, vaa_star
+from lightning_warmup.stability import EPSILON, REST_TOLERANCE, vaa_star
 from lightning_warmup.stack import Layer
 from lightning_warmup.state import State, flatten_state
 
@@ -90,6 +91,58 @@ def rest(
 
 
 OBJECTIVES = {"published": published, "rest": rest}
+
+
+@dataclass(frozen=True)
+class WarmupLoss:
+    r"""The loss of a warmup step, a mean over the layers.
+
+    .. math:: (\mathrm{VAA}^* - \mathrm{target})^2
+        + \mathrm{rest\_weight} \cdot \overline{\mathrm{VAA}^*} \cdot \mathrm{unrest}
+
+    where the bar stands for a value without a gradient. Rest counts as much as states are apart: all states in one
+    place are at rest as well, and the loss does not reward that.
+
+    Attributes:
+        objective: ``"published"``, whose unrest is 0, or ``"rest"``.
+        epsilon: Distance below which two states are the same equilibrium.
+        target: Value that VAA* is drawn to, from both sides.
+        rest_weight: Weight of the unrest.
+
+    Raises:
+        ValueError: If an attribute is out of range.
+    """
+
+    objective: str = "published"
+    epsilon: float = EPSILON
+    target: float = 0.95
+    rest_weight: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"objective={self.objective!r}: choose one of {', '.join(OBJECTIVES)}")
+        for name in ("epsilon", "target"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name}={value}: must be a number above 0")
+        if self.target > 1:
+            raise ValueError(f"target={self.target}: must be at most 1")
+        if not self.rest_weight >= 0:
+            raise ValueError(f"rest_weight={self.rest_weight}: must be at least 0")
+
+    def __call__(
+        self,
+        layers: Sequence[Layer],
+        sequences: Tensor,
+        lengths: Tensor | None,
+        stabilization: int,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the loss, and VAA* and the unrest of every layer, ``(L,)``; arguments as for :func:`rest`."""
+        look = OBJECTIVES[self.objective]
+        stars, unrests = look(layers, sequences, lengths, stabilization, self.epsilon, generator)
+        losses = (stars - self.target) ** 2 + self.rest_weight * stars.detach() * unrests
+        return losses.mean(), stars, unrests
 
 
 def unrest(states: Tensor, moved: Tensor, tolerance: float = REST_TOLERANCE) -> Tensor:

@@ -19,6 +19,9 @@ from lightning_warmup.state import State, flatten_state, map_state
 CHUNK = 24
 """Constant-input steps between two looks at who rests."""
 
+LATE, LONG_CHUNK = 2000, 240
+"""After so many steps few move on, and a look costs as much as their steps: it comes so seldom then."""
+
 
 def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor) -> list[State]:
     """States that each sequence leads to, from the zero state, differentiable.
@@ -102,7 +105,7 @@ def settle(
     Returns:
         Raw states of all layers concatenated, after M and after M + 1 steps, each of shape ``(N, D)``.
     """
-    here = torch.cat([flatten_state(state) for state in states], dim=1)
+    here = _concatenated(states)
     settled, moved = torch.empty_like(here), torch.empty_like(here)
     rows = torch.arange(len(input), device=input.device)
     move, rate = here.new_full((2, len(rows)), torch.nan)  # not known yet: compares false
@@ -110,21 +113,30 @@ def settle(
     states = list(states)
     while len(rows):
         # An odd number of steps comes first: a cycle that is noticed later stands in the phase it has at M.
-        count = (steps - taken) % CHUNK or min(CHUNK, steps - taken)
+        chunk = CHUNK if taken < LATE else LONG_CHUNK
+        count = (steps - taken) % chunk or chunk
         states = run_stack(layers, states, input, count)[1]
         taken += count
-        ahead = torch.cat([flatten_state(s) for s in run_stack(layers, states, input, 1)[1]], dim=1)
-        before, here = here, torch.cat([flatten_state(state) for state in states], dim=1)
+        before, here = here, _concatenated(states)
         last_move, move = move, torch.linalg.vector_norm(here - before, dim=1)
         last_rate, rate = rate, move / last_move
         slowest = torch.maximum(rate, last_rate)
-        shrinking = (slowest < 1) & (move * slowest < (1 - slowest) * epsilon / 20) & at_rest(here, ahead)
-        done = shrinking | (move == 0) | (taken >= steps)
+        shrinking = (slowest < 1) & (move * slowest < (1 - slowest) * epsilon / 20)
+        over = (move == 0) & (count == chunk) | (taken >= steps)
+        if not (shrinking | over).any():
+            continue
+        ahead = _concatenated(run_stack(layers, states, input, 1)[1])
+        done = shrinking & at_rest(here, ahead) | over
         settled[rows[done]], moved[rows[done]] = here[done], ahead[done]
         keep = ~done
         rows, input, here, move, rate = rows[keep], input[keep], here[keep], move[keep], rate[keep]
         states = [map_state(lambda tensor: tensor[:, keep].contiguous(), state) for state in states]  # noqa: B023
     return settled, moved
+
+
+def _concatenated(states: Sequence[State]) -> Tensor:
+    """States of all layers side by side, ``(N, D)``."""
+    return torch.cat([flatten_state(state) for state in states], dim=1)
 
 
 @dataclass(frozen=True)

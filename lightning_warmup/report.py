@@ -55,11 +55,18 @@ class Report(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measures the network as the warmup left it."""
+        self._look_at_stages(trainer, pl_module)
+        self._training_since = time.perf_counter()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measures the network as the warmup left it, where no epoch came after."""
+        self._look_at_stages(trainer, pl_module)
+
+    def _look_at_stages(self, trainer: Trainer, pl_module: LightningModule) -> None:
         done = [c for c in trainer.callbacks if isinstance(c, Stage) and c.done]  # type: ignore[attr-defined]
         if done and self.multistability["after"] is None:
             self.seconds |= {stage.name: stage.seconds for stage in done}
             self.multistability["after"] = self._measure(trainer, pl_module)
-        self._training_since = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes the figures that a checkpoint of this moment stands for."""

@@ -15,31 +15,49 @@ from pathlib import Path
 from lightning_warmup.claims import CLAIMS
 from lightning_warmup.group_figures import draw_learning_over_vaa, draw_vaa_against_steps
 from lightning_warmup.groups import markdown, spread
+from lightning_warmup.lasting import SECTIONS, is_for_rest
 from lightning_warmup.portrait import read_portraits
 from lightning_warmup.runs import Labels, Run, group, is_double, read_runs
 
 COMMANDS = "commands.txt"
 """File of a study's folder with the commands that it was carried out by."""
+_SECTIONS = (
+    ("vaa", "resting_vaa", "rest", "residual"),
+    ("val", "test"),
+    ("test_at_length", "return_at_length", "optimal_at_length"),
+    ("seconds",),
+)
+"""Sections of a report that share a table."""
 
 
 def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
     """Writes the figures, and returns the page as Markdown.
+
+    Runs of a study with a warmup for rest are compared with each other alone, in sections of their own.
 
     Args:
         runs: The runs.
         commands: Commands that they, and the page, come from.
         figures: Folder for the figures, beside the page.
     """
-    labels = Labels(runs)
-    pictures = _draw(runs, labels, figures)
+    studies = group(runs, lambda run: run.settings.get("tracking.group")).values()
+    about_rest = [members for members in studies if any(map(is_for_rest, members))]
+    about_claims = [run for members in studies if members not in about_rest for run in members]
+    labels = Labels(about_claims)
+    pictures = _draw(about_claims, labels, figures)
     parts = ["# Results", _origin(runs, commands)]
     for number, (claim, tell) in enumerate(CLAIMS.items(), start=1):
         images = [
             f"![{path.stem.replace('_', ' ')}]({figures.name}/{path.name})"
             for path in pictures.get(number, [])
         ]
-        parts += [f"## Claim {number}: {claim}", tell(runs, labels), *images]
-    parts += ["## All figures", *_tables(runs, labels)]
+        parts += [f"## Claim {number}: {claim}", tell(about_claims, labels), *images]
+    for title, about in SECTIONS.items():
+        told = [text for members in about_rest if (text := about(members, Labels(members)))]
+        parts += [f"## {title}", *told] if told else []
+    parts.append("## All figures")
+    for members in (about_claims, *about_rest):
+        parts += _tables(members, Labels(members))
     return "\n\n".join(parts) + "\n"
 
 
@@ -58,7 +76,8 @@ def _origin(runs: Sequence[Run], commands: Sequence[str]) -> str:
         [
             f"{len(runs)} runs with the seeds {', '.join(map(str, seeds))}. A figure is the median over the seeds, "
             "with the quartiles in brackets. Learnt means a validation loss below half of that of the best "
-            "constant prediction, or an optimal policy. VAA and resting fraction are those of "
+            "constant prediction, or an optimal policy; in the T-Maze an epoch lasts from one evaluation of the "
+            "policy to the next. VAA and resting fraction are those of "
             f"N = {', '.join(map(str, count))} sequences after M = {', '.join(map(str, steps))} steps under a "
             "constant input, unless another M is told; at rest is what one more step does not move.",
             f"Commit: {', '.join(commits)}. torch {', '.join(torch)}.",
@@ -89,49 +108,44 @@ def _draw(runs: Sequence[Run], labels: Labels, folder: Path) -> dict[int, list[P
 
 
 def _tables(runs: Sequence[Run], labels: Labels) -> list[str]:
-    """A table for each benchmark, of everything that is in the reports."""
-    names = [
-        "vaa.before",
-        "vaa.after",
-        "vaa.final",
-        "resting_vaa.final",
-        "rest.before",
-        "rest.after",
-        "rest.final",
-    ]
+    """Tables of everything that is in the reports, a few for each benchmark."""
     parts = []
     for benchmark, members in group(runs, labels.benchmark).items():
-        figures = list(names)
-        for section in (
-            "val",
-            "test",
-            *sorted(key for key in members[0].report if key.endswith("_at_length")),
-        ):
-            figures += dict.fromkeys(
-                f"{section}.{name}" for run in members for name in run.report.get(section, {})
-            )
-        figures += ["seconds.warmup", "seconds.fit"]
         groups = group(members, lambda run: (run.settings["model.cell"], labels.variant(run)))
-        rows = [
-            [cell, variant, len(those), *(spread(run.figure(figure) for run in those) for figure in figures)]
-            for (cell, variant), those in groups.items()
-        ]
-        header = [
-            "cell",
-            "setting",
-            "runs",
-            *(figure.replace(".", " ").replace("_", " ") for figure in figures),
-        ]
-        parts += [f"### {benchmark}", markdown(header, rows)]
+        parts.append(f"### {benchmark}")
+        for sections in _SECTIONS:
+            figures = [
+                f"{section}.{name}"
+                for section in sections
+                for name in dict.fromkeys(name for run in members for name in run.report.get(section) or ())
+            ]
+            rows = [
+                [*names, len(those), *(spread(run.figure(figure) for run in those) for figure in figures)]
+                for names, those in groups.items()
+            ]
+            headings = [figure.replace(".", " ").replace("_", " ") for figure in figures]
+            parts += [markdown(["cell", "setting", "runs", *headings], rows)] if figures else []
     return parts
 
 
 def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> list[str]:
-    """The commands of the studies in some folders, and where there are none those of the runs."""
+    """The commands of the studies in some folders, and where there are none those of the runs.
+
+    Those that differ in the seed alone are one line. Where a run was kept and where its files lay is left out.
+    """
     notes = [folder / COMMANDS for folder in folders if (folder / COMMANDS).is_file()]
     lines = [line for note in notes for line in note.read_text().splitlines()]
     alone = [run for run in runs if not any(note.parent in run.folder.parents for note in notes)]
-    return list(dict.fromkeys([*lines, *(str(run.provenance.get("command", "")) for run in alone)]))
+    for command, members in group(alone, _command).items():
+        seeds = ", ".join(str(run.report["seed"]) for run in members)
+        lines.append(f"{command}  # S = {seeds}" if "seed=S" in command else command)
+    return list(dict.fromkeys(lines))
+
+
+def _command(run: Run) -> str:
+    words = str(run.provenance.get("command", "")).split(" ")
+    kept = [word for word in words if not word.startswith(("run_dir=", "data.root=", "tracking."))]
+    return " ".join("seed=S" if word.startswith("seed=") else word for word in kept)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -75,6 +75,15 @@ class Run:
         return f"test {name}", float(self.report["test"][name])
 
     @property
+    def farthest(self) -> tuple[str, float] | None:
+        """The figure at the greatest length of the test, its name first; None if there is one length alone."""
+        for section, name in (("test_at_length", "test loss"), ("optimal_at_length", "optimal")):
+            if figures := self.report.get(section):
+                length = max(figures, key=int)
+                return f"{name} at {length}", float(figures[length])
+        return None
+
+    @property
     def learnt_after(self) -> int | None:
         """Epochs until the task was learnt, None if it never was.
 
@@ -126,8 +135,22 @@ def differing(runs: Sequence[Run]) -> list[str]:
     return [key for key in keys if len(values[key]) > 1 and not key.startswith(_IGNORED)]
 
 
+def _telling(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """Those of some keys that tell runs apart which the keys before them don't."""
+    telling: list[str] = []
+    kinds = 1
+    for key in keys:
+        told = len({tuple(repr(run.settings.get(name)) for name in (*telling, key)) for run in runs})
+        if told > kinds:
+            telling.append(key)
+            kinds = told
+    return telling
+
+
 class Labels:
     """Names for runs by what they differ in: the benchmark, and the rest of the settings.
+
+    A setting that goes with another one is left out: the length of a stabilisation that differs with the objective.
 
     Args:
         runs: All the runs.
@@ -140,7 +163,7 @@ class Labels:
             for name, members in by_name.items()
         }
         self._others = {
-            benchmark: [key for key in differing(members) if key not in _WORDED]
+            benchmark: _telling([key for key in differing(members) if key not in _WORDED], members)
             for benchmark, members in group(runs, self.benchmark).items()
         }
 

@@ -16,15 +16,18 @@ class Ramp:
     A monostable network must be caught before its states have collapsed, since VAA* has no gradient there.
 
     Args:
-        growth: Growth of the longest stabilisation with each step.
+        steps: Number of steps.
         most: Longest stabilisation.
+        growth: Growth of the longest stabilisation with each step.
     """
 
     max_norm: ClassVar[float] = math.inf
+    hopeless: ClassVar[bool] = False
 
-    def __init__(self, growth: int, most: int) -> None:
-        self.growth = growth
+    def __init__(self, steps: int, most: int, growth: int) -> None:
+        self.steps = steps
         self.most = most
+        self.growth = growth
         self.longest = 1.0
 
     def rate(self, step: int) -> float:
@@ -45,20 +48,30 @@ class Adaptive:
     to 3: states that have collapsed are caught again where VAA* still has a gradient. The learning rate falls
     tenfold in the second half, so that states settle. Gradients are clipped to a norm of 5.
 
+    An attempt takes 300 steps at most. One whose stabilisation has not come to 50 steps after 150, by a collapse
+    or an oscillation, is hopeless if the steps that are left are enough for another one.
+
     Args:
-        steps: Number of steps.
+        left: Number of steps that are left.
         most: Longest stabilisation.
+
+    Attributes:
+        steps: Steps of this attempt at most.
+        longest: Longest stabilisation of the next step.
+        hopeless: Whether another attempt should be made instead.
     """
 
     max_norm: ClassVar[float] = 5.0
 
-    def __init__(self, steps: int, most: int) -> None:
-        self.steps = steps
+    def __init__(self, left: int, most: int) -> None:
+        self.steps = min(left, 300)
         self.most = most
         self.longest = min(10.0, most)
+        self.hopeless = False
+        self._may_give_up = left >= 150 + 300
 
     def rate(self, step: int) -> float:
-        """Factor of the learning rate at a step."""
+        """Factor of the learning rate at a step of the attempt."""
         return 0.1 ** max(0.0, 2 * step / self.steps - 1)
 
     def adapt(self, step: int, stars: Tensor, unrests: Tensor, stabilization: int) -> bool:
@@ -70,4 +83,5 @@ class Adaptive:
         held = stars.min().item() > 0.8 and drift < 1
         self.longest = min(1.15 * self.longest if held else max(0.7 * self.longest, 3.0), self.most)
         number = step + 1
+        self.hopeless = self._may_give_up and number == 150 and self.longest < min(50, self.most)
         return number == self.steps or (held and number >= 100 and number % 25 == 0)

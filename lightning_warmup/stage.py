@@ -6,7 +6,7 @@ import inspect
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, ClassVar
 
 import torch
@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.attach import ToSequences, find_network, first_element, prepared, sequence_batches
-from lightning_warmup.warmup import WarmupStep, add_gradient, warmup_steps
-
-KEEP_EVERY = 4
-"""Training steps between two at which the objective is kept."""
+from lightning_warmup.keep import EVERY, LONGEST, add_gradient
+from lightning_warmup.objectives import WarmupLoss
+from lightning_warmup.warmup import GOAL, WarmupStep, warmup_steps
 
 Batches = Iterator[tuple[Tensor, Tensor | None]]
 
@@ -67,6 +66,10 @@ class Stage(Callback, ABC):
     def shown(self, step: Any) -> dict[str, Any]:
         """What the progress bar shows of a step."""
 
+    def outcome(self, last: Any) -> str | None:
+        """What there is to say of the stage after its last step, in one line."""
+        return None
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Runs the stage."""
         title = self.name.capitalize()
@@ -92,6 +95,10 @@ class Stage(Callback, ABC):
             for step in progress:
                 progress.set_postfix(self.shown(step))
                 self._log(trainer, asdict(step))
+            progress.close()
+        outcome = self.outcome(step)
+        if outcome is not None:
+            rank_zero_info(f"{title}: {outcome}")
         self.done = True
         self.seconds = time.perf_counter() - start
 
@@ -172,7 +179,7 @@ class WarmupStage(Stage):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Takes the sequences of every fourth batch, if the objective is kept in training."""
-        self._batch = batch if self.keep and trainer.global_step % KEEP_EVERY == 0 else None
+        self._batch = batch if self.keep and trainer.global_step % EVERY == 0 else None
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the gradient of the objective to that of the training loss."""
@@ -184,9 +191,19 @@ class WarmupStage(Stage):
         # At half precision the gradients of the training are scaled.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         weight = self.keep / trainer.accumulate_grad_batches * (scaler.get_scale() if scaler else 1.0)
-        add_gradient(rnn, sequences, lengths, weight, generator, **self.settings)
+        settings = {f.name: self.settings[f.name] for f in fields(WarmupLoss) if f.name in self.settings}
+        longest = min(self.settings.get("max_stabilization", LONGEST), LONGEST)
+        add_gradient(rnn, sequences, lengths, weight, generator, WarmupLoss(**settings), longest)
         self._batch = None
 
     def shown(self, step: WarmupStep) -> dict[str, Any]:
         """VAA* and the stabilisation length."""
         return {"VAA*": f"{step.vaa_star:.2f}", "M": step.stabilization}
+
+    def outcome(self, last: WarmupStep) -> str | None:
+        """Whether a warmup for rest has met its goal, and what it has reached."""
+        if last.reached is None:
+            return None
+        met = "ends at rest" if last.reached > GOAL else "does not end at rest"
+        steps = f"after {last.step + 1} steps" + (f", in attempt {last.attempt}" if last.attempt > 1 else "")
+        return f"{met} {steps}: resting VAA {last.reached:.2f} at M = 10,000 (goal: above {GOAL})"

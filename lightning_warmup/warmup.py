@@ -6,17 +6,18 @@ that VAA* comes to 0.95.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.distributed import gather_rows, sum_gradients, sum_over_processes
-from lightning_warmup.objectives import OBJECTIVES
+from lightning_warmup.distributed import gather_rows, sum_gradients
+from lightning_warmup.objectives import WarmupLoss
 from lightning_warmup.reach import multistability
 from lightning_warmup.schedules import Adaptive, Ramp
 from lightning_warmup.stability import EPSILON
@@ -36,8 +37,9 @@ class WarmupStep:
 
     Attributes:
         step: Number of the step, from 0.
+        attempt: Number of the attempt, from 1; only the objective ``"rest"`` makes several.
         stabilization: Number M of constant steps.
-        loss: The loss, see :func:`warmup_steps`.
+        loss: The loss, see :class:`lightning_warmup.objectives.WarmupLoss`.
         vaa_star: VAA*, mean over the layers.
         gradient_norm: Euclidean norm of the gradient.
         unrest: What keeps states from rest, mean over the layers; 0 with the objective ``"published"``.
@@ -45,6 +47,7 @@ class WarmupStep:
     """
 
     step: int
+    attempt: int
     stabilization: int
     loss: float
     vaa_star: float
@@ -121,22 +124,18 @@ def warmup_steps(
     leaky: bool = False,
     seed: int = 0,
 ) -> Iterator[WarmupStep]:
-    r"""Warms a recurrent network up step by step, in place, with an Adam optimiser of its own.
+    """Warms a recurrent network up step by step, in place, with an Adam optimiser of its own.
 
-    The loss is the mean over the layers of
-
-    .. math:: (\mathrm{VAA}^* - \mathrm{target})^2 + \mathrm{rest\_weight} \cdot \mathrm{unrest}
-
-    where unrest is 0 with the objective ``"published"``, whose stabilisation lengths are those of
-    :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` states settle as in
-    :func:`lightning_warmup.objectives.rest` for as long as :class:`lightning_warmup.schedules.Adaptive` has it, and
-    the warmup ends early once its goal is met, a resting VAA above 0.95 at 10,000 steps.
+    The loss is :class:`lightning_warmup.objectives.WarmupLoss`. With the objective ``"published"`` the
+    stabilisation lengths are those of :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` they are those of
+    :class:`lightning_warmup.schedules.Adaptive`; the warmup ends early once its goal is met, a resting VAA above
+    0.95 at 10,000 steps, and a hopeless attempt is followed by another one from the same weights.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.stack.layers_of`.
         batches: This process's share of each global batch: sequences, and their lengths or None.
         objective: ``"published"`` or ``"rest"``, see :mod:`lightning_warmup.objectives`.
-        steps: Number of gradient steps; the largest one with ``"rest"``.
+        steps: Number of gradient steps; with ``"rest"`` the largest one, over all attempts.
         lr: Learning rate.
         epsilon: Distance below which two states are the same equilibrium.
         target: Value that VAA* is drawn to, from both sides.
@@ -155,93 +154,71 @@ def warmup_steps(
         ValueError: If an argument is out of range, or there are fewer batches than steps.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
     """
-    _check(objective, steps, lr, epsilon, target, max_stabilization, stabilization_ramp, rest_weight)
-    look = OBJECTIVES[objective]
-    schedule: Ramp | Adaptive
-    if objective == "published":
-        schedule = Ramp(stabilization_ramp, max_stabilization)
-    else:
-        schedule = Adaptive(steps, max_stabilization)
+    loss_of = WarmupLoss(objective, epsilon, target, rest_weight)
+    _check(steps, lr, max_stabilization, stabilization_ramp)
     layers = layers_of(rnn)
     generator = torch.Generator().manual_seed(seed)
     kept = [] if leaky else [p for layer in layers for p in layer.kept]
     warmed = [p for layer in layers for p in layer.warmed + layer.kept if all(p is not k for k in kept)]
-    optimizer = torch.optim.Adam(warmed, lr=lr)
+    source = _time_first(rnn, batches, steps)
+    begun = [parameter.detach().clone() for parameter in warmed]
+    taken = 0
     with _training(rnn), _no_gradients_for(kept):
-        for step, (sequences, lengths) in enumerate(_time_first(rnn, batches, steps)):
-            stabilization = int(torch.randint(1, int(schedule.longest) + 1, (), generator=generator))
-            with torch.enable_grad():
-                stars, unrests = look(layers, sequences, lengths, stabilization, epsilon, generator)
-                loss = ((stars - target) ** 2 + rest_weight * unrests).mean()
-                optimizer.zero_grad()
-                loss.backward()
-            sum_gradients(warmed)
-            norm = torch.nn.utils.clip_grad_norm_(warmed, schedule.max_norm)
-            optimizer.param_groups[0]["lr"] = lr * schedule.rate(step)
-            optimizer.step()
-            _check_finite(step, lr, loss, norm, warmed if step == steps - 1 else [])
-            reached = None
-            if schedule.adapt(step, stars, unrests, stabilization):
-                reached = _resting_vaa(layers, sequences, lengths, epsilon, generator)
-            yield WarmupStep(
-                step=step,
-                stabilization=stabilization,
-                loss=loss.item(),
-                vaa_star=stars.mean().item(),
-                gradient_norm=norm.item(),
-                unrest=unrests.mean().item(),
-                reached=reached,
-            )
-            if reached is not None and reached > GOAL:
+        for attempt in itertools.count(1):
+            schedule: Ramp | Adaptive
+            if objective == "published":
+                schedule = Ramp(steps, max_stabilization, stabilization_ramp)
+            else:
+                schedule = Adaptive(steps - taken, max_stabilization)
+            for step in _attempt(layers, warmed, source, loss_of, schedule, lr, generator):
+                yield replace(step, step=taken, attempt=attempt)
+                taken += 1
+            if not schedule.hopeless:
                 break
-        optimizer.zero_grad()
+            with torch.no_grad():
+                for parameter, value in zip(warmed, begun, strict=True):
+                    parameter.copy_(value)
 
 
-def add_gradient(
-    rnn: nn.Module | Sequence[nn.Module],
-    sequences: Tensor,
-    lengths: Tensor | None,
-    weight: float,
+def _attempt(
+    layers: Sequence[Layer],
+    warmed: Sequence[nn.Parameter],
+    source: Iterator[tuple[Tensor, Tensor | None]],
+    loss_of: WarmupLoss,
+    schedule: Ramp | Adaptive,
+    lr: float,
     generator: torch.Generator,
-    *,
-    objective: str = "published",
-    epsilon: float = EPSILON,
-    target: float = 0.95,
-    rest_weight: float = 0.6,
-    max_stabilization: int = 200,
-    **_: Any,
-) -> None:
-    """Adds ``weight`` times the gradient of the warmup's loss to the gradients of the weights that it warms up.
-
-    Training can undo what a warmup has brought; this keeps it. The stabilisation is uniform in
-    1..min(max_stabilization, 200).
-
-    Args:
-        rnn: The network.
-        sequences: This process's inputs, ``(T, N, I)``, or ``(N, T, I)`` if the network has ``batch_first``.
-        lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
-        weight: Weight of the loss.
-        generator: Source of all that is drawn, the same on every process.
-        objective: As for :func:`warmup_steps`, and so the others.
-        epsilon: Distance below which two states are the same equilibrium.
-        target: Value that VAA* is drawn to.
-        rest_weight: Weight of what keeps states from rest.
-        max_stabilization: Longest stabilisation, in steps.
-    """
-    layers = layers_of(rnn)
-    if getattr(rnn, "batch_first", False):
-        sequences = sequences.transpose(0, 1)
-    stabilization = int(torch.randint(1, min(max_stabilization, 200) + 1, (), generator=generator))
-    with torch.enable_grad():
-        look = OBJECTIVES[objective]
-        stars, unrests = look(layers, sequences, lengths, stabilization, epsilon, generator)
-        loss = weight * ((stars - target) ** 2 + rest_weight * unrests).mean()
-        weights = [p for layer in layers for p in layer.warmed if p.requires_grad]
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    for parameter, gradient in zip(weights, gradients, strict=True):
-        if gradient is not None:
-            total = sum_over_processes(gradient)
-            parameter.grad = total if parameter.grad is None else parameter.grad + total
+) -> Iterator[WarmupStep]:
+    """The steps of a schedule, until it ends, meets the goal or is hopeless."""
+    optimizer = torch.optim.Adam(warmed, lr=lr)
+    for step in range(schedule.steps):
+        sequences, lengths = next(source)
+        stabilization = int(torch.randint(1, int(schedule.longest) + 1, (), generator=generator))
+        with torch.enable_grad():
+            loss, stars, unrests = loss_of(layers, sequences, lengths, stabilization, generator)
+            optimizer.zero_grad()
+            loss.backward()
+        sum_gradients(warmed)
+        norm = torch.nn.utils.clip_grad_norm_(warmed, schedule.max_norm)
+        optimizer.param_groups[0]["lr"] = lr * schedule.rate(step)
+        optimizer.step()
+        _check_finite(step, lr, loss, norm, warmed if step == schedule.steps - 1 else [])
+        reached = None
+        if schedule.adapt(step, stars, unrests, stabilization):
+            reached = _resting_vaa(layers, sequences, lengths, loss_of.epsilon, generator)
+        yield WarmupStep(
+            step=step,
+            attempt=1,
+            stabilization=stabilization,
+            loss=loss.item(),
+            vaa_star=stars.mean().item(),
+            gradient_norm=norm.item(),
+            unrest=unrests.mean().item(),
+            reached=reached,
+        )
+        if schedule.hopeless or (reached is not None and reached > GOAL):
+            break
+    optimizer.zero_grad()
 
 
 def _time_first(
@@ -284,31 +261,16 @@ def _resting_vaa(
     return measured.resting_vaa
 
 
-def _check(
-    objective: str,
-    steps: int,
-    lr: float,
-    epsilon: float,
-    target: float,
-    max_stabilization: int,
-    stabilization_ramp: int,
-    rest_weight: float,
-) -> None:
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective={objective!r}: choose one of {', '.join(OBJECTIVES)}")
+def _check(steps: int, lr: float, max_stabilization: int, stabilization_ramp: int) -> None:
     for name, value, least in (
         ("steps", steps, 1),
         ("max_stabilization", max_stabilization, 1),
         ("stabilization_ramp", stabilization_ramp, 0),
-        ("rest_weight", rest_weight, 0),
     ):
         if not value >= least:
             raise ValueError(f"{name}={value}: must be at least {least}")
-    for name, number in (("lr", lr), ("epsilon", epsilon), ("target", target)):
-        if not (math.isfinite(number) and number > 0):
-            raise ValueError(f"{name}={number}: must be a number above 0")
-    if target > 1:
-        raise ValueError(f"target={target}: must be at most 1")
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr={lr}: must be a number above 0")
 
 
 @contextmanager

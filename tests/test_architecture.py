@@ -57,6 +57,12 @@ def test_only_tracking_knows_weights_and_biases() -> None:
             assert "wandb" not in {name.split(".")[0] for name in imports(path)}, path
 
 
+def test_triton_is_imported_only_if_asked_for() -> None:
+    for path in [*files("lightning_warmup"), *files("datamodules"), ROOT / "train.py"]:
+        if path.name != "triton_scan.py":
+            assert not {"triton", "lightning_warmup.triton_scan"} & imports(path), path
+
+
 @pytest.mark.parametrize(
     "order",
     [

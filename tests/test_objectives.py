@@ -12,11 +12,12 @@ from test_stage import Stranger, loader, trainer
 from torch import nn
 
 from lightning_warmup import WarmupStage, multistability, warmup
+from lightning_warmup.keep import add_gradient
 from lightning_warmup.networks import RecurrentNetwork
-from lightning_warmup.objectives import published, rest, unrest
+from lightning_warmup.objectives import WarmupLoss, published, rest, unrest
 from lightning_warmup.schedules import Adaptive, Ramp
 from lightning_warmup.stack import layers_of
-from lightning_warmup.warmup import add_gradient
+from lightning_warmup.warmup import WarmupStep, warmup_steps
 
 
 def test_unrest_is_the_logarithm_of_the_relative_move() -> None:
@@ -59,7 +60,7 @@ def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet
 
 
 def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_collapse() -> None:
-    schedule = Adaptive(steps=200, most=100)
+    schedule = Adaptive(left=200, most=100)
     apart, together, still = torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([0.0])
     for step in range(30):
         schedule.adapt(step, apart, still, 10)
@@ -72,7 +73,45 @@ def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_col
     assert [step for step, look in enumerate(looks, start=32) if look] == [99, 124, 149, 174, 199]
     assert schedule.rate(99) == 1.0
     assert schedule.rate(200) == pytest.approx(0.1)
-    assert Ramp(10, 200).rate(99) == 1.0
+    assert Ramp(100, 200, 10).rate(99) == 1.0
+
+
+def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_follow() -> None:
+    together, apart = torch.tensor([0.1]), torch.tensor([0.9])
+    still, moving = torch.tensor([0.0]), torch.tensor([1.0])
+    for stars, unrests, left, expected in (
+        (together, still, 450, 149),
+        (apart, moving, 450, 149),
+        (apart, still, 450, None),
+        (together, still, 449, None),
+    ):
+        schedule = Adaptive(left=left, most=100)
+        given_up = []
+        for step in range(schedule.steps):
+            schedule.adapt(step, stars, unrests, 10)
+            given_up += [step] if schedule.hopeless else []
+        assert given_up == ([] if expected is None else [expected])
+
+
+def test_another_attempt_begins_from_the_same_weights() -> None:
+    """A state that forgets at once can't be held: its only weight scales the input."""
+    scale = nn.Parameter(torch.tensor(0.5))
+
+    class Forgetful(nn.Module):
+        def forward(self, input: torch.Tensor, h_0: object = None) -> tuple[torch.Tensor, torch.Tensor]:
+            output = torch.tanh(self.scale * input)
+            return output, output[-1:]
+
+    network = Forgetful()
+    network.scale = scale
+    batches = ((torch.randn(4, 8, 1), None) for _ in range(460))
+    values, attempts = [], []
+    for step in warmup_steps(network, batches, objective="rest", steps=460, rest_weight=0.0):
+        values.append(scale.item())
+        attempts.append(step.attempt)
+        assert step.step == len(attempts) - 1
+    assert attempts == [1] * 150 + [2] * 300
+    assert abs(values[150] - 0.5) <= 0.0101  # one step of Adam from where the first attempt began
 
 
 def test_a_warmup_for_rest_ends_in_many_equilibria_at_rest() -> None:
@@ -93,13 +132,12 @@ def test_what_is_kept_in_training_is_the_gradient_of_the_objective() -> None:
     twin = copy.deepcopy(network)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
-    add_gradient(
-        network, sequences, None, 0.5, torch.Generator().manual_seed(3), objective="rest", rest_weight=2.0
-    )
+    loss = WarmupLoss("rest", rest_weight=2.0)
+    add_gradient(network, sequences, None, 0.5, torch.Generator().manual_seed(3), loss)
     generator = torch.Generator().manual_seed(3)
     stabilization = int(torch.randint(1, 201, (), generator=generator))
     stars, unrests = rest(layers_of(twin), sequences, None, stabilization, 1e-4, generator)
-    (0.5 * ((stars - 0.95) ** 2 + 2.0 * unrests).mean()).backward()
+    (0.5 * ((stars - 0.95) ** 2 + 2.0 * stars.detach() * unrests).mean()).backward()
     for parameter, reference in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, 1 + reference.grad)  # type: ignore[operator]
 
@@ -115,3 +153,20 @@ def test_the_stage_keeps_the_objective_in_every_fourth_step(
     kept.clear()
     trainer(tmp_path, WarmupStage(steps=1), max_epochs=1).fit(module, loader())
     assert kept == []
+
+
+def test_the_stage_says_in_one_line_whether_the_goal_was_met(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = WarmupStage(steps=3, objective="rest")
+    with caplog.at_level("INFO", logger="lightning.pytorch.utilities.rank_zero"):
+        trainer(tmp_path, stage, max_epochs=1).fit(Stranger(), loader())
+    lines = [record.getMessage() for record in caplog.records]
+    (line,) = [line for line in lines if "at rest" in line]
+    assert line.startswith("Warmup: does not end at rest after 3 steps: resting VAA ")
+
+    last = WarmupStep(199, 2, 10, 0.0, 0.9, 0.1, 0.0, reached=0.98)
+    assert stage.outcome(last) == (
+        "ends at rest after 200 steps, in attempt 2: resting VAA 0.98 at M = 10,000 (goal: above 0.95)"
+    )
+    assert stage.outcome(WarmupStep(99, 1, 10, 0.0, 0.9, 0.1, 0.0)) is None

@@ -100,7 +100,7 @@ def test_bidirectional_networks_are_refused() -> None:
         layers_of(nn.LSTM(1, 2, bidirectional=True))
 
 
-@pytest.mark.parametrize("steps", [1, 2, 23, 24, 25, 400])
+@pytest.mark.parametrize("steps", [1, 2, 23, 24, 25, 400, 2999])
 @pytest.mark.parametrize("cell", [GRU, LSTM, BRC, NBRC])
 def test_an_early_stop_does_not_change_where_states_settle(cell: type[nn.Module], steps: int) -> None:
     torch.manual_seed(1)
@@ -142,11 +142,21 @@ def test_a_slow_drift_runs_all_its_steps() -> None:
     assert bool(at_rest(settled, moved))
 
 
-@pytest.mark.parametrize("steps", [7, 100, 101])
+@pytest.mark.parametrize("steps", [7, 100, 101, 2999])
 def test_a_cycle_is_left_in_the_phase_it_has_at_the_end(steps: int) -> None:
     settled, moved = settle(layers_of(Map(torch.neg, 1)), [torch.ones(1, 1, 1)], torch.zeros(1, 1), steps)
     assert float(settled) == (-1) ** steps
     assert not bool(at_rest(settled, moved))
+
+
+@pytest.mark.parametrize("steps", [9_999, 10_000])
+@pytest.mark.parametrize("period", [5, 16, 48])
+def test_a_cycle_of_any_period_is_left_in_its_phase(period: int, steps: int) -> None:
+    def advance(state: Tensor) -> Tensor:
+        return (state + 1) % period
+
+    settled, _ = settle(layers_of(Map(advance, 1)), [torch.zeros(1, 1, 1)], torch.zeros(1, 1), steps)
+    assert float(settled) == steps % period
 
 
 def test_a_bistable_map_has_two_equilibria_at_rest() -> None:

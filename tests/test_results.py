@@ -35,6 +35,8 @@ def write_run(
     before: float = 1 / 64,
     curve: Sequence[float] = (),
     figure: str = "loss",
+    after: tuple[float, float] | None = None,
+    lasts: float = 0.75,
 ) -> None:
     """A run folder: validation and monitored VAA by epoch, VAA at initialisation, and VAA(M) before training."""
     config = compose(settings)
@@ -42,19 +44,21 @@ def write_run(
     (folder / "config.yaml").write_text(to_yaml(config, leave_out=("run_dir", "ckpt")))
     report = {
         "vaa": {"before": before, "after": None, "final": 0.5},
-        "resting_vaa": {"before": before / 2, "after": None, "final": 0.25},
-        "rest": {"before": 1.0, "after": None, "final": 0.25},
+        "resting_vaa": {"before": before / 2, "after": after and after[0], "final": 0.25},
+        "rest": {"before": 1.0, "after": after and after[1], "final": 0.25},
         "vaa_steps": 2000,
         "vaa_sequences": 64,
         "val": {figure: losses[-1]},
         "test": {figure: losses[-1] + config.seed / 1000},
-        "test_at_length": {"200": 0.75},
+        "test_at_length": {"200": lasts},
         "seconds": {"warmup": 1.0, "fit": 2.0, "test": 3.0},
+        "epochs": len(losses),
         "seed": config.seed,
         "trivial_loss": 1.0 if figure == "loss" else None,
     }
     (folder / "report.json").write_text(json.dumps(report))
-    origin = {"commit": "0123abc", "dirty": False, "command": "python train.py", "versions": {"torch": "2.9"}}
+    command = f"python train.py seed={config.seed} run_dir={folder} warmup.lr=1e-2"
+    origin = {"commit": "0123abc", "dirty": False, "command": command, "versions": {"torch": "2.9"}}
     (folder / "provenance.json").write_text(json.dumps(origin))
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "epoch", f"val/{figure}", "val/optimal", "monitor_M1000/vaa"])
@@ -157,9 +161,10 @@ def test_claim_3_compares_what_differs_in_the_warmup_alone(study: Path) -> None:
         "test loss 0.901 [0.901, 0.901]",
         "0 of 3",
         "",
+        "test loss at 200 0.75 [0.75, 0.75]",
     ]
     assert rows(text, "copy_first_input", "gru", "warmup")[0][3:] == [
-        "3", "test loss 0.011 [0.0105, 0.0115]", "3 of 3", "2 [2, 2]",
+        "3", "test loss 0.011 [0.0105, 0.0115]", "3 of 3", "2 [2, 2]", "test loss at 200 0.75 [0.75, 0.75]",
     ]  # fmt: skip
     assert not rows(text, "copy_first_input", "gru", "double layer, warmup")
 
@@ -193,12 +198,14 @@ def test_a_claim_without_evidence_is_said_to_have_none(tmp_path: Path) -> None:
 
 def test_the_page_has_everything(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study / "commands.txt").write_text("python -m configs.study some.yaml\n")
-    write_run(tmp_path / "maze", "data.name=tmaze", losses=[-0.1, 4.0], figure="return")
+    for seed in (0, 1):
+        folder = tmp_path / "maze" / str(seed)
+        write_run(folder, "data.name=tmaze", f"seed={seed}", losses=[-0.1, 4.0], figure="return")
     (tmp_path / "study" / "unfinished").mkdir()
     output = tmp_path / "page" / "RESULTS.md"
     output.parent.mkdir()
     assert main([str(study), str(tmp_path / "maze"), "--output", str(output)]) == 0
-    assert "25 runs" in capsys.readouterr().out
+    assert "26 runs" in capsys.readouterr().out
     text = output.read_text()
     for number, claim in enumerate(CLAIMS, start=1):
         assert f"## Claim {number}: {claim}" in text
@@ -206,14 +213,45 @@ def test_the_page_has_everything(study: Path, tmp_path: Path, capsys: pytest.Cap
     assert len(images) >= 2
     assert all((output.parent / image).read_bytes().startswith(b"\x89PNG") for image in images)
     block = text.split("```bash\n")[1].split("```")[0].splitlines()
-    assert block[:2] == ["python -m configs.study some.yaml", "python train.py"]
+    assert block[:2] == [
+        "python -m configs.study some.yaml",
+        "python train.py seed=S warmup.lr=1e-2  # S = 0, 1",
+    ]
     assert block[2].startswith("python -m lightning_warmup.results ")
     for words in ("`0123abc`", "N = 64", "M = 2000", "seeds 0, 1, 2", "### tmaze", "### copy_first_input"):
         assert words in text
-    (row,) = rows(text, "gru", "double layer, warmup")
-    (header,) = [line for line in rows(text, "cell", "setting") if "test loss" in line]
-    assert row[header.index("test loss")] == "0.002 [0.0015, 0.0025]"
-    assert row[header.index("test at length 200")] == "0.75 [0.75, 0.75]"
+    for figure, value in (
+        ("test loss", "0.002 [0.0015, 0.0025]"),
+        ("test at length 200", "0.75 [0.75, 0.75]"),
+    ):
+        tables = text.split("### copy_first_input")[1].split("\n\n")
+        table = next(part for part in tables if f"| {figure} |" in part)
+        (row,), (header,) = rows(table, "gru", "double layer, warmup"), rows(table, "cell", "setting")
+        assert row[header.index(figure)] == value
+
+
+def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path) -> None:
+    common = ["tracking.group=rest", "model.hidden_size=8"]
+    rest = [*common, "warmup.objective=rest", "warmup.steps=600"]
+    for seed, after in enumerate([(0.95, 1.0), (0.95, 0.5), (0.2, 1.0)]):
+        start = [f"seed={seed}"]
+        write_run(tmp_path / "r" / f"{seed}", *rest, *start, losses=[0.1], after=after, lasts=0.15)
+        write_run(tmp_path / "p" / f"{seed}", *common, *start, losses=[0.1], after=(0.1, 0.0), lasts=3.0)
+        write_run(tmp_path / "n" / f"{seed}", *common, *start, PLAIN, losses=[1.0])
+    output = tmp_path / "page.md"
+    assert main([*(str(tmp_path / name) for name in ("study", "r", "p", "n")), "--output", str(output)]) == 0
+    text = output.read_text()
+    ends, rest_of_page = text.split("## Where a warmup for rest ends")[1].split("## Memory that outlasts")
+    assert "1 of 3 warmups for rest end at rest" in ends
+    assert rows(ends, "copy_first_input", "gru")[0][2:4] == ["warmup, objective=rest", "1 of 3"]
+    lasting = rest_of_page.split("## All figures")[0]
+    assert (
+        "for 1 of 1 cells and benchmarks with a warmup for rest, and for 0 of 1 with the published" in lasting
+    )
+    assert [row[2] for row in rows(lasting, "copy_first_input")] == [
+        "none", "warmup, objective=published", "warmup, objective=rest",
+    ]  # fmt: skip
+    assert "objective" not in text.split("## Where a warmup")[0]
 
 
 def test_a_real_run_makes_a_page(whole_run: tuple[Path, str], tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -181,6 +184,27 @@ def test_a_failed_run_is_reported_and_goes_on_when_it_is_asked_for_again(
         assert called == (fresh if name.endswith("0") else [*fresh, ("last", "3")])
     assert "4 of 4 runs finished in runs/small" in capsys.readouterr().out
     assert len((folder / "commands.txt").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_study_ends_its_runs(study: Path, number: signal.Signals) -> None:
+    Path("stub.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
+    code = (
+        "import runpy, sys; from pathlib import Path; from configs import launch\n"
+        "launch.TRAIN = Path('stub.py'); runpy.run_module('configs.study', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, str(study), "--jobs", "2", "run_dir=there"]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    while sum(path.stat().st_size > 0 for path in Path("there").glob("*/output.txt")) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == b"interrupted; the same command goes on from here"
+    for path in Path("there").glob("*/output.txt"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.read_text()), 0)
 
 
 def test_a_folder_with_a_run_of_other_settings_is_refused(

@@ -1,0 +1,93 @@
+"""What finished runs say of warmups that end at rest, and of memory that outlasts the length of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning_warmup.groups import markdown, median, spread
+from lightning_warmup.runs import Labels, Run, group, is_double, is_warmed
+
+ENDS_AT_REST = 0.9
+"""A warmup ends at rest if its resting VAA and its resting fraction are above this."""
+LASTS = 2.0
+"""Memory lasts if the loss at the greatest length is at most so many times that at the length of training."""
+
+
+def reached(runs: Sequence[Run], labels: Labels) -> str | None:
+    """Where warmups for rest end, before any training; None without runs that tell."""
+    told = [run for run in runs if is_for_rest(run) and run.figure("rest.after") is not None]
+    if not told:
+        return None
+    rows = []
+    for place, members in _groups(told, labels).items():
+        ended = sum(_ends_at_rest(run) for run in members)
+        figures = ("resting_vaa.after", "rest.after", "seconds.warmup")
+        spreads = [spread(run.figure(figure) for run in members) for figure in figures]
+        steps = spread(run.report["vaa_steps"] for run in members)
+        rows.append([*place, f"{ended} of {len(members)}", *spreads, steps.split()[0]])
+    header = [
+        "benchmark",
+        "cell",
+        "setting",
+        "end at rest",
+        "resting VAA",
+        "resting fraction",
+        "seconds",
+        "M",
+    ]
+    return (
+        f"{sum(map(_ends_at_rest, told))} of {len(told)} warmups for rest end at rest: with a resting VAA and a "
+        f"resting fraction above {ENDS_AT_REST}.\n\n{markdown(header, rows)}"
+    )
+
+
+def lasting(runs: Sequence[Run], labels: Labels) -> str | None:
+    """The loss at and beyond the length of training without a warmup, with the published one and with one for rest.
+
+    Only of benchmarks on which there are runs with a warmup for rest; None if there is none.
+    """
+    with_rest = {labels.benchmark(run) for run in runs if is_for_rest(run)}
+    compared = [
+        run for run in runs if labels.benchmark(run) in with_rest and run.report.get("test_at_length")
+    ]
+    if not compared:
+        return None
+    lengths = sorted({int(length) for run in compared for length in run.report["test_at_length"]})
+    figures = ["test.loss", *(f"test_at_length.{length}" for length in lengths)]
+    rows = []
+    lasts: dict[bool, list[bool]] = {True: [], False: []}  # by whether the warmup is for rest
+    for place, members in _groups(compared, labels).items():
+        if is_warmed(members[0]) and not is_double(members[0]):
+            medians = [median(run.figure(figure) for run in members) for figure in figures]
+            first, *_, last = [loss for loss in medians if loss is not None]
+            lasts[is_for_rest(members[0])].append(last <= LASTS * first)
+        rows.append([*place, len(members), *(spread(run.figure(f) for run in members) for f in figures)])
+    header = ["benchmark", "cell", "setting", "runs", "test loss", *(f"at length {n}" for n in lengths)]
+    rest, published = lasts[True], lasts[False]
+    return (
+        f"At the greatest length the median loss is at most {LASTS:g} times that at the length of training for "
+        f"{sum(rest)} of {len(rest)} cells and benchmarks with a warmup for rest, and for {sum(published)} of "
+        f"{len(published)} with the published one.\n\n{markdown(header, rows)}"
+    )
+
+
+SECTIONS = {
+    "Where a warmup for rest ends": reached,
+    "Memory that outlasts the length of training": lasting,
+}
+"""Titles of sections of the page, and what tells about each."""
+
+
+def is_for_rest(run: Run) -> bool:
+    """Whether a run was warmed up for rest."""
+    return is_warmed(run) and run.settings.get("warmup.objective") == "rest"
+
+
+def _ends_at_rest(run: Run) -> bool:
+    return all((run.figure(f"{name}.after") or 0) > ENDS_AT_REST for name in ("resting_vaa", "rest"))
+
+
+def _groups(runs: Sequence[Run], labels: Labels) -> dict[tuple[str, str, str], list[Run]]:
+    """Runs by benchmark, cell and setting, sorted by the first two."""
+    groups = group(runs, lambda run: (labels.benchmark(run), run.settings["model.cell"], labels.variant(run)))
+    return dict(sorted(groups.items(), key=lambda item: item[0][:2]))
