@@ -73,8 +73,7 @@ def is_running(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("moment", "rank", "number"),
     [
-        ("warmup", 1, signal.SIGKILL),
-        ("training", 0, signal.SIGKILL),
+        ("warmup", 0, signal.SIGKILL),
         ("training", 1, signal.SIGTERM),
     ],
 )
