@@ -152,6 +152,20 @@ def test_other_ways_to_run(train: Command, tmp_path: Path, arguments: list[str])
         assert content["vaa_sequences"] == 10
 
 
+def test_mixed_precision_is_for_training_alone(
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
+) -> None:
+    """What is measured, and the warmup, are in float32."""
+    folder, _ = whole_run
+    train(f"run_dir={tmp_path / 'run'}", *train.small, "trainer.precision=bf16-mixed")
+    mixed, full = train.report(tmp_path / "run"), train.report(folder)
+    for figure in ("vaa", "rest", "residual"):
+        for moment in ("before", "after"):
+            assert mixed[figure][moment] == full[figure][moment]
+    assert mixed["val"] != full["val"]
+    assert mixed["val"] == pytest.approx(full["val"], rel=0.05)
+
+
 def test_gradients_that_are_accumulated_are_not_lost_by_a_kill(train: Command, tmp_path: Path) -> None:
     accumulate = ["trainer.accumulate_grad_batches=4", "ckpt_interval=0"]
     train(f"run_dir={tmp_path / 'a'}", *train.small, *accumulate)
