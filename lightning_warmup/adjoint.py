@@ -90,17 +90,19 @@ class _Chunk:
                 mu = torch.zeros_like(call.leaf)
                 sources.append(_Source(mu, mu.unbind(0), call.partials))
             target = sources[-1].rows if call.state is None else before[call.state]
-            call.delta = torch.empty_like(call.leaf)
-            gates.append((call.delta.unbind(0), *terms[0], terms[1:], weight, target))
+            (adjoint, partial), *others = terms
+            call.delta = torch.stack(partial)  # to be multiplied step by step, in place
+            gates.append((call.delta.unbind(0), adjoint, others, weight, target))
         states = [(rows, *term) for leaf, rows in enumerate(before) for term in _terms(sources, leaf)]
-        for k in reversed(range(len(before[0]) - 1)):
-            for delta, adjoint, partial, others, weight, target in gates:
-                torch.mul(adjoint[k], partial[k], out=delta[k])
-                for adjoint, partial in others:
-                    delta[k].addcmul_(adjoint[k], partial[k])
-                target[k].addmm_(delta[k], weight)
-            for rows, adjoint, partial in states:
-                rows[k].addcmul_(adjoint[k], partial[k])
+        with torch.inference_mode():
+            for k in reversed(range(len(before[0]) - 1)):
+                for delta, adjoint, others, weight, target in gates:
+                    row = delta[k].mul_(adjoint[k])
+                    for adjoint, partial in others:
+                        row.addcmul_(adjoint[k], partial[k])
+                    target[k].addmm_(row, weight)
+                for rows, adjoint, partial in states:
+                    rows[k].addcmul_(adjoint[k], partial[k])
         for leaf, call in enumerate(self.calls, len(before)):
             products = [s.adjoint * p for s in sources if (p := s.partials[leaf]) is not None]
             if call.weights.weight_hh is None and products:

@@ -79,12 +79,11 @@ def scan(
 class _Dense:
     """A dense gate along a chunk. U v is added in the gate's own buffer, which so comes to hold its value."""
 
-    def __init__(self, bases: Iterable[Tensor], rows: Iterable[Tensor], weight: Tensor) -> None:
-        self.rows, self.weight = zip(bases, rows, strict=False), weight
+    def __init__(self, rows: Iterable[Tensor], weight: Tensor) -> None:
+        self.rows, self.weight = iter(rows), weight
 
     def __call__(self, v: Tensor) -> Tensor:
-        base, row = next(self.rows)
-        return torch.addmm(base, v, self.weight, out=row)
+        return next(self.rows).addmm_(v, self.weight)
 
 
 class _Elementwise:
@@ -126,16 +125,16 @@ class _Gates:
         gates: dict[str, _Dense | _Elementwise] = {}
         values = []
         for (name, w), buffer in zip(self.parts.items(), buffers, strict=True):
-            base, value = self.fixed.get(name), buffer[: len(x)]
-            if base is None and w.weight_ih is not None:
+            value = buffer[: len(x)]
+            if w.weight_ih is not None and name not in self.fixed:
                 torch.addmm(self.bias[name], x.flatten(0, 1), w.weight_ih.t(), out=value.flatten(0, 1))
-            elif base is not None and w.weight_hh is None:
-                value = base.expand_as(value)
-            rows = value.unbind(0)
-            if w.weight_hh is None:
-                gates[name] = _Elementwise(rows, w.weight_diag)
+            elif w.weight_hh is None:
+                value = self.fixed[name].expand_as(value)
             else:
-                gates[name] = _Dense(rows if base is None else repeat(base), rows, self.recurrent[name])
+                value.copy_(self.fixed[name])
+            rows = value.unbind(0)
+            recurrent = self.recurrent.get(name)
+            gates[name] = _Elementwise(rows, w.weight_diag) if recurrent is None else _Dense(rows, recurrent)
             values.append(value)
         return SimpleNamespace(**gates), values
 
@@ -155,8 +154,9 @@ def _forward(
     for chunk, out in zip(x.split(prepared.steps), output.split(prepared.steps), strict=True):
         gate, values = prepared.chunk(chunk, prepared.buffers(len(chunk)) if save else buffers)
         trail = [tuple(states)]
-        for _ in range(len(chunk)):
-            trail.append(as_tuple(step(*trail[-1], gate)))
+        with torch.inference_mode():  # no bookkeeping of autograd's at every operation
+            for _ in range(len(chunk)):
+                trail.append(as_tuple(step(*trail[-1], gate)))
         if any(next(called.rows, None) is not None for called in vars(gate).values()):
             raise RuntimeError("a step must call each of its gates exactly once")
         torch.stack([row[0] for row in trail[1:]], out=out)
