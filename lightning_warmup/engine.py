@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from lightning_warmup.adjoint import Adjoint
 from lightning_warmup.gate import Gate, Step, Weights, as_tuple, split
 
-STEPS = 50  # of a chunk; from 25 to 100 the speed hardly changes
-ENTRIES = 2**22  # of a buffer at most: memory of 32 MB and more is fetched from the system anew each time
+STEPS = 40  # of a chunk at most
+FEW = 10  # steps that are worth a chunk, however large they are
+ENTRIES = 25 * 32 * 256  # of a chunk's buffer: larger ones leave the cache, and return to the system when freed
 
 
 def loop(
@@ -102,7 +103,7 @@ class _Gates:
 
     def __init__(self, gates: Mapping[str, Gate], x: Tensor, hidden_size: int, stacked: Weights) -> None:
         self.x, self.size, self.parts = x, (x.size(1), hidden_size), split(gates, stacked)
-        self.steps = min(STEPS, len(x), max(1, ENTRIES // max(1, x.size(1) * hidden_size)))
+        self.steps = min(STEPS, len(x), max(FEW, ENTRIES // max(1, x.size(1) * hidden_size)))
         self.recurrent: dict[str, Tensor] = {}
         self.bias: dict[str, Tensor] = {}
         self.fixed: dict[str, Tensor] = {}  # projections that do not change in time
