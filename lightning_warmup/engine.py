@@ -24,7 +24,7 @@ from lightning_warmup.gate import Gate, Step, Weights, as_tuple, split
 
 STEPS = 40  # of a chunk at most
 FEW = 10  # steps that are worth a chunk, however large they are
-ENTRIES = 25 * 32 * 256  # of a chunk's buffer: larger ones leave the cache, and return to the system when freed
+ENTRIES = 204_800  # of a chunk's buffer: larger ones leave the cache and go back to the system when freed
 
 
 def loop(
