@@ -1,12 +1,13 @@
 """One page on many runs: ``python -m lightning_warmup.results FOLDER ... --output RESULTS.md``.
 
 It reads the run folders in the given folders, at any depth, and writes tables with median and quartiles over the
-seeds, figures in a folder beside it, and what the runs say of each claim of the paper's abstract.
+seeds, figures in a folder, and what the runs say of each claim of the paper's abstract.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ _SECTIONS = (
 """Sections of a report that share a table."""
 
 
-def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
+def page(runs: Sequence[Run], commands: Sequence[str], figures: Path, folder: Path, remarks: str = "") -> str:
     """Writes the figures, and returns the page as Markdown.
 
     Runs of a study with a warmup for rest are compared with each other alone, in sections of their own.
@@ -38,17 +39,19 @@ def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
     Args:
         runs: The runs.
         commands: Commands that they, and the page, come from.
-        figures: Folder for the figures, beside the page.
+        figures: Folder for the figures.
+        folder: Folder of the page.
+        remarks: Markdown that comes first.
     """
     studies = group(runs, lambda run: run.settings.get("tracking.group")).values()
     about_rest = [members for members in studies if any(map(is_for_rest, members))]
     about_claims = [run for members in studies if members not in about_rest for run in members]
     labels = Labels(about_claims)
     pictures = _draw(about_claims, labels, figures)
-    parts = ["# Results", _origin(runs, commands)]
+    parts = ["# Results", *([remarks.strip()] if remarks.strip() else []), _origin(runs, commands)]
     for number, (claim, tell) in enumerate(CLAIMS.items(), start=1):
         images = [
-            f"![{path.stem.replace('_', ' ')}]({figures.name}/{path.name})"
+            f"![{path.stem.replace('_', ' ')}]({Path(os.path.relpath(path, folder)).as_posix()})"
             for path in pictures.get(number, [])
         ]
         parts += [f"## Claim {number}: {claim}", tell(about_claims, labels), *images]
@@ -154,10 +157,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="a run folder, or one that holds some"
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path("RESULTS.md"), help="the page; its figures lie beside it"
-    )
+    parser.add_argument("--output", type=Path, default=Path("RESULTS.md"), help="the page")
+    parser.add_argument("--figures", type=Path, help="folder for its figures; one beside it unless given")
+    parser.add_argument("--remarks", type=Path, help="a file in Markdown, to be put first")
     options = parser.parse_args(argv)
+    try:
+        remarks = options.remarks.read_text() if options.remarks else ""
+    except OSError as error:
+        print(f"error: --remarks {options.remarks}: can't be read: {error.strerror}", file=sys.stderr)
+        return 2
     runs = read_runs(options.folders)
     if not runs:
         print(f"error: no finished run in {', '.join(map(str, options.folders))}", file=sys.stderr)
@@ -166,8 +174,9 @@ def main(argv: Sequence[str]) -> int:
         *_commands(options.folders, runs),
         shlex.join(["python", "-m", "lightning_warmup.results", *argv]),
     ]
-    figures = options.output.parent / f"{options.output.stem.lower()}_figures"
-    options.output.write_text(page(runs, commands, figures))
+    folder = options.output.parent
+    figures = options.figures or folder / f"{options.output.stem.lower()}_figures"
+    options.output.write_text(page(runs, commands, figures, folder, remarks))
     print(f"{options.output}: {len(runs)} runs")
     return 0
 

@@ -204,7 +204,17 @@ def test_the_page_has_everything(study: Path, tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "study" / "unfinished").mkdir()
     output = tmp_path / "page" / "RESULTS.md"
     output.parent.mkdir()
-    assert main([str(study), str(tmp_path / "maze"), "--output", str(output)]) == 0
+    (tmp_path / "said.md").write_text("In short: it works.\n")
+    options = [
+        "--output",
+        str(output),
+        "--remarks",
+        str(tmp_path / "said.md"),
+        "--figures",
+        str(tmp_path / "f"),
+    ]
+    assert main([str(study), str(tmp_path / "maze"), *options]) == 0
+    assert output.read_text().startswith("# Results\n\nIn short: it works.\n\n26 runs with the seeds")
     assert "26 runs" in capsys.readouterr().out
     text = output.read_text()
     for number, claim in enumerate(CLAIMS, start=1):
