@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -21,9 +22,21 @@ class TrainingDiverged(RuntimeError):
     """The training loss is no longer finite."""
 
 
-def check_finite(loss: Tensor, module: LightningModule) -> None:
-    """Raises :class:`TrainingDiverged`, with the step and the learning rate, if the loss is not finite."""
+def check_finite(loss: Tensor, module: LightningModule, data: Sequence[Tensor] = ()) -> None:
+    """Checks the loss of a batch.
+
+    Args:
+        loss: The loss.
+        module: What is trained.
+        data: What it was computed from.
+
+    Raises:
+        ValueError: If the loss is not finite because the data are not.
+        TrainingDiverged: If it is not finite in spite of them, with the step and the learning rate.
+    """
     if not torch.isfinite(loss):
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in data):
+            raise ValueError(f"data: NaN or infinite values in a batch, at step {module.global_step}")
         raise TrainingDiverged(
             f"training diverged at step {module.global_step} with lr={module.lr}: loss {loss.item():g}; "
             "a smaller lr or trainer.gradient_clip_val may help"
@@ -95,7 +108,7 @@ class SequenceModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss, _ = self._loss(batch)
-        check_finite(loss, self)
+        check_finite(loss, self, batch[:2])
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
@@ -124,6 +137,7 @@ class SequenceModule(LightningModule):
 
     def _evaluate(self, split: str, batch: Batch) -> None:
         loss, outputs = self._loss(batch)
+        check_finite(loss, self, batch[:2])
         for name, metric in self.figures[split].items():  # type: ignore[operator]
             if name == "loss":
                 metric.update(loss, len(batch[0]))

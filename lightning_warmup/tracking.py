@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import netrc
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from lightning_warmup.checkpoints import read_checkpoint
@@ -38,10 +38,29 @@ def csv_logger(folder: Path, checkpoint: Path | None = None, training: bool = Tr
         with path.open(newline="") as file:
             kept = [row for row in csv.DictReader(file) if _is_before(row, step)]
     logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-        _write_first(logger, kept)
+    _write_first(logger, kept)
     return logger
+
+
+class _Writer(ExperimentWriter):
+    """Writes ``metrics.csv``; a kill at any moment leaves the rows that were there."""
+
+    def replace(self, rows: list[dict[str, Any]]) -> None:
+        """Writes the file anew, whole or not at all."""
+        partial = f"{self.metrics_file_path}.partial"
+        with open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, self.metrics_file_path)
+
+    def _check_log_dir_exists(self) -> None:
+        """Leaves the file of an earlier process until it is replaced."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.replace(rows)
 
 
 def _is_before(row: dict[str, str | None], step: int | None) -> bool:
@@ -58,9 +77,12 @@ def _is_before(row: dict[str, str | None], step: int | None) -> bool:
 
 @rank_zero_only
 def _write_first(logger: CSVLogger, rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        logger.experiment.metrics.append({name: value for name, value in row.items() if value != ""})
-    logger.save()
+    logger._experiment = writer = _Writer(logger.log_dir)
+    if rows:
+        writer.metrics_keys = sorted(set().union(*rows))
+        writer.replace(rows)
+    else:
+        Path(writer.metrics_file_path).unlink(missing_ok=True)
 
 
 def wandb_logger(

@@ -202,7 +202,7 @@ def _attempt(
         norm = torch.nn.utils.clip_grad_norm_(warmed, schedule.max_norm)
         optimizer.param_groups[0]["lr"] = lr * schedule.rate(step)
         optimizer.step()
-        _check_finite(step, lr, loss, norm, warmed if step == schedule.steps - 1 else [])
+        _check_finite(step, lr, loss, norm, sequences, warmed if step == schedule.steps - 1 else [])
         reached = None
         if schedule.adapt(step, stars, unrests, stabilization):
             reached = _resting_vaa(layers, sequences, lengths, loss_of.epsilon, generator)
@@ -235,8 +235,12 @@ def _time_first(
         yield sequences.transpose(0, 1) if batch_first else sequences, lengths
 
 
-def _check_finite(step: int, lr: float, loss: Tensor, norm: Tensor, weights: Sequence[Tensor]) -> None:
+def _check_finite(
+    step: int, lr: float, loss: Tensor, norm: Tensor, sequences: Tensor, weights: Sequence[Tensor]
+) -> None:
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        if not torch.isfinite(sequences).all():
+            raise ValueError(f"data: NaN or infinite values in the sequences of warmup step {step}")
         raise WarmupDiverged(
             f"warmup diverged at step {step} with lr={lr}: loss {loss.item():g}, gradient norm {norm.item():g}; "
             "a smaller lr may help"

@@ -136,3 +136,13 @@ def test_a_network_learns_from_gradients_through_the_whole_module(tmp_path: Path
     quiet(tmp_path, max_epochs=8).fit(module, data)
     (figures,) = quiet(tmp_path).test(module, data, verbose=False)
     assert figures["test/loss"] < 0.05
+
+
+@pytest.mark.parametrize("step", ["training_step", "validation_step", "test_step"])
+def test_data_that_are_not_finite_are_named(step: str) -> None:
+    torch.manual_seed(0)
+    module = SequenceModule(1, 1, hidden_size=4)
+    batch = (torch.randn(3, 5, 1), torch.randn(3, 1, 1), torch.tensor([4]))
+    batch[0][1, 2] = torch.nan
+    with pytest.raises(ValueError, match="data: NaN or infinite values in a batch"):
+        getattr(module, step)(batch, 0)

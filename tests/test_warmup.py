@@ -139,8 +139,13 @@ def test_upper_layers_of_a_projected_lstm_take_its_projection() -> None:
 
 
 def test_a_diverging_warmup_names_step_and_learning_rate() -> None:
-    with pytest.raises(WarmupDiverged, match=r"step 0 with lr=0\.5.*nan"):
-        warmup(nn.GRU(1, 4), torch.full((5, 32, 1), torch.nan), steps=2, lr=0.5)
+    with pytest.raises(WarmupDiverged, match=r"step \d+ with lr=3e\+37.*nan"):
+        warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), steps=20, lr=3e37)
+
+
+def test_sequences_that_are_not_finite_are_named() -> None:
+    with pytest.raises(ValueError, match=r"data: NaN .* of warmup step 0"):
+        warmup(nn.GRU(1, 4), torch.full((5, 32, 1), torch.nan), steps=2)
 
 
 @pytest.mark.parametrize(
