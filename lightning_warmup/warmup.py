@@ -23,7 +23,7 @@ from lightning_warmup.schedules import Adaptive, Ramp
 from lightning_warmup.stability import EPSILON
 from lightning_warmup.stack import Layer, layers_of
 
-GOAL = 0.95
+GOAL = 0.98
 """Resting VAA at which a warmup with the objective ``"rest"`` ends."""
 
 
