@@ -55,11 +55,20 @@ class LatestCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves when it is time to, on all processes or on none, and never between accumulated gradients."""
-        if trainer.global_step > self._step:
-            due = time.monotonic() - self._time > self.interval or self.interruption.received > 0
-            if trainer.strategy.reduce_boolean_decision(due, all=False):
-                self._save(trainer)
+        """Saves when it is time to, on all processes or on none, and only what a run can go on from exactly.
+
+        That is not so between accumulated gradients, before a validation or the end of an epoch, which is not made
+        up for on resume, and before the row of a step is logged, unless every step has one.
+        """
+        step, rows = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        ends = trainer.is_last_batch or step == trainer.max_steps
+        if step == self._step or ends or (batch_idx + 1) % (trainer.val_check_batch or float("inf")) == 0:
+            return
+        if rows > 1 and step % rows == 0:
+            return
+        due = time.monotonic() - self._time > self.interval or self.interruption.received > 0
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves after the validation of the epoch."""

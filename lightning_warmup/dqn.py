@@ -76,6 +76,7 @@ class DQNModule(LightningModule):
     monitor: ClassVar[tuple[str, str]] = ("val/discounted_return", "max")
     sequences = staticmethod(histories)
     first_optimal_episode: Tensor
+    latest_return: Tensor
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class DQNModule(LightningModule):
         )
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.register_buffer("first_optimal_episode", torch.tensor(torch.nan))
+        self.register_buffer("latest_return", torch.tensor(torch.nan))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Values ``(B, T, O)`` of all actions after each step."""
@@ -122,7 +124,8 @@ class DQNModule(LightningModule):
         if batch_idx % tasks.gradient_steps == 0:
             if tasks.episodes_played % self.target_update == 0:
                 self.target.load_state_dict(self.network.state_dict())
-            self.log("train/return", tasks.collect(self.act, self.epsilon))
+            self.latest_return.fill_(tasks.collect(self.act, self.epsilon))
+        self.log("train/return", self.latest_return)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""

@@ -40,7 +40,7 @@ MOMENTS = {
 COMMON = [
     "model.hidden_size=8", "warmup.steps=4", "warmup.batch_size=16", "monitor.steps=20",
     "monitor.every_n_epochs=1", "ckpt_interval=0", "trainer.accelerator=cpu", "trainer.max_epochs=2",
-    "trainer.log_every_n_steps=1",
+    "trainer.log_every_n_steps=2",
     "trainer.enable_model_summary=false", "trainer.enable_progress_bar=false", "tracking.wandb=disabled",
 ]  # fmt: skip
 SEQUENCES = [

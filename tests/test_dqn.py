@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +235,26 @@ def test_the_seed_of_the_run_decides_everything(tmp_path):
         weights.append(q.network.readout.weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def in_process(rank: int, folder: Path, port: int) -> None:
+    """The fit of one of two processes, as a launcher starts it."""
+    os.environ.update(WORLD_SIZE="2", LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_PORT=str(port))
+    q, data = module(target_update=2), TMaze(**SMALL)
+    stage = WarmupStage("network", histories, steps=3, batch_size=16)
+    trainer(folder, stage, strategy="ddp", devices=2).fit(q, data)
+    torch.save(final(q, data), folder / f"{rank}.pt")
+
+
+def test_two_processes_learn_as_one_does(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(in_process, (tmp_path, port), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    q, data = module(target_update=2), TMaze(**SMALL)
+    trainer(tmp_path, WarmupStage("network", histories, steps=3, batch_size=16)).fit(q, data)
+    assert first["played"] == 6
+    for name, expected in final(q, data).items():
+        torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(first[name], expected, rtol=1e-3, atol=1e-4, equal_nan=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Command
 
 DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
@@ -126,3 +128,17 @@ def test_a_process_ends_with_the_one_that_started_it() -> None:
     assert parent.stdout.readline() == "ready\n"
     parent.kill()
     assert parent.communicate(timeout=60)[0] == ""  # the child held it open
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit")
+def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(train: Command, tmp_path: Path) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    process = train.start(
+        f"run_dir={tmp_path / 'run'}", *train.small, "trainer.max_epochs=9999", "ckpt_interval=0"
+    )
+    train.wait(process, last.exists)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))  # no room in any file
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.strip().splitlines()[-1].startswith("error: OSError: [Errno 27] File too large")
+    assert torch.load(last, weights_only=True)["global_step"] >= 0
