@@ -256,7 +256,8 @@ def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path
     assert rows(ends, "copy_first_input", "gru")[0][2:4] == ["warmup, objective=rest", "1 of 3"]
     lasting = rest_of_page.split("## All figures")[0]
     assert (
-        "for 1 of 1 cells and benchmarks with a warmup for rest, and for 0 of 1 with the published" in lasting
+        "for 1 of the 1 settings below with a warmup for rest in single layers, and for 0 of 1 with"
+        in lasting
     )
     assert [row[2] for row in rows(lasting, "copy_first_input")] == [
         "none", "warmup, objective=published", "warmup, objective=rest",
