@@ -6,6 +6,7 @@ configuration -> datamodule -> module -> Trainer (warmup, epochs, best checkpoin
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.compose import Config, ConfigError, compose, help_text, to_yaml
-from configs.run_folder import CHECKPOINTS, RunFolder, give_up, is_handed_over, open_run_folder
+from configs.run_folder import CHECKPOINTS, RunFolder, give_up, open_run_folder, started_by
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -70,8 +71,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     from lightning_warmup.tracking import finish, log_results
 
     quieten()
-    if is_handed_over():
-        end_with_parent()
+    if parent := started_by(os.environ):
+        end_with_parent(parent)
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
     try:

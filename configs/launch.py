@@ -76,6 +76,9 @@ def slurm(
 ) -> Generator[tuple[Run, int], None, None]:
     """Submits runs to SLURM as one array of jobs, through submitit, and waits for them.
 
+    A job that comes to its time limit counts as failed; the study's command goes on with it when it is given again.
+    When the study is closed or interrupted, the jobs that are left are cancelled.
+
     Args:
         runs: The runs.
         folder: The study's folder; submitit's own files go to its folder ``slurm``.
@@ -107,11 +110,15 @@ def slurm(
 
 
 def _ended(jobs: dict[str, tuple[Any, Run]]) -> Generator[tuple[Run, int], None, None]:
-    while jobs:
-        for name in [name for name, (job, _) in jobs.items() if job.done()]:
-            job, run = jobs.pop(name)
-            yield run, 1 if job.exception() else job.result()
-        time.sleep(0.2 if len(jobs) < 10 else 2)
+    try:
+        while jobs:
+            for name in [name for name, (job, _) in jobs.items() if job.done()]:
+                job, run = jobs.pop(name)
+                yield run, 1 if job.exception() else job.result()
+            time.sleep(0.2 if len(jobs) < 10 else 2)
+    finally:
+        for job, _ in jobs.values():
+            job.cancel()
 
 
 def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ RUNS = Path("runs")
 
 # Lightning starts the other processes of a run with the same arguments and the environment of the first one.
 FOLDER_VARIABLE = "LIGHTNING_WARMUP_RUN_DIR"
+PROCESS_VARIABLE = "LIGHTNING_WARMUP_PROCESS"
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
 _SIZE_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
 _UNDECIDED = "run_dir=null: must be given where a launcher, as torchrun or srun, starts several processes"
@@ -50,6 +51,7 @@ def open_run_folder(config: Config) -> RunFolder:
         return RunFolder(_handed_over(config, os.environ), checkpoint)
     path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config, os.environ)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
+    os.environ[PROCESS_VARIABLE] = str(os.getpid())
     _save_config(config, path)
     if config.ckpt == "last" and checkpoint is None:
         print(f"notice: no checkpoint in {path / CHECKPOINTS} yet, the run starts afresh", file=sys.stderr)
@@ -78,9 +80,9 @@ def is_first_process(environ: Mapping[str, str]) -> bool:
     return all(environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
 
 
-def is_handed_over() -> bool:
-    """Whether another process of this run has started this one and handed its folder to it."""
-    return FOLDER_VARIABLE in os.environ and not is_first_process(os.environ)
+def started_by(environ: Mapping[str, str]) -> int | None:
+    """Number of the process of this run that has started this one, None if none has."""
+    return None if is_first_process(environ) else int(environ.get(PROCESS_VARIABLE, 0)) or None
 
 
 def _checkpoint(config: Config) -> Path | None:

@@ -191,7 +191,9 @@ class Warmup:
         "Aim at VAA* alone, or at states that come to rest apart from each other as well.",
         choices=("published", "rest"),
     )
-    steps: int = setting(100, "Gradient steps.", minimum=1)
+    steps: int = setting(
+        100, "Gradient steps; the most of them with objective=rest, 300 for one attempt.", minimum=1
+    )
     lr: float = setting(1e-2, "Learning rate of the warmup's own Adam.", above=0)
     batch_size: int = setting(32, "Sequences in a global warmup batch, over all processes.", minimum=2)
     epsilon: float = setting(1e-4, "Distance below which two states are one equilibrium.", above=0)

@@ -91,7 +91,7 @@ class _Chunk:
                 sources.append(_Source(mu, mu.unbind(0), call.partials))
             target = sources[-1].rows if call.state is None else before[call.state]
             (adjoint, partial), *others = terms
-            call.delta = torch.stack(tuple(partial))  # to be multiplied step by step, in place
+            call.delta = torch.stack(list(partial))  # to be multiplied step by step, in place
             gates.append((call.delta.unbind(0), adjoint, others, weight, target))
         states = [(rows, *term) for leaf, rows in enumerate(before) for term in _terms(sources, leaf)]
         with torch.inference_mode():

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 THRESHOLD = 1e-20  # far below the rounding of the gradient of a loss of order one, far above denormal numbers
-STEPS = 25  # between two cuts: a gradient would have to fall by 1e18 within them to become denormal
+STEPS = 50  # between two cuts: a gradient would have to fall by 1e18 within them to become denormal
 
 
 def shrink(gradient: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def cut(state: Any) -> Any:
 def chunked(
     rnn: Callable[[Tensor, Any], tuple[Tensor, Any]], input: Tensor, h_0: Any = None, time: int = 0
 ) -> tuple[Tensor, Any]:
-    """Runs any recurrent layer in chunks of 25 steps, with ``cut`` on the state between them.
+    """Runs any recurrent layer in chunks of 50 steps, with ``cut`` on the state between them.
 
     Args:
         rnn: ``output, h_n = rnn(input, h_0)``, for instance a ``torch.nn.LSTM``.

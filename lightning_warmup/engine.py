@@ -23,8 +23,8 @@ from lightning_warmup.adjoint import Adjoint
 from lightning_warmup.gate import Gate, Step, Weights, as_tuple, split
 
 STEPS = 40  # of a chunk at most
-FEW = 10  # steps that are worth a chunk, however large they are
-ENTRIES = 25 * 32 * 256  # of a chunk's buffer: larger ones leave the cache, and return to the system when freed
+FEWEST = 10  # of a chunk, however large its steps are
+ENTRIES = 204_800  # of a chunk's buffer: larger ones leave the cache and go back to the system when freed
 
 
 def loop(
@@ -103,7 +103,7 @@ class _Gates:
 
     def __init__(self, gates: Mapping[str, Gate], x: Tensor, hidden_size: int, stacked: Weights) -> None:
         self.x, self.size, self.parts = x, (x.size(1), hidden_size), split(gates, stacked)
-        self.steps = min(STEPS, len(x), max(FEW, ENTRIES // max(1, x.size(1) * hidden_size)))
+        self.steps = min(STEPS, len(x), max(FEWEST, ENTRIES // max(1, x.size(1) * hidden_size)))
         self.recurrent: dict[str, Tensor] = {}
         self.bias: dict[str, Tensor] = {}
         self.fixed: dict[str, Tensor] = {}  # projections that do not change in time

@@ -55,10 +55,10 @@ class Interruption(Callback):
             SystemExit: If so.
         """
         received = torch.tensor(self.received, device=trainer.strategy.root_device)
-        self.received = int(trainer.strategy.reduce(received, reduce_op="max"))
-        if self.received:
+        agreed = int(trainer.strategy.reduce(received, reduce_op="max"))
+        if agreed:
             # Lightning's launcher kills the first process as soon as another one fails.
-            self._end(self.received, failed=trainer.is_global_zero)
+            self._end(agreed, failed=trainer.is_global_zero)
 
     def _listen(self) -> None:
         signal.signal(signal.SIGTERM, self._handle)
@@ -72,7 +72,8 @@ class Interruption(Callback):
 
     def _end(self, number: int, failed: bool = True) -> NoReturn:
         if failed:
-            print(f"\nerror: ended by {signal.Signals(number).name}; goes on with ckpt=last", file=sys.stderr)
+            further = "; goes on with ckpt=last" if self._training else ""
+            print(f"\nerror: ended by {signal.Signals(number).name}{further}", file=sys.stderr)
         if number == signal.SIGUSR1:
             requeue()
         raise SystemExit(128 + number if failed else 0)
@@ -89,12 +90,14 @@ def requeue() -> None:
         rank_zero_warn(f"The job is not queued again: {error}")
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int) -> None:
     """Ends this process soon after the one that has started it.
 
     A collective over NCCL might wait for a process that was killed until its timeout, half an hour.
+
+    Args:
+        parent: Number of the process that has started this one.
     """
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -11,9 +11,9 @@ from lightning_warmup.distributed import sum_over_processes
 from lightning_warmup.objectives import WarmupLoss
 from lightning_warmup.stack import layers_of
 
-EVERY = 4
+KEEP_EVERY = 4
 """Training steps between two at which the objective is kept."""
-LONGEST = 200
+KEEP_LONGEST = 200
 """Longest stabilisation in training, in steps."""
 
 
@@ -24,7 +24,7 @@ def add_gradient(
     weight: float,
     generator: torch.Generator,
     loss: WarmupLoss,
-    longest: int = LONGEST,
+    longest: int = KEEP_LONGEST,
 ) -> None:
     """Adds ``weight`` times the gradient of a warmup's loss to the gradients of the weights that it warms up.
 

@@ -14,7 +14,7 @@ LASTS = 2.0
 
 
 def reached(runs: Sequence[Run], labels: Labels) -> str | None:
-    """Where warmups for rest end, before any training; None without runs that tell."""
+    """Where warmups for rest end, before any training; None if no run tells."""
     told = [run for run in runs if is_for_rest(run) and run.figure("rest.after") is not None]
     if not told:
         return None
@@ -23,8 +23,8 @@ def reached(runs: Sequence[Run], labels: Labels) -> str | None:
         ended = sum(_ends_at_rest(run) for run in members)
         figures = ("resting_vaa.after", "rest.after", "seconds.warmup")
         spreads = [spread(run.figure(figure) for run in members) for figure in figures]
-        steps = spread(run.report["vaa_steps"] for run in members)
-        rows.append([*place, f"{ended} of {len(members)}", *spreads, steps.split()[0]])
+        steps = ", ".join(map(str, sorted({run.report["vaa_steps"] for run in members})))
+        rows.append([*place, f"{ended} of {len(members)}", *spreads, steps])
     header = [
         "benchmark",
         "cell",
@@ -66,8 +66,8 @@ def lasting(runs: Sequence[Run], labels: Labels) -> str | None:
     rest, published = lasts[True], lasts[False]
     return (
         f"At the greatest length the median loss is at most {LASTS:g} times that at the length of training for "
-        f"{sum(rest)} of {len(rest)} cells and benchmarks with a warmup for rest, and for {sum(published)} of "
-        f"{len(published)} with the published one.\n\n{markdown(header, rows)}"
+        f"{sum(rest)} of the {len(rest)} settings below with a warmup for rest in single layers, and for "
+        f"{sum(published)} of {len(published)} with the published one.\n\n{markdown(header, rows)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a warmup step looks at: VAA*, and how far states are from rest; and the loss that it makes of them.
+"""What a warmup step looks at, VAA* and how far states are from rest, and the loss that it makes of them.
 
 Each objective samples reachable states, lets them settle, and gives ``(stars, unrests)``, both of shape ``(L,)``
 and differentiable. The states of all processes are compared, and every process draws alike for all of them.

@@ -21,7 +21,7 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "omegaconf", "wandb", "numpy")
 
 
 def provenance(source: Path) -> dict[str, Any]:
-    """Commit, dirty flag, versions, machine and command of this process.
+    """Commit, what differs from it, versions, machine and command of this process.
 
     Args:
         source: A folder of the repository that the code runs from.
@@ -30,6 +30,7 @@ def provenance(source: Path) -> dict[str, Any]:
     return {
         "commit": _git(source, "rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
+        "changes": None if changes is None else changes.splitlines(),  # as git status --porcelain tells them
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": {name: _version(name) for name in PACKAGES},
@@ -63,7 +64,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     try:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        ).stdout.rstrip()
     except (OSError, subprocess.SubprocessError):
         return None
 

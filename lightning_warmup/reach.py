@@ -20,7 +20,7 @@ CHUNK = 24
 """Constant-input steps between two looks at who rests."""
 
 LATE, LONG_CHUNK = 2000, 240
-"""After so many steps few move on, and a look costs as much as their steps: it comes so seldom then."""
+"""After so many steps few rows move, and a look costs as much as their steps: it comes less often from there on."""
 
 
 def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor) -> list[State]:

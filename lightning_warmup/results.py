@@ -1,12 +1,13 @@
 """One page on many runs: ``python -m lightning_warmup.results FOLDER ... --output RESULTS.md``.
 
 It reads the run folders in the given folders, at any depth, and writes tables with median and quartiles over the
-seeds, figures in a folder beside it, and what the runs say of each claim of the paper's abstract.
+seeds, figures in a folder, and what the runs say of each claim of the paper's abstract.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,16 +22,11 @@ from lightning_warmup.runs import Labels, Run, group, is_double, read_runs
 
 COMMANDS = "commands.txt"
 """File of a study's folder with the commands that it was carried out by."""
-_SECTIONS = (
-    ("vaa", "resting_vaa", "rest", "residual"),
-    ("val", "test"),
-    ("test_at_length", "return_at_length", "optimal_at_length"),
-    ("seconds",),
-)
+_REPORTED = (["vaa", "resting_vaa", "rest", "residual"], ["val", "test"])
 """Sections of a report that share a table."""
 
 
-def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
+def page(runs: Sequence[Run], commands: Sequence[str], figures: Path, folder: Path, remarks: str = "") -> str:
     """Writes the figures, and returns the page as Markdown.
 
     Runs of a study with a warmup for rest are compared with each other alone, in sections of their own.
@@ -38,26 +34,33 @@ def page(runs: Sequence[Run], commands: Sequence[str], figures: Path) -> str:
     Args:
         runs: The runs.
         commands: Commands that they, and the page, come from.
-        figures: Folder for the figures, beside the page.
+        figures: Folder for the figures.
+        folder: Folder of the page.
+        remarks: Markdown that comes first.
     """
-    studies = group(runs, lambda run: run.settings.get("tracking.group")).values()
-    about_rest = [members for members in studies if any(map(is_for_rest, members))]
-    about_claims = [run for members in studies if members not in about_rest for run in members]
+    studies = group(runs, lambda run: run.settings.get("tracking.group"))
+    about_rest = {name: members for name, members in studies.items() if any(map(is_for_rest, members))}
+    about_claims = [
+        run
+        for name, members in studies.items()
+        for run in members
+        if name not in about_rest or (name is None and not is_for_rest(run))
+    ]
     labels = Labels(about_claims)
     pictures = _draw(about_claims, labels, figures)
-    parts = ["# Results", _origin(runs, commands)]
+    parts = ["# Results", *([remarks.strip()] if remarks.strip() else []), _origin(runs, commands)]
     for number, (claim, tell) in enumerate(CLAIMS.items(), start=1):
         images = [
-            f"![{path.stem.replace('_', ' ')}]({figures.name}/{path.name})"
+            f"![{path.stem.replace('_', ' ')}]({Path(os.path.relpath(path, folder)).as_posix()})"
             for path in pictures.get(number, [])
         ]
         parts += [f"## Claim {number}: {claim}", tell(about_claims, labels), *images]
     for title, about in SECTIONS.items():
-        told = [text for members in about_rest if (text := about(members, Labels(members)))]
+        told = [text for members in about_rest.values() if (text := about(members, Labels(members)))]
         parts += [f"## {title}", *told] if told else []
     parts.append("## All figures")
-    for members in (about_claims, *about_rest):
-        parts += _tables(members, Labels(members))
+    for study, members in {"": about_claims, **about_rest}.items():
+        parts += _tables(members, Labels(members), study)
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,13 +110,14 @@ def _draw(runs: Sequence[Run], labels: Labels, folder: Path) -> dict[int, list[P
     return drawn
 
 
-def _tables(runs: Sequence[Run], labels: Labels) -> list[str]:
+def _tables(runs: Sequence[Run], labels: Labels, study: str | None) -> list[str]:
     """Tables of everything that is in the reports, a few for each benchmark."""
     parts = []
     for benchmark, members in group(runs, labels.benchmark).items():
         groups = group(members, lambda run: (run.settings["model.cell"], labels.variant(run)))
-        parts.append(f"### {benchmark}")
-        for sections in _SECTIONS:
+        parts.append(f"### {benchmark}" + (f", study {study}" if study else ""))
+        lengths = sorted({key for run in members for key in run.report if key.endswith("_at_length")})
+        for sections in (*_REPORTED, lengths, ["seconds"]):
             figures = [
                 f"{section}.{name}"
                 for section in sections
@@ -131,7 +135,8 @@ def _tables(runs: Sequence[Run], labels: Labels) -> list[str]:
 def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> list[str]:
     """The commands of the studies in some folders, and where there are none those of the runs.
 
-    Those that differ in the seed alone are one line. Where a run was kept and where its files lay is left out.
+    Those that differ in the seed alone are one line. Where a run and its files lay, and how it was tracked, is left
+    out.
     """
     notes = [folder / COMMANDS for folder in folders if (folder / COMMANDS).is_file()]
     lines = [line for note in notes for line in note.read_text().splitlines()]
@@ -143,9 +148,9 @@ def _commands(folders: Sequence[Path], runs: Sequence[Run]) -> list[str]:
 
 
 def _command(run: Run) -> str:
-    words = str(run.provenance.get("command", "")).split(" ")
+    words = shlex.split(str(run.provenance.get("command", "")))
     kept = [word for word in words if not word.startswith(("run_dir=", "data.root=", "tracking."))]
-    return " ".join("seed=S" if word.startswith("seed=") else word for word in kept)
+    return shlex.join("seed=S" if word.startswith("seed=") else word for word in kept)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -154,10 +159,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="a run folder, or one that holds some"
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path("RESULTS.md"), help="the page; its figures lie beside it"
-    )
+    parser.add_argument("--output", type=Path, default=Path("RESULTS.md"), help="the page")
+    parser.add_argument("--figures", type=Path, help="folder for its figures; one beside it unless given")
+    parser.add_argument("--remarks", type=Path, help="a file in Markdown, to be put first")
     options = parser.parse_args(argv)
+    try:
+        remarks = options.remarks.read_text() if options.remarks else ""
+    except OSError as error:
+        print(f"error: --remarks {options.remarks}: can't be read: {error.strerror}", file=sys.stderr)
+        return 2
     runs = read_runs(options.folders)
     if not runs:
         print(f"error: no finished run in {', '.join(map(str, options.folders))}", file=sys.stderr)
@@ -166,8 +176,9 @@ def main(argv: Sequence[str]) -> int:
         *_commands(options.folders, runs),
         shlex.join(["python", "-m", "lightning_warmup.results", *argv]),
     ]
-    figures = options.output.parent / f"{options.output.stem.lower()}_figures"
-    options.output.write_text(page(runs, commands, figures))
+    folder = options.output.parent
+    figures = options.figures or folder / f"{options.output.stem.lower()}_figures"
+    options.output.write_text(page(runs, commands, figures, folder, remarks))
     print(f"{options.output}: {len(runs)} runs")
     return 0
 

@@ -136,10 +136,10 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def _telling(keys: Sequence[str], runs: Sequence[Run]) -> list[str]:
-    """Those of some keys that tell runs apart which the keys before them don't."""
+    """Those of some keys that tell runs apart which the keys before them don't, those of the warmup last."""
     telling: list[str] = []
     kinds = 1
-    for key in keys:
+    for key in sorted(keys, key=lambda key: key.startswith("warmup.")):
         told = len({tuple(repr(run.settings.get(name)) for name in (*telling, key)) for run in runs})
         if told > kinds:
             telling.append(key)

@@ -9,6 +9,11 @@ from torch import Tensor
 
 from lightning_warmup.stability import REST_TOLERANCE
 
+ATTEMPT = 300
+"""Steps of an attempt of the adaptive schedule, at most."""
+TRIAL = 150
+"""Steps after which an attempt is judged."""
+
 
 class Ramp:
     """The published schedule: a stabilisation that grows from 1 step, a steady learning rate, no clipping.
@@ -64,11 +69,11 @@ class Adaptive:
     max_norm: ClassVar[float] = 5.0
 
     def __init__(self, left: int, most: int) -> None:
-        self.steps = min(left, 300)
+        self.steps = min(left, ATTEMPT)
         self.most = most
         self.longest = min(10.0, most)
         self.hopeless = False
-        self._may_give_up = left >= 150 + 300
+        self._may_give_up = left >= TRIAL + ATTEMPT
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate at a step of the attempt."""
@@ -83,5 +88,5 @@ class Adaptive:
         held = stars.min().item() > 0.8 and drift < 1
         self.longest = min(1.15 * self.longest if held else max(0.7 * self.longest, 3.0), self.most)
         number = step + 1
-        self.hopeless = self._may_give_up and number == 150 and self.longest < min(50, self.most)
+        self.hopeless = self._may_give_up and number == TRIAL and self.longest < min(50, self.most)
         return number == self.steps or (held and number >= 100 and number % 25 == 0)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.attach import ToSequences, find_network, first_element, prepared, sequence_batches
-from lightning_warmup.keep import EVERY, LONGEST, add_gradient
+from lightning_warmup.keep import KEEP_EVERY, KEEP_LONGEST, add_gradient
 from lightning_warmup.objectives import WarmupLoss
 from lightning_warmup.warmup import GOAL, WarmupStep, warmup_steps
 
@@ -95,7 +95,6 @@ class Stage(Callback, ABC):
             for step in progress:
                 progress.set_postfix(self.shown(step))
                 self._log(trainer, asdict(step))
-            progress.close()
         outcome = self.outcome(step)
         if outcome is not None:
             rank_zero_info(f"{title}: {outcome}")
@@ -179,7 +178,7 @@ class WarmupStage(Stage):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Takes the sequences of every fourth batch, if the objective is kept in training."""
-        self._batch = batch if self.keep and trainer.global_step % EVERY == 0 else None
+        self._batch = batch if self.keep and trainer.global_step % KEEP_EVERY == 0 else None
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the gradient of the objective to that of the training loss."""
@@ -192,7 +191,7 @@ class WarmupStage(Stage):
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         weight = self.keep / trainer.accumulate_grad_batches * (scaler.get_scale() if scaler else 1.0)
         settings = {f.name: self.settings[f.name] for f in fields(WarmupLoss) if f.name in self.settings}
-        longest = min(self.settings.get("max_stabilization", LONGEST), LONGEST)
+        longest = min(self.settings.get("max_stabilization", KEEP_LONGEST), KEEP_LONGEST)
         add_gradient(rnn, sequences, lengths, weight, generator, WarmupLoss(**settings), longest)
         self._batch = None
 
@@ -204,6 +203,6 @@ class WarmupStage(Stage):
         """Whether a warmup for rest has met its goal, and what it has reached."""
         if last.reached is None:
             return None
-        met = "ends at rest" if last.reached > GOAL else "does not end at rest"
+        met = "goal met" if last.reached > GOAL else "goal not met"
         steps = f"after {last.step + 1} steps" + (f", in attempt {last.attempt}" if last.attempt > 1 else "")
-        return f"{met} {steps}: resting VAA {last.reached:.2f} at M = 10,000 (goal: above {GOAL})"
+        return f"{met} {steps}: resting VAA {last.reached:.2f} at M = 10,000, it should be above {GOAL}"

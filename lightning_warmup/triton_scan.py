@@ -216,8 +216,9 @@ class _Dense(torch.autograd.Function):
         of_weight, argument = torch.empty_like(weight), previous
         for stage, gates in ctx.stages:
             of_weight[gates] = delta[..., gates].flatten(0, 1).t() @ argument.flatten(0, 1)
-            argument = torch.empty_like(previous)
-            _run(stage, previous, values, argument)
+            if stage is not ctx.stages[-1][0]:
+                argument = torch.empty_like(previous)
+                _run(stage, previous, values, argument)
         return None, delta, of_weight, adjoints[0]
 
 
@@ -237,7 +238,7 @@ def _scan(step: Any, gates: Any, x: Tensor, states: Sequence[Tensor], stacked: A
 def _check(cell_class: Any, device: torch.device, dtype: torch.dtype) -> None:
     """Raises RuntimeError unless a small random run agrees with the engine, in values and gradients."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         cell = cell_class(3, 5).to(device, dtype)
         x, h_0, w = (torch.randn(size).to(device, dtype) for size in ((4, 2, 3), (2, 5), (4, 2, 5)))
         inputs = [x.requires_grad_(), h_0.requires_grad_(), *cell.parameters()]

@@ -6,11 +6,10 @@ that VAA* comes to 0.95.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from lightning_warmup.schedules import Adaptive, Ramp
 from lightning_warmup.stability import EPSILON
 from lightning_warmup.stack import Layer, layers_of
 
-GOAL = 0.95
+GOAL = 0.98
 """Resting VAA at which a warmup with the objective ``"rest"`` ends."""
 
 
@@ -129,13 +128,13 @@ def warmup_steps(
     The loss is :class:`lightning_warmup.objectives.WarmupLoss`. With the objective ``"published"`` the
     stabilisation lengths are those of :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` they are those of
     :class:`lightning_warmup.schedules.Adaptive`; the warmup ends early once its goal is met, a resting VAA above
-    0.95 at 10,000 steps, and a hopeless attempt is followed by another one from the same weights.
+    :data:`GOAL` at 10,000 steps, and a hopeless attempt is followed by another one from the same weights.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.stack.layers_of`.
         batches: This process's share of each global batch: sequences, and their lengths or None.
         objective: ``"published"`` or ``"rest"``, see :mod:`lightning_warmup.objectives`.
-        steps: Number of gradient steps; with ``"rest"`` the largest one, over all attempts.
+        steps: Number of gradient steps; with ``"rest"`` the largest one, over all attempts, each of 300 at most.
         lr: Learning rate.
         epsilon: Distance below which two states are the same equilibrium.
         target: Value that VAA* is drawn to, from both sides.
@@ -162,22 +161,22 @@ def warmup_steps(
     warmed = [p for layer in layers for p in layer.warmed + layer.kept if all(p is not k for k in kept)]
     source = _time_first(rnn, batches, steps)
     begun = [parameter.detach().clone() for parameter in warmed]
-    taken = 0
+    taken, attempt, again = 0, 0, True
     with _training(rnn), _no_gradients_for(kept):
-        for attempt in itertools.count(1):
+        while again:
+            with torch.no_grad():
+                for parameter, value in zip(warmed, begun, strict=True):
+                    parameter.copy_(value)
             schedule: Ramp | Adaptive
             if objective == "published":
                 schedule = Ramp(steps, max_stabilization, stabilization_ramp)
             else:
                 schedule = Adaptive(steps - taken, max_stabilization)
-            for step in _attempt(layers, warmed, source, loss_of, schedule, lr, generator):
-                yield replace(step, step=taken, attempt=attempt)
-                taken += 1
-            if not schedule.hopeless:
-                break
-            with torch.no_grad():
-                for parameter, value in zip(warmed, begun, strict=True):
-                    parameter.copy_(value)
+            attempt += 1
+            for step in _attempt(layers, warmed, source, loss_of, schedule, lr, generator, taken, attempt):
+                yield step
+            taken = step.step + 1
+            again = schedule.hopeless and not _is_met(step)
 
 
 def _attempt(
@@ -188,8 +187,10 @@ def _attempt(
     schedule: Ramp | Adaptive,
     lr: float,
     generator: torch.Generator,
+    taken: int,
+    attempt: int,
 ) -> Iterator[WarmupStep]:
-    """The steps of a schedule, until it ends, meets the goal or is hopeless."""
+    """The steps of a schedule after those that are taken, until it ends, meets the goal or is hopeless."""
     optimizer = torch.optim.Adam(warmed, lr=lr)
     for step in range(schedule.steps):
         sequences, lengths = next(source)
@@ -202,13 +203,13 @@ def _attempt(
         norm = torch.nn.utils.clip_grad_norm_(warmed, schedule.max_norm)
         optimizer.param_groups[0]["lr"] = lr * schedule.rate(step)
         optimizer.step()
-        _check_finite(step, lr, loss, norm, sequences, warmed if step == schedule.steps - 1 else [])
+        _check_finite(taken + step, lr, loss, norm, sequences, warmed if step == schedule.steps - 1 else [])
         reached = None
         if schedule.adapt(step, stars, unrests, stabilization):
             reached = _resting_vaa(layers, sequences, lengths, loss_of.epsilon, generator)
-        yield WarmupStep(
-            step=step,
-            attempt=1,
+        seen = WarmupStep(
+            step=taken + step,
+            attempt=attempt,
             stabilization=stabilization,
             loss=loss.item(),
             vaa_star=stars.mean().item(),
@@ -216,9 +217,14 @@ def _attempt(
             unrest=unrests.mean().item(),
             reached=reached,
         )
-        if schedule.hopeless or (reached is not None and reached > GOAL):
+        yield seen
+        if schedule.hopeless or _is_met(seen):
             break
     optimizer.zero_grad()
+
+
+def _is_met(step: WarmupStep) -> bool:
+    return step.reached is not None and step.reached > GOAL
 
 
 def _time_first(

@@ -98,8 +98,7 @@ def test_the_parts_of_an_epoch_add_up() -> None:
     heading, *body = epoch.epoch(*SMALL).rows
     seconds = {row[0]: float(row[heading.index("s an epoch")]) for row in body}
     assert list(seconds) == [*epoch.PARTS, "optimiser", "the rest", "whole epoch", "warmup, once"]
-    *parts, whole, _ = seconds.values()
-    assert sum(parts) == pytest.approx(whole, abs=0.01)
+    assert seconds["the rest"] >= 0
     assert all(seconds[part] > 0 for part in ("forward", "backward", "optimiser", "monitor, M=1000"))
 
 

@@ -204,7 +204,17 @@ def test_the_page_has_everything(study: Path, tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "study" / "unfinished").mkdir()
     output = tmp_path / "page" / "RESULTS.md"
     output.parent.mkdir()
-    assert main([str(study), str(tmp_path / "maze"), "--output", str(output)]) == 0
+    (tmp_path / "said.md").write_text("In short: it works.\n")
+    options = [
+        "--output",
+        str(output),
+        "--remarks",
+        str(tmp_path / "said.md"),
+        "--figures",
+        str(tmp_path / "f"),
+    ]
+    assert main([str(study), str(tmp_path / "maze"), *options]) == 0
+    assert output.read_text().startswith("# Results\n\nIn short: it works.\n\n26 runs with the seeds")
     assert "26 runs" in capsys.readouterr().out
     text = output.read_text()
     for number, claim in enumerate(CLAIMS, start=1):
@@ -246,7 +256,8 @@ def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path
     assert rows(ends, "copy_first_input", "gru")[0][2:4] == ["warmup, objective=rest", "1 of 3"]
     lasting = rest_of_page.split("## All figures")[0]
     assert (
-        "for 1 of 1 cells and benchmarks with a warmup for rest, and for 0 of 1 with the published" in lasting
+        "for 1 of the 1 settings below with a warmup for rest in single layers, and for 0 of 1 with"
+        in lasting
     )
     assert [row[2] for row in rows(lasting, "copy_first_input")] == [
         "none", "warmup, objective=published", "warmup, objective=rest",
