@@ -19,7 +19,7 @@ from tqdm import tqdm
 from lightning_warmup.attach import ToSequences, find_network, first_element, prepared, sequence_batches
 from lightning_warmup.keep import KEEP_EVERY, KEEP_LONGEST, add_gradient
 from lightning_warmup.objectives import WarmupLoss
-from lightning_warmup.warmup import GOAL, WarmupStep, warmup_steps
+from lightning_warmup.warmup import ENOUGH, WarmupStep, warmup_steps
 
 Batches = Iterator[tuple[Tensor, Tensor | None]]
 
@@ -200,9 +200,9 @@ class WarmupStage(Stage):
         return {"VAA*": f"{step.vaa_star:.2f}", "M": step.stabilization}
 
     def outcome(self, last: WarmupStep) -> str | None:
-        """Whether a warmup for rest has met its goal, and what it has reached."""
+        """Whether a warmup for rest has ended at rest, and what it has reached."""
         if last.reached is None:
             return None
-        met = "goal met" if last.reached > GOAL else "goal not met"
+        met = "ended at rest" if last.reached > ENOUGH else "did not end at rest"
         steps = f"after {last.step + 1} steps" + (f", in attempt {last.attempt}" if last.attempt > 1 else "")
-        return f"{met} {steps}: resting VAA {last.reached:.2f} at M = 10,000, it should be above {GOAL}"
+        return f"{met} {steps}: resting VAA {last.reached:.2f} at M = 10,000, it should be above {ENOUGH}"

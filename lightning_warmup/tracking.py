@@ -126,7 +126,10 @@ def wandb_logger(
         wandb.teardown()  # its service still holds the run that could not be started
         reason = (str(error) or type(error).__name__).splitlines()[0]
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
-        return _connected(WandbLogger(mode="offline", **arguments))
+        try:
+            return _connected(WandbLogger(mode="offline", **arguments))
+        except wandb.errors.Error:  # the service holds it even now
+            return _connected(WandbLogger(mode="offline", **arguments | {"id": f"{run_id}-offline"}))
 
 
 def _has_api_key() -> bool:

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from lightning_warmup.distributed import gather_rows, sum_gradients
 from lightning_warmup.objectives import WarmupLoss
 from lightning_warmup.reach import multistability
-from lightning_warmup.schedules import Adaptive, Ramp
+from lightning_warmup.schedules import ATTEMPT, Adaptive, Ramp
 from lightning_warmup.stability import EPSILON
 from lightning_warmup.stack import Layer, layers_of
 
 GOAL = 0.98
-"""Resting VAA at which a warmup with the objective ``"rest"`` ends."""
+"""Resting VAA above which a warmup with the objective ``"rest"`` stops early."""
+ENOUGH = 0.9
+"""Resting VAA above which such a warmup has ended at rest; below it another attempt is made."""
 
 
 class WarmupDiverged(RuntimeError):
@@ -127,8 +129,9 @@ def warmup_steps(
 
     The loss is :class:`lightning_warmup.objectives.WarmupLoss`. With the objective ``"published"`` the
     stabilisation lengths are those of :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` they are those of
-    :class:`lightning_warmup.schedules.Adaptive`; the warmup ends early once its goal is met, a resting VAA above
-    :data:`GOAL` at 10,000 steps, and a hopeless attempt is followed by another one from the same weights.
+    :class:`lightning_warmup.schedules.Adaptive`, and the resting VAA at 10,000 steps decides: above :data:`GOAL`
+    the warmup stops early. An attempt that is hopeless, or ends below :data:`ENOUGH`, is followed by another one from
+    the same weights, if the steps that are left are enough for it.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.stack.layers_of`.
@@ -176,7 +179,7 @@ def warmup_steps(
             for step in _attempt(layers, warmed, source, loss_of, schedule, lr, generator, taken, attempt):
                 yield step
             taken = step.step + 1
-            again = schedule.hopeless and not _is_met(step)
+            again = objective == "rest" and not _is_above(ENOUGH, step) and steps - taken >= ATTEMPT
 
 
 def _attempt(
@@ -190,7 +193,7 @@ def _attempt(
     taken: int,
     attempt: int,
 ) -> Iterator[WarmupStep]:
-    """The steps of a schedule after those that are taken, until it ends, meets the goal or is hopeless."""
+    """The steps of a schedule after those that are taken, until it ends, reaches the goal or is hopeless."""
     optimizer = torch.optim.Adam(warmed, lr=lr)
     for step in range(schedule.steps):
         sequences, lengths = next(source)
@@ -218,13 +221,13 @@ def _attempt(
             reached=reached,
         )
         yield seen
-        if schedule.hopeless or _is_met(seen):
+        if schedule.hopeless or _is_above(GOAL, seen):
             break
     optimizer.zero_grad()
 
 
-def _is_met(step: WarmupStep) -> bool:
-    return step.reached is not None and step.reached > GOAL
+def _is_above(resting_vaa: float, step: WarmupStep) -> bool:
+    return step.reached is not None and step.reached > resting_vaa
 
 
 def _time_first(

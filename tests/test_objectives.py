@@ -94,17 +94,15 @@ def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_foll
         assert given_up == ([] if expected is None else [expected])
 
 
-@pytest.mark.parametrize(("reached", "expected"), [(0.5, [1] * 3 + [2] * 5), (0.99, [1] * 3)])
-def test_another_attempt_begins_from_the_same_weights_unless_the_goal_is_met(
+@pytest.mark.parametrize(("reached", "expected"), [(0.5, [1] * 3 + [2] * 3), (0.95, [1] * 3), (0.99, [1])])
+def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
     monkeypatch: pytest.MonkeyPatch, reached: float, expected: list[int]
 ) -> None:
-    def adapt(self: Adaptive, step: int, *_: object) -> bool:
-        self.hopeless = step == 2 and self.steps == 8
-        return self.hopeless
-
-    monkeypatch.setattr(Adaptive, "adapt", adapt)
     module = sys.modules[warmup_steps.__module__]  # the package's attribute of this name is the function
+    monkeypatch.setattr(module, "ATTEMPT", 3)
+    monkeypatch.setattr("lightning_warmup.schedules.ATTEMPT", 3)
     monkeypatch.setattr(module, "_resting_vaa", lambda *_: reached)
+    monkeypatch.setattr(Adaptive, "adapt", lambda *_: True)
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
     begun = network.weight_hh_l0.detach().clone()
@@ -115,7 +113,8 @@ def test_another_attempt_begins_from_the_same_weights_unless_the_goal_is_met(
         attempts.append(step.attempt)
         moves.append(float((network.weight_hh_l0.detach() - begun).abs().max()))
     assert attempts == expected
-    assert moves[2] > 0.015  # Adam moves a weight by 0.01 a step at most
+    if len(moves) > 1:
+        assert moves[2] > 0.015  # Adam moves a weight by 0.01 a step at most
     assert moves[3:4] == [] or moves[3] <= 0.0101
 
 
@@ -168,10 +167,10 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
         trainer(tmp_path, stage, max_epochs=1).fit(Stranger(), loader())
     lines = [record.getMessage() for record in caplog.records]
     (line,) = [line for line in lines if "resting VAA" in line]
-    assert line.startswith("Warmup: goal not met after 3 steps: resting VAA ")
+    assert line.startswith("Warmup: did not end at rest after 3 steps: resting VAA ")
 
     last = WarmupStep(199, 2, 10, 0.0, 0.9, 0.1, 0.0, reached=0.99)
     assert stage.outcome(last) == (
-        "goal met after 200 steps, in attempt 2: resting VAA 0.99 at M = 10,000, it should be above 0.98"
+        "ended at rest after 200 steps, in attempt 2: resting VAA 0.99 at M = 10,000, it should be above 0.9"
     )
     assert stage.outcome(WarmupStep(99, 1, 10, 0.0, 0.9, 0.1, 0.0)) is None

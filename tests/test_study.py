@@ -194,7 +194,14 @@ def test_an_interrupted_study_ends_its_runs(study: Path, number: signal.Signals)
         "launch.TRAIN = Path('stub.py'); runpy.run_module('configs.study', run_name='__main__')"
     )
     command = [sys.executable, "-c", code, str(study), "--jobs", "2", "run_dir=there"]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it
+    )
     while sum(path.stat().st_size > 0 for path in Path("there").glob("*/output.txt")) < 2:
         assert process.poll() is None
         time.sleep(0.02)

@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
+import wandb
+from lightning.pytorch.loggers import WandbLogger
 
 from lightning_warmup import tracking
 
@@ -40,3 +42,19 @@ def test_the_log_of_a_run_is_there_until_it_is_replaced(tmp_path: Path) -> None:
     assert log.stat().st_ino != inode
     tracking.csv_logger(tmp_path)
     assert not log.exists()
+
+
+def test_a_run_that_the_service_still_holds_is_kept_offline_under_another_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids: list[str] = []
+
+    def connected(logger: WandbLogger) -> WandbLogger:
+        ids.append(logger._wandb_init["id"])
+        if len(ids) < 3:
+            raise wandb.errors.CommError("run ID run is in use")
+        return logger
+
+    monkeypatch.setattr(tracking, "_connected", connected)
+    assert tracking.wandb_logger("online", tmp_path, "run", {}, project="p") is not None
+    assert ids == ["run", "run", "run-offline"]
