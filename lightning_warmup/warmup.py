@@ -130,8 +130,8 @@ def warmup_steps(
     The loss is :class:`lightning_warmup.objectives.WarmupLoss`. With the objective ``"published"`` the
     stabilisation lengths are those of :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` they are those of
     :class:`lightning_warmup.schedules.Adaptive`, and the resting VAA at 10,000 steps decides: above :data:`GOAL`
-    the warmup stops early. An attempt that is hopeless, or ends below :data:`ENOUGH`, is followed by another one from
-    the same weights, if the steps that are left are enough for it.
+    the warmup stops early. An attempt that is hopeless, or ends below :data:`ENOUGH`, is followed by another one
+    from the same weights, if the steps that are left are enough for it.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.stack.layers_of`.
