@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from lightning_warmup.groups import markdown, median, spread
 from lightning_warmup.runs import Labels, Run, group, is_double, is_warmed
+from lightning_warmup.warmup import ENOUGH
 
-ENDS_AT_REST = 0.9
-"""A warmup ends at rest if its resting VAA and its resting fraction are above this."""
 LASTS = 2.0
 """Memory lasts if the loss at the greatest length is at most so many times that at the length of training."""
 
@@ -37,7 +36,7 @@ def reached(runs: Sequence[Run], labels: Labels) -> str | None:
     ]
     return (
         f"{sum(map(_ends_at_rest, told))} of {len(told)} warmups for rest end at rest: with a resting VAA and a "
-        f"resting fraction above {ENDS_AT_REST}.\n\n{markdown(header, rows)}"
+        f"resting fraction above {ENOUGH}.\n\n{markdown(header, rows)}"
     )
 
 
@@ -84,7 +83,7 @@ def is_for_rest(run: Run) -> bool:
 
 
 def _ends_at_rest(run: Run) -> bool:
-    return all((run.figure(f"{name}.after") or 0) > ENDS_AT_REST for name in ("resting_vaa", "rest"))
+    return all((run.figure(f"{name}.after") or 0) > ENOUGH for name in ("resting_vaa", "rest"))
 
 
 def _groups(runs: Sequence[Run], labels: Labels) -> dict[tuple[str, str, str], list[Run]]:
