@@ -194,7 +194,11 @@ class Warmup:
     steps: int = setting(
         100, "Gradient steps; the most of them with objective=rest, 300 for one attempt.", minimum=1
     )
-    lr: float = setting(1e-2, "Learning rate of the warmup's own Adam.", above=0)
+    lr: float = setting(
+        1e-2,
+        "Learning rate of the warmup's own Adam; each further attempt doubles it, with objective=rest.",
+        above=0,
+    )
     batch_size: int = setting(32, "Sequences in a global warmup batch, over all processes.", minimum=2)
     epsilon: float = setting(1e-4, "Distance below which two states are one equilibrium.", above=0)
     target: float = setting(0.95, "VAA* that is aimed at, from both sides.", above=0, maximum=1)
@@ -204,6 +208,9 @@ class Warmup:
     )
     rest_weight: float = setting(
         0.6, "Weight of what keeps states from rest, with objective=rest.", minimum=0
+    )
+    silent: list[int] = setting(
+        [], "Input channels, such as a marker, that are 0 while states settle, with objective=rest."
     )
     keep: float = setting(
         0.0, "Weight of the objective in the loss of every fourth training step; 0 = none.", minimum=0

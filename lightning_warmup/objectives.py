@@ -26,6 +26,7 @@ def published(
     lengths: Tensor | None,
     stabilization: int,
     epsilon: float,
+    silent: Sequence[int],
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """VAA* of every layer, each settled alone under a constant input of its own (arXiv 2106.01001); unrest is 0.
@@ -36,6 +37,7 @@ def published(
         lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
         stabilization: Number M of constant steps.
         epsilon: Distance below which two states are the same equilibrium.
+        silent: Without effect here.
         generator: Source of the cuts and inputs, the same on every process.
     """
     count, size = sequences.shape[1:]
@@ -53,13 +55,15 @@ def rest(
     lengths: Tensor | None,
     stabilization: int,
     epsilon: float,
+    silent: Sequence[int],
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """VAA* and :func:`unrest` of every layer, settled jointly, after an input that all sequences share.
 
     Every state reads the same common input, steps of one sequence of the batch in random order, for 0..M steps;
     then one constant input from N(0, 1) drives the whole stack for M steps. States that stay apart through the
-    common input hold what they remember while the network goes on reading.
+    common input hold what they remember while the network goes on reading. What tells the network to take something
+    new in, such as a marker, would ask it not to: such channels are silent, 0 in both inputs.
 
     Args:
         layers: Layers of the stack.
@@ -67,9 +71,14 @@ def rest(
         lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
         stabilization: Number M of steps.
         epsilon: Distance below which two states are the same equilibrium.
+        silent: Input channels that are silent.
         generator: Source of the cuts and inputs, the same on every process.
+
+    Raises:
+        ValueError: If the input has no such channel.
     """
     count, size = sequences.shape[1:]
+    heard = _heard(size, silent).to(sequences)
     shared = gather_rows(sequences[:, 0].unsqueeze(0))[0]
     if lengths is not None:
         shared = shared[: int(gather_rows(lengths[:1].to(sequences.device))[0])]
@@ -77,9 +86,9 @@ def rest(
     reading = int(torch.randint(stabilization + 1, (), generator=generator))
     if reading:
         order = torch.randint(len(shared), (reading,), generator=generator)
-        common = shared[order.to(shared.device)].unsqueeze(1).expand(-1, count, -1)
+        common = (heard * shared[order.to(shared.device)]).unsqueeze(1).expand(-1, count, -1)
         states = read_stack(layers, states, common)[1]
-    constant = torch.randn(size, generator=generator).to(sequences).expand(count, size)
+    constant = (heard * torch.randn(size, generator=generator).to(sequences)).expand(count, size)
     settled = run_stack(layers, states, constant, stabilization)[1]
     moved = run_stack(layers, settled, constant, 1)[1]
     stars, unrests = [], []
@@ -108,6 +117,7 @@ class WarmupLoss:
         epsilon: Distance below which two states are the same equilibrium.
         target: Value that VAA* is drawn to, from both sides.
         rest_weight: Weight of the unrest.
+        silent: Input channels that are 0 while states settle, see :func:`rest`.
 
     Raises:
         ValueError: If an attribute is out of range.
@@ -117,6 +127,7 @@ class WarmupLoss:
     epsilon: float = EPSILON
     target: float = 0.95
     rest_weight: float = 0.6
+    silent: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -140,7 +151,7 @@ class WarmupLoss:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the loss, and VAA* and the unrest of every layer, ``(L,)``; arguments as for :func:`rest`."""
         look = OBJECTIVES[self.objective]
-        stars, unrests = look(layers, sequences, lengths, stabilization, self.epsilon, generator)
+        stars, unrests = look(layers, sequences, lengths, stabilization, self.epsilon, self.silent, generator)
         losses = (stars - self.target) ** 2 + self.rest_weight * stars.detach() * unrests
         return losses.mean(), stars, unrests
 
@@ -164,6 +175,18 @@ def unrest(states: Tensor, moved: Tensor, tolerance: float = REST_TOLERANCE) -> 
     """
     moves = torch.linalg.vector_norm((moved - states) / (1 + states.detach().abs()), dim=1)
     return torch.log1p(moves / tolerance).mean() / math.log(1 / tolerance)
+
+
+def _heard(size: int, silent: Sequence[int]) -> Tensor:
+    """1 for each of the input's channels, 0 for those that are silent."""
+    heard = torch.ones(size)
+    for channel in silent:
+        if not -size <= channel < size:
+            raise ValueError(
+                f"silent={list(silent)}: the input has the channels 0..{size - 1}, or -{size}..-1"
+            )
+        heard[channel] = 0
+    return heard
 
 
 def _sampled(

@@ -122,6 +122,7 @@ def warmup_steps(
     max_stabilization: int = 200,
     stabilization_ramp: int = 10,
     rest_weight: float = 0.6,
+    silent: Sequence[int] = (),
     leaky: bool = False,
     seed: int = 0,
 ) -> Iterator[WarmupStep]:
@@ -131,20 +132,23 @@ def warmup_steps(
     stabilisation lengths are those of :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` they are those of
     :class:`lightning_warmup.schedules.Adaptive`, and the resting VAA at 10,000 steps decides: above :data:`GOAL`
     the warmup stops early. An attempt that is hopeless, or ends below :data:`ENOUGH`, is followed by another one
-    from the same weights, if the steps that are left are enough for it.
+    from the same weights at twice the learning rate, if the steps that are left are enough for it: a greater rate
+    gets states apart where a smaller one collapses, but leaves networks that are harder to train.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.stack.layers_of`.
         batches: This process's share of each global batch: sequences, and their lengths or None.
         objective: ``"published"`` or ``"rest"``, see :mod:`lightning_warmup.objectives`.
         steps: Number of gradient steps; with ``"rest"`` the largest one, over all attempts, each of 300 at most.
-        lr: Learning rate.
+        lr: Learning rate, of the first attempt.
         epsilon: Distance below which two states are the same equilibrium.
         target: Value that VAA* is drawn to, from both sides.
         max_stabilization: Longest stabilisation, in steps.
         stabilization_ramp: With ``"published"``, step k, from 0, draws its stabilisation uniformly from
             1..min(1 + stabilization_ramp * k, max_stabilization).
         rest_weight: Weight of what keeps states from rest.
+        silent: Input channels that are 0 while states settle, with ``"rest"``: those that tell the network to take
+            something new in.
         leaky: Whether a partial warmup also moves what it should keep in all layers but the last, through the
             gradient of the layers above, as the authors' code does.
         seed: Seed of the cuts, the stabilisation lengths and the inputs.
@@ -156,7 +160,7 @@ def warmup_steps(
         ValueError: If an argument is out of range, or there are fewer batches than steps.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
     """
-    loss_of = WarmupLoss(objective, epsilon, target, rest_weight)
+    loss_of = WarmupLoss(objective, epsilon, target, rest_weight, silent)
     _check(steps, lr, max_stabilization, stabilization_ramp)
     layers = layers_of(rnn)
     generator = torch.Generator().manual_seed(seed)
@@ -176,7 +180,8 @@ def warmup_steps(
             else:
                 schedule = Adaptive(steps - taken, max_stabilization)
             attempt += 1
-            for step in _attempt(layers, warmed, source, loss_of, schedule, lr, generator, taken, attempt):
+            rate = lr * 2 ** (attempt - 1)
+            for step in _attempt(layers, warmed, source, loss_of, schedule, rate, generator, taken, attempt):
                 yield step
             taken = step.step + 1
             again = objective == "rest" and not _is_above(ENOUGH, step) and steps - taken >= ATTEMPT
