@@ -41,33 +41,58 @@ def reached(runs: Sequence[Run], labels: Labels) -> str | None:
 
 
 def lasting(runs: Sequence[Run], labels: Labels) -> str | None:
-    """The loss at and beyond the length of training without a warmup, with the published one and with one for rest.
+    """Figures at and beyond the length of training without a warmup, with the published one and with one for rest.
 
     Only of benchmarks on which there are runs with a warmup for rest; None if there is none.
     """
     with_rest = {labels.benchmark(run) for run in runs if is_for_rest(run)}
-    compared = [
-        run for run in runs if labels.benchmark(run) in with_rest and run.report.get("test_at_length")
-    ]
-    if not compared:
+    compared = [run for run in runs if labels.benchmark(run) in with_rest]
+    parts = [_losses(compared, labels), _at_lengths(compared, labels, "return")]
+    return "\n\n".join(part for part in parts if part is not None) or None
+
+
+def _losses(runs: Sequence[Run], labels: Labels) -> str | None:
+    """For how many settings the loss lasts, and the table; None if no run tells."""
+    table = _at_lengths(runs, labels, "loss")
+    if table is None:
         return None
-    lengths = sorted({int(length) for run in compared for length in run.report["test_at_length"]})
-    figures = ["test.loss", *(f"test_at_length.{length}" for length in lengths)]
-    rows = []
     lasts: dict[bool, list[bool]] = {True: [], False: []}  # by whether the warmup is for rest
-    for place, members in _groups(compared, labels).items():
-        if is_warmed(members[0]) and not is_double(members[0]):
-            medians = [median(run.figure(figure) for run in members) for figure in figures]
-            first, *_, last = [loss for loss in medians if loss is not None]
+    for members in _groups([run for run in runs if "test_at_length" in run.report], labels).values():
+        first = median(run.figure("test.loss") for run in members)
+        last = median(run.farthest and run.farthest[1] for run in members)
+        if is_warmed(members[0]) and not is_double(members[0]) and first is not None and last is not None:
             lasts[is_for_rest(members[0])].append(last <= LASTS * first)
-        rows.append([*place, len(members), *(spread(run.figure(f) for run in members) for f in figures)])
-    header = ["benchmark", "cell", "setting", "runs", "test loss", *(f"at length {n}" for n in lengths)]
     rest, published = lasts[True], lasts[False]
     return (
         f"At the greatest length the median loss is at most {LASTS:g} times that at the length of training for "
         f"{sum(rest)} of the {len(rest)} settings below with a warmup for rest in single layers, and for "
-        f"{sum(published)} of {len(published)} with the published one.\n\n{markdown(header, rows)}"
+        f"{sum(published)} of {len(published)} with the published one.\n\n{table}"
     )
+
+
+def _at_lengths(runs: Sequence[Run], labels: Labels, name: str) -> str | None:
+    """A table of the figure of that name at all lengths, by benchmark, cell and setting; None without any."""
+    section = {"loss": "test_at_length"}.get(name, f"{name}_at_length")
+    told = [run for run in runs if run.report.get(section)]
+    if not told:
+        return None
+    lengths = sorted({int(length) for run in told for length in run.report[section]})
+    figures = ["seconds.warmup", f"test.{name}", *(f"{section}.{length}" for length in lengths)]
+    rows = []
+    for place, members in _groups(told, labels).items():
+        epochs = spread(run.learnt_after for run in members)
+        learnt = f"{sum(run.learnt_after is not None for run in members)} of {len(members)}"
+        rows.append([*place, learnt, epochs, *(spread(run.figure(f) for run in members) for f in figures)])
+    header = [
+        "benchmark",
+        "cell",
+        "setting",
+        "learnt",
+        "epochs until learnt",
+        "seconds of warmup",
+        f"test {name}",
+    ]
+    return markdown([*header, *(f"at length {length}" for length in lengths)], rows)
 
 
 SECTIONS = {

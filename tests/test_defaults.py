@@ -38,7 +38,7 @@ def test_benchmarks(name: str) -> None:
 
 
 def test_warmup() -> None:
-    settings = vars(Config().warmup)
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(Config().warmup).items()}
     library = defaults(warmup_steps) | {
         key: value for key, value in defaults(WarmupStage).items() if key in ("steps", "batch_size", "keep")
     }

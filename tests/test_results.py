@@ -50,7 +50,7 @@ def write_run(
         "vaa_sequences": 64,
         "val": {figure: losses[-1]},
         "test": {figure: losses[-1] + config.seed / 1000},
-        "test_at_length": {"200": lasts},
+        "test_at_length" if figure == "loss" else f"{figure}_at_length": {"200": lasts},
         "seconds": {"warmup": 1.0, "fit": 2.0, "test": 3.0},
         "epochs": len(losses),
         "seed": config.seed,
@@ -248,6 +248,8 @@ def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path
         write_run(tmp_path / "r" / f"{seed}", *rest, *start, losses=[0.1], after=after, lasts=0.15)
         write_run(tmp_path / "p" / f"{seed}", *common, *start, losses=[0.1], after=(0.1, 0.0), lasts=3.0)
         write_run(tmp_path / "n" / f"{seed}", *common, *start, PLAIN, losses=[1.0])
+        maze = {"losses": [0.0, 4.0], "figure": "return", "lasts": -2.0}
+        write_run(tmp_path / "r" / f"maze_{seed}", *rest, *start, "data.name=tmaze", **maze)
     output = tmp_path / "page.md"
     assert main([*(str(tmp_path / name) for name in ("study", "r", "p", "n")), "--output", str(output)]) == 0
     text = output.read_text()
@@ -261,6 +263,12 @@ def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path
     )
     assert [row[2] for row in rows(lasting, "copy_first_input")] == [
         "none", "warmup, objective=published", "warmup, objective=rest",
+    ]  # fmt: skip
+    assert rows(lasting, "copy_first_input", "gru", "warmup, objective=rest")[0][3:6] == [
+        "3 of 3", "1 [1, 1]", "1 [1, 1]",
+    ]  # fmt: skip
+    assert rows(lasting, "tmaze", "gru")[0][2:] == [
+        "warmup", "3 of 3", "2 [2, 2]", "1 [1, 1]", "4 [4, 4]", "-2 [-2, -2]",
     ]  # fmt: skip
     assert "objective" not in text.split("## Where a warmup")[0]
 
