@@ -67,6 +67,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     from lightning_warmup.figures import draw_run
     from lightning_warmup.interruption import end_with_parent
     from lightning_warmup.json_file import write_json
+    from lightning_warmup.objectives import heard_channels
     from lightning_warmup.report import Report, table
     from lightning_warmup.tracking import finish, log_results
 
@@ -78,6 +79,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     try:
         datamodule = make_datamodule(config)
         module = make_module(config, datamodule)
+        heard_channels(datamodule.input_size, config.warmup.silent)
         if checkpoint is not None:
             check_same_network(checkpoint, read_checkpoint(checkpoint).get("hyper_parameters", {}), module)
     except ValueError as error:

@@ -192,11 +192,11 @@ class Warmup:
         choices=("published", "rest"),
     )
     steps: int = setting(
-        100, "Gradient steps; the most of them with objective=rest, 300 for one attempt.", minimum=1
+        100, "Gradient steps; with objective=rest the most of them, over attempts of 150 to 300.", minimum=1
     )
     lr: float = setting(
         1e-2,
-        "Learning rate of the warmup's own Adam; each further attempt doubles it, with objective=rest.",
+        "Learning rate of the warmup's own Adam; with objective=rest twice as much from the third attempt on.",
         above=0,
     )
     batch_size: int = setting(32, "Sequences in a global warmup batch, over all processes.", minimum=2)
@@ -210,7 +210,9 @@ class Warmup:
         0.6, "Weight of what keeps states from rest, with objective=rest.", minimum=0
     )
     silent: list[int] = setting(
-        [], "Input channels, such as a marker, that are 0 while states settle, with objective=rest."
+        [],
+        "Numbers of input channels, from 0, or -1 for the last, that are 0 while states settle, such as a marker; "
+        "with objective=rest.",
     )
     keep: float = setting(
         0.0, "Weight of the objective in the loss of every fourth training step; 0 = none.", minimum=0

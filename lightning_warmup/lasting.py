@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from lightning_warmup.groups import markdown, median, spread
+from lightning_warmup.groups import OUTCOME, learnt_after, markdown, median, outcome, spread
 from lightning_warmup.runs import Labels, Run, group, is_double, is_warmed
 from lightning_warmup.warmup import ENOUGH
 
 LASTS = 2.0
-"""Memory lasts if the loss at the greatest length is at most so many times that at the length of training."""
+"""Memory lasts if the task is learnt, and the loss at the greatest length is at most so many times that at T."""
 
 
 def reached(runs: Sequence[Run], labels: Labels) -> str | None:
@@ -43,55 +44,54 @@ def reached(runs: Sequence[Run], labels: Labels) -> str | None:
 def lasting(runs: Sequence[Run], labels: Labels) -> str | None:
     """Figures at and beyond the length of training without a warmup, with the published one and with one for rest.
 
-    Only of benchmarks on which there are runs with a warmup for rest; None if there is none.
+    Only of benchmarks on which there are runs with a warmup for rest; None if none of them was tested at further
+    lengths.
     """
     with_rest = {labels.benchmark(run) for run in runs if is_for_rest(run)}
     compared = [run for run in runs if labels.benchmark(run) in with_rest]
-    parts = [_losses(compared, labels), _at_lengths(compared, labels, "return")]
-    return "\n\n".join(part for part in parts if part is not None) or None
+    losses = [run for run in compared if run.report.get("test_at_length")]
+    returns = [run for run in compared if run.report.get("return_at_length")]
+    parts = [
+        *(
+            [_how_many_last(losses, labels), _at_lengths(losses, labels, "loss", "test_at_length")]
+            if losses
+            else []
+        ),
+        *(["Returns:", _at_lengths(returns, labels, "return", "return_at_length")] if returns else []),
+    ]
+    return "\n\n".join(parts) or None
 
 
-def _losses(runs: Sequence[Run], labels: Labels) -> str | None:
-    """For how many settings the loss lasts, and the table; None if no run tells."""
-    table = _at_lengths(runs, labels, "loss")
-    if table is None:
-        return None
+def _how_many_last(runs: Sequence[Run], labels: Labels) -> str:
+    """For how many settings with a warmup what was learnt lasts, in words."""
     lasts: dict[bool, list[bool]] = {True: [], False: []}  # by whether the warmup is for rest
-    for members in _groups([run for run in runs if "test_at_length" in run.report], labels).values():
-        first = median(run.figure("test.loss") for run in members)
-        last = median(run.farthest and run.farthest[1] for run in members)
-        if is_warmed(members[0]) and not is_double(members[0]) and first is not None and last is not None:
-            lasts[is_for_rest(members[0])].append(last <= LASTS * first)
+    for members in _groups(runs, labels).values():
+        if is_warmed(members[0]) and not is_double(members[0]):
+            lasts[is_for_rest(members[0])].append(_lasts(members))
     rest, published = lasts[True], lasts[False]
     return (
-        f"At the greatest length the median loss is at most {LASTS:g} times that at the length of training for "
-        f"{sum(rest)} of the {len(rest)} settings below with a warmup for rest in single layers, and for "
-        f"{sum(published)} of {len(published)} with the published one.\n\n{table}"
+        "What more than half of the runs have learnt lasts, with a median loss at the greatest length of at most "
+        f"{LASTS:g} times that at the length of training, in {sum(rest)} of the {len(rest)} settings below with a "
+        f"warmup for rest in single layers, and in {sum(published)} of {len(published)} with the published one."
     )
 
 
-def _at_lengths(runs: Sequence[Run], labels: Labels, name: str) -> str | None:
-    """A table of the figure of that name at all lengths, by benchmark, cell and setting; None without any."""
-    section = {"loss": "test_at_length"}.get(name, f"{name}_at_length")
-    told = [run for run in runs if run.report.get(section)]
-    if not told:
-        return None
-    lengths = sorted({int(length) for run in told for length in run.report[section]})
+def _lasts(runs: Sequence[Run]) -> bool:
+    greatest = max((length for run in runs for length in run.report["test_at_length"]), key=int)
+    first, last = (median(run.figure(f) for run in runs) for f in ("test.loss", f"test_at_length.{greatest}"))
+    learnt = math.isfinite(learnt_after(runs))
+    return learnt and first is not None and last is not None and last <= LASTS * first
+
+
+def _at_lengths(runs: Sequence[Run], labels: Labels, name: str, section: str) -> str:
+    """A table of the test's figure of that name, and of those at further lengths in that section of the report."""
+    lengths = sorted({int(length) for run in runs for length in run.report[section]})
     figures = ["seconds.warmup", f"test.{name}", *(f"{section}.{length}" for length in lengths)]
-    rows = []
-    for place, members in _groups(told, labels).items():
-        epochs = spread(run.learnt_after for run in members)
-        learnt = f"{sum(run.learnt_after is not None for run in members)} of {len(members)}"
-        rows.append([*place, learnt, epochs, *(spread(run.figure(f) for run in members) for f in figures)])
-    header = [
-        "benchmark",
-        "cell",
-        "setting",
-        "learnt",
-        "epochs until learnt",
-        "seconds of warmup",
-        f"test {name}",
+    rows = [
+        [*place, *outcome(members)[2:4], *(spread(run.figure(f) for run in members) for f in figures)]
+        for place, members in _groups(runs, labels).items()
     ]
+    header = ["benchmark", "cell", "setting", *OUTCOME[2:4], "seconds of warmup", f"test {name}"]
     return markdown([*header, *(f"at length {length}" for length in lengths)], rows)
 
 

@@ -71,14 +71,14 @@ def rest(
         lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
         stabilization: Number M of steps.
         epsilon: Distance below which two states are the same equilibrium.
-        silent: Input channels that are silent.
+        silent: Numbers of the input channels that are silent.
         generator: Source of the cuts and inputs, the same on every process.
 
     Raises:
         ValueError: If the input has no such channel.
     """
     count, size = sequences.shape[1:]
-    heard = _heard(size, silent).to(sequences)
+    heard = heard_channels(size, silent).to(sequences)
     shared = gather_rows(sequences[:, 0].unsqueeze(0))[0]
     if lengths is not None:
         shared = shared[: int(gather_rows(lengths[:1].to(sequences.device))[0])]
@@ -117,7 +117,7 @@ class WarmupLoss:
         epsilon: Distance below which two states are the same equilibrium.
         target: Value that VAA* is drawn to, from both sides.
         rest_weight: Weight of the unrest.
-        silent: Input channels that are 0 while states settle, see :func:`rest`.
+        silent: Numbers of input channels that are 0 while states settle, see :func:`rest`.
 
     Raises:
         ValueError: If an attribute is out of range.
@@ -149,7 +149,10 @@ class WarmupLoss:
         stabilization: int,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the loss, and VAA* and the unrest of every layer, ``(L,)``; arguments as for :func:`rest`."""
+        """Returns the loss, and VAA* and the unrest of every layer, ``(L,)``.
+
+        Arguments and errors are those of :func:`rest`.
+        """
         look = OBJECTIVES[self.objective]
         stars, unrests = look(layers, sequences, lengths, stabilization, self.epsilon, self.silent, generator)
         losses = (stars - self.target) ** 2 + self.rest_weight * stars.detach() * unrests
@@ -177,8 +180,12 @@ def unrest(states: Tensor, moved: Tensor, tolerance: float = REST_TOLERANCE) -> 
     return torch.log1p(moves / tolerance).mean() / math.log(1 / tolerance)
 
 
-def _heard(size: int, silent: Sequence[int]) -> Tensor:
-    """1 for each of the input's channels, 0 for those that are silent."""
+def heard_channels(size: int, silent: Sequence[int]) -> Tensor:
+    """1 for each of the input's channels, 0 for those that are silent, ``(I,)``.
+
+    Raises:
+        ValueError: If the input has no such channel.
+    """
     heard = torch.ones(size)
     for channel in silent:
         if not -size <= channel < size:

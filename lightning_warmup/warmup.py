@@ -132,15 +132,15 @@ def warmup_steps(
     stabilisation lengths are those of :class:`lightning_warmup.schedules.Ramp`. With ``"rest"`` they are those of
     :class:`lightning_warmup.schedules.Adaptive`, and the resting VAA at 10,000 steps decides: above :data:`GOAL`
     the warmup stops early. An attempt that is hopeless, or ends below :data:`ENOUGH`, is followed by another one
-    from the same weights at twice the learning rate, if the steps that are left are enough for it: a greater rate
-    gets states apart where a smaller one collapses, but leaves networks that are harder to train.
+    from the same weights, if the steps that are left are enough for it, from the third on at twice the learning
+    rate. That keeps states apart where the smaller one fails, but leaves networks that are harder to train.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.stack.layers_of`.
         batches: This process's share of each global batch: sequences, and their lengths or None.
         objective: ``"published"`` or ``"rest"``, see :mod:`lightning_warmup.objectives`.
         steps: Number of gradient steps; with ``"rest"`` the largest one, over all attempts, each of 300 at most.
-        lr: Learning rate, of the first attempt.
+        lr: Learning rate, of the first two attempts.
         epsilon: Distance below which two states are the same equilibrium.
         target: Value that VAA* is drawn to, from both sides.
         max_stabilization: Longest stabilisation, in steps.
@@ -148,7 +148,7 @@ def warmup_steps(
             1..min(1 + stabilization_ramp * k, max_stabilization).
         rest_weight: Weight of what keeps states from rest.
         silent: Input channels that are 0 while states settle, with ``"rest"``: those that tell the network to take
-            something new in.
+            something new in. The resting VAA that decides is that of inputs to all channels.
         leaky: Whether a partial warmup also moves what it should keep in all layers but the last, through the
             gradient of the layers above, as the authors' code does.
         seed: Seed of the cuts, the stabilisation lengths and the inputs.
@@ -180,7 +180,7 @@ def warmup_steps(
             else:
                 schedule = Adaptive(steps - taken, max_stabilization)
             attempt += 1
-            rate = lr * 2 ** (attempt - 1)
+            rate = lr if attempt <= 2 else 2 * lr
             for step in _attempt(layers, warmed, source, loss_of, schedule, rate, generator, taken, attempt):
                 yield step
             taken = step.step + 1

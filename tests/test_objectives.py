@@ -16,6 +16,7 @@ from lightning_warmup import WarmupStage, multistability, warmup
 from lightning_warmup.keep import add_gradient
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.objectives import WarmupLoss, published, rest, unrest
+from lightning_warmup.reach import read_stack, run_stack
 from lightning_warmup.schedules import Adaptive, Ramp
 from lightning_warmup.stack import layers_of
 from lightning_warmup.warmup import GOAL, WarmupStep, warmup_steps
@@ -60,24 +61,28 @@ def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet
     assert float(published(layers, sequences, None, 200, 1e-4, (), torch.Generator())[1]) == 0.0
 
 
-def test_a_silent_channel_is_zero_while_states_settle() -> None:
+def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: dict[str, list[torch.Tensor]] = {"read_stack": [], "run_stack": []}
+    for name, function in (("read_stack", read_stack), ("run_stack", run_stack)):
+
+        def listening(layers, states, inputs, *rest, name=name, function=function):  # type: ignore[no-untyped-def]
+            heard[name].append(inputs.abs().flatten(0, -2).sum(0))
+            return function(layers, states, inputs, *rest)
+
+        monkeypatch.setattr(f"lightning_warmup.objectives.{name}", listening)
     torch.manual_seed(0)
-    network, sequences = nn.GRU(2, 6), torch.randn(8, 16, 2)
-    sequences[..., 1] = 0.0  # so that all that this channel does, it does while states settle
-
-    def pull(silent: tuple[int, ...]) -> float:
-        network.zero_grad()
-        loss = WarmupLoss("rest", silent=silent)
-        loss(layers_of(network), sequences, None, 5, torch.Generator().manual_seed(0))[0].backward()
-        assert network.weight_ih_l0.grad is not None
-        return float(network.weight_ih_l0.grad[:, 1].abs().sum())
-
-    assert pull(()) > 0
-    assert pull((0,)) > 0
-    assert pull((-1,)) == 0
-    assert pull((1,)) == 0
-    with pytest.raises(ValueError, match=r"silent=\[2\]: the input has the channels 0\.\.1, or -2\.\.-1"):
-        pull((2,))
+    network, sequences = nn.GRU(3, 6), torch.randn(8, 64, 3)
+    warmup(network, sequences, objective="rest", steps=5, silent=[0, -1])
+    add_gradient(
+        network, sequences, None, 0.5, torch.Generator().manual_seed(0), WarmupLoss("rest", silent=(0, 2))
+    )
+    for common_or_constant in heard.values():
+        assert len(common_or_constant) >= 4
+        for first, middle, last in common_or_constant:
+            assert float(first) == float(last) == 0.0
+            assert float(middle) > 0.0
+    with pytest.raises(ValueError, match=r"silent=\[3\]: the input has the channels 0\.\.2, or -3\.\.-1"):
+        warmup(network, sequences, objective="rest", steps=1, silent=[3])
 
 
 def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_collapse() -> None:
@@ -114,8 +119,10 @@ def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_foll
         assert given_up == ([] if expected is None else [expected])
 
 
-@pytest.mark.parametrize(("reached", "expected"), [(0.5, [1] * 3 + [2] * 3), (0.95, [1] * 3), (0.99, [1])])
-def test_another_attempt_begins_from_the_same_weights_at_twice_the_rate_unless_states_rest(
+@pytest.mark.parametrize(
+    ("reached", "expected"), [(0.5, [1] * 3 + [2] * 3 + [3] * 3), (0.95, [1] * 3), (0.99, [1])]
+)
+def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
     monkeypatch: pytest.MonkeyPatch, reached: float, expected: list[int]
 ) -> None:
     module = sys.modules[warmup_steps.__module__]  # the package's attribute of this name is the function
@@ -126,16 +133,19 @@ def test_another_attempt_begins_from_the_same_weights_at_twice_the_rate_unless_s
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
     begun = network.weight_hh_l0.detach().clone()
-    batches = ((torch.randn(6, 8, 1), None) for _ in range(8))
+    batches = ((torch.randn(6, 8, 1), None) for _ in range(11))
     moves, attempts = [], []
-    for number, step in enumerate(warmup_steps(network, batches, objective="rest", steps=8)):
+    for number, step in enumerate(warmup_steps(network, batches, objective="rest", steps=11)):
         assert step.step == number
         attempts.append(step.attempt)
         moves.append(float((network.weight_hh_l0.detach() - begun).abs().max()))
     assert attempts == expected
     if len(moves) > 1:
         assert moves[2] > 0.015  # Adam moves a weight by 0.01 a step at most
-    assert moves[3:4] == [] or 0.0199 <= moves[3] <= 0.0201  # by twice as much in the second attempt
+    for first in moves[3:4]:
+        assert 0.0099 <= first <= 0.0101
+    for first in moves[6:7]:  # by twice as much in the third attempt
+        assert 0.0199 <= first <= 0.0201
 
 
 def test_a_warmup_for_rest_ends_in_many_equilibria_at_rest() -> None:

@@ -248,6 +248,8 @@ def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path
         write_run(tmp_path / "r" / f"{seed}", *rest, *start, losses=[0.1], after=after, lasts=0.15)
         write_run(tmp_path / "p" / f"{seed}", *common, *start, losses=[0.1], after=(0.1, 0.0), lasts=3.0)
         write_run(tmp_path / "n" / f"{seed}", *common, *start, PLAIN, losses=[1.0])
+        # What was never learnt does not last, however little is lost.
+        write_run(tmp_path / "r" / f"lstm_{seed}", *rest, *start, "model.cell=lstm", losses=[0.9], lasts=0.9)
         maze = {"losses": [0.0, 4.0], "figure": "return", "lasts": -2.0}
         write_run(tmp_path / "r" / f"maze_{seed}", *rest, *start, "data.name=tmaze", **maze)
     output = tmp_path / "page.md"
@@ -258,10 +260,9 @@ def test_warmups_for_rest_have_sections_of_their_own(study: Path, tmp_path: Path
     assert rows(ends, "copy_first_input", "gru")[0][2:4] == ["warmup, objective=rest", "1 of 3"]
     lasting = rest_of_page.split("## All figures")[0]
     assert (
-        "for 1 of the 1 settings below with a warmup for rest in single layers, and for 0 of 1 with"
-        in lasting
+        "in 1 of the 2 settings below with a warmup for rest in single layers, and in 0 of 1 with" in lasting
     )
-    assert [row[2] for row in rows(lasting, "copy_first_input")] == [
+    assert [row[2] for row in rows(lasting, "copy_first_input", "gru")] == [
         "none", "warmup, objective=published", "warmup, objective=rest",
     ]  # fmt: skip
     assert rows(lasting, "copy_first_input", "gru", "warmup, objective=rest")[0][3:6] == [
