@@ -66,8 +66,13 @@ def rest(
     new in, such as a marker, would ask it not to: such channels are silent, 0 in both inputs.
 
     Args:
-        layers, sequences, lengths, stabilization, epsilon, generator: As for :func:`published`.
+        layers: Layers of the stack.
+        sequences: This process's inputs ``(T, N, I)``.
+        lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
+        stabilization: Number M of steps.
+        epsilon: Distance below which two states are the same equilibrium.
         silent: Numbers of the input channels that are silent.
+        generator: Source of the cuts and inputs, the same on every process.
 
     Raises:
         ValueError: If the input has no such channel.
