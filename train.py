@@ -79,6 +79,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     try:
         datamodule = make_datamodule(config)
         module = make_module(config, datamodule)
+        # For its error, before anything is trained.
         heard_channels(datamodule.input_size, config.warmup.silent)
         if checkpoint is not None:
             check_same_network(checkpoint, read_checkpoint(checkpoint).get("hyper_parameters", {}), module)

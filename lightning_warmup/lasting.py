@@ -51,14 +51,11 @@ def lasting(runs: Sequence[Run], labels: Labels) -> str | None:
     compared = [run for run in runs if labels.benchmark(run) in with_rest]
     losses = [run for run in compared if run.report.get("test_at_length")]
     returns = [run for run in compared if run.report.get("return_at_length")]
-    parts = [
-        *(
-            [_how_many_last(losses, labels), _at_lengths(losses, labels, "loss", "test_at_length")]
-            if losses
-            else []
-        ),
-        *(["Returns:", _at_lengths(returns, labels, "return", "return_at_length")] if returns else []),
-    ]
+    parts = []
+    if losses:
+        parts += [_how_many_last(losses, labels), _at_lengths(losses, labels, "loss", "test_at_length")]
+    if returns:
+        parts += ["Returns:", _at_lengths(returns, labels, "return", "return_at_length")]
     return "\n\n".join(parts) or None
 
 

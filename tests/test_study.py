@@ -198,9 +198,8 @@ def test_an_interrupted_study_ends_its_runs(study: Path, number: signal.Signals)
         command,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a shell's background jobs ignore it
+        # A shell's background jobs ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while sum(path.stat().st_size > 0 for path in Path("there").glob("*/output.txt")) < 2:
         assert process.poll() is None
