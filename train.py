@@ -63,13 +63,13 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     from lightning.pytorch import Trainer, seed_everything
 
-    from lightning_warmup.checkpoints import AtomicCheckpointIO, check_same_network, read_checkpoint
-    from lightning_warmup.figures import draw_run
-    from lightning_warmup.interruption import end_with_parent
-    from lightning_warmup.json_file import write_json
-    from lightning_warmup.objectives import heard_channels
-    from lightning_warmup.report import Report, table
-    from lightning_warmup.tracking import finish, log_results
+    from lightning_warmup.callbacks.report import Report, table
+    from lightning_warmup.procedures.objectives import heard_channels
+    from lightning_warmup.reporting.figures import draw_run
+    from lightning_warmup.runtime.checkpoints import AtomicCheckpointIO, check_same_network, read_checkpoint
+    from lightning_warmup.runtime.json_file import write_json
+    from lightning_warmup.runtime.loggers import finish, log_results
+    from lightning_warmup.runtime.signals import end_with_parent
 
     quieten()
     if parent := started_by(os.environ):
@@ -140,8 +140,8 @@ def make_datamodule(config: Config) -> Any:
 
 def make_module(config: Config, datamodule: Any) -> Any:
     """The network with its loss and optimiser, a LightningModule of the benchmark's kind of task."""
-    from lightning_warmup.dqn import DQNModule
-    from lightning_warmup.module import SequenceModule
+    from lightning_warmup.modules.dqn import DQNModule
+    from lightning_warmup.modules.sequence import SequenceModule
 
     settings = {
         "input_size": datamodule.input_size,
@@ -157,12 +157,12 @@ def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
     """The portraits, the pretraining and the warmup, the monitor, early stopping, and the checkpoints."""
     from lightning.pytorch.callbacks import EarlyStopping
 
-    from lightning_warmup.checkpoints import BestCheckpoint, LatestCheckpoint
-    from lightning_warmup.interruption import Interruption
-    from lightning_warmup.monitor import MultistabilityMonitor
-    from lightning_warmup.portrait import Portraits
-    from lightning_warmup.pretrain import PretrainStage
-    from lightning_warmup.stage import WarmupStage
+    from lightning_warmup.callbacks.monitor import MultistabilityMonitor
+    from lightning_warmup.callbacks.stage import WarmupStage
+    from lightning_warmup.dynamics.portraits import Portraits
+    from lightning_warmup.procedures.pretrain import PretrainStage
+    from lightning_warmup.runtime.checkpoints import BestCheckpoint, LatestCheckpoint
+    from lightning_warmup.runtime.signals import Interruption
 
     figure, mode = module.monitor
     interruption = Interruption()
@@ -185,8 +185,8 @@ def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
 
 def make_loggers(config: Config, folder: RunFolder) -> list[Logger]:
     """Notes the provenance in the run folder, and opens the logs."""
-    from lightning_warmup.provenance import record
-    from lightning_warmup.tracking import csv_logger, wandb_logger
+    from lightning_warmup.runtime.loggers import csv_logger, wandb_logger
+    from lightning_warmup.runtime.provenance import record
 
     origin = record(folder.path, Path(__file__).parent)
     tracking = dict(vars(config.tracking))

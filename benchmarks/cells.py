@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from benchmarks.measure import in_turns, milliseconds, ratio, spread
 from benchmarks.page import Table, command
 from benchmarks.reference import Looped
-from lightning_warmup.cell import GatedCell
 from lightning_warmup.cells import cell_by_name, cell_names
+from lightning_warmup.cells._gated import GatedCell
 
 TORCH: dict[str, Any] = {"nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM}
 LOOP_STEPS = 30_000  # of all sequences of a batch together, beyond which loops take minutes

@@ -17,7 +17,7 @@ import torch
 from benchmarks.cells import make, training_step
 from benchmarks.measure import in_turns, milliseconds
 from benchmarks.page import Table, command
-from lightning_warmup.stability import vaa, vaa_star
+from lightning_warmup.dynamics.functional import vaa, vaa_star
 
 CELLS = ("nn.GRU", "gru", "mgu", "nbrc", "brc")
 

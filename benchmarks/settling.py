@@ -3,7 +3,7 @@
     python -m benchmarks.settling [--quick] [--threads 2]
 
 States of N sequences and three draws, as for a report, settle under a constant input:
-`lightning_warmup.reach.settle` lets those go that will hardly move any more; without it all of them run all
+`lightning_warmup.dynamics.settling.settle` lets those go that will hardly move any more; without it all of them run all
 the steps. Both must give the same VAA. What that saves depends on the network: a monostable one rests at once, one
 that has been warmed up may never.
 """
@@ -19,11 +19,11 @@ from torch import Tensor
 from benchmarks.measure import clock, in_turns, milliseconds, ratio
 from benchmarks.page import Table, command
 from lightning_warmup import warmup
-from lightning_warmup.networks import RecurrentNetwork
-from lightning_warmup.reach import run_stack, sampled, settle
-from lightning_warmup.stability import vaa
-from lightning_warmup.stack import Layer
-from lightning_warmup.state import State, flatten_state
+from lightning_warmup.dynamics.functional import vaa
+from lightning_warmup.dynamics.settling import run_stack, sampled, settle
+from lightning_warmup.engine.state import State, flatten_state
+from lightning_warmup.networks.layers import Layer
+from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 DRAWS = 3
 CHUNK = 250  # steps at a time

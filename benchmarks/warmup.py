@@ -2,7 +2,7 @@
 
     python -m benchmarks.warmup [--quick] [--threads 2]
 
-Steps of `lightning_warmup.warmup.warmup_steps`, whole: states sampled and settled, gradient, Adam. Against
+Steps of `lightning_warmup.procedures.warmup.warmup_steps`, whole: states sampled and settled, gradient, Adam. Against
 them the same steps, with the same draws, as they are commonly written (`benchmarks/reference.py`): every sequence
 sampled by itself, gated cells in a loop over time, the GRU on `torch.nn.GRU`. Both go from the same weights, step
 by step in turns, with stabilisations drawn from 1..200. A hundred steps are extrapolated from those timed.
@@ -20,8 +20,8 @@ from torch import nn
 from benchmarks.measure import clock, milliseconds, ratio, spread
 from benchmarks.page import Table, command
 from benchmarks.reference import Looped, warmup_one_by_one
-from lightning_warmup.networks import RecurrentNetwork
-from lightning_warmup.warmup import warmup_steps
+from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.procedures.warmup import warmup_steps
 
 LONGEST = 200  # stabilisation
 

@@ -4,13 +4,16 @@ After Lambrechts et al. 2023, "Warming up recurrent neural networks to maximise 
 improves learning" (arXiv 2106.01001).
 """
 
-from lightning_warmup.monitor import MultistabilityMonitor
-from lightning_warmup.reach import Multistability, multistability
-from lightning_warmup.stability import resting_vaa, vaa, vaa_star
-from lightning_warmup.stage import WarmupStage
-from lightning_warmup.warmup import WarmupDiverged, WarmupStep, warmup
+from lightning_warmup.callbacks.monitor import MultistabilityMonitor
+from lightning_warmup.callbacks.stage import WarmupStage
+from lightning_warmup.cells._gated import Gate, GatedCell
+from lightning_warmup.dynamics.functional import resting_vaa, vaa, vaa_star
+from lightning_warmup.dynamics.settling import Multistability, multistability
+from lightning_warmup.procedures.warmup import WarmupDiverged, WarmupStep, warmup
 
 __all__ = [
+    "Gate",
+    "GatedCell",
     "Multistability",
     "MultistabilityMonitor",
     "WarmupDiverged",

@@ -53,31 +53,5 @@ def test_only_the_configuration_knows_omegaconf() -> None:
 
 def test_only_tracking_knows_weights_and_biases() -> None:
     for path in [*files("lightning_warmup"), *files("datamodules"), ROOT / "train.py"]:
-        if path.name != "tracking.py":
+        if path.name != "loggers.py":
             assert "wandb" not in {name.split(".")[0] for name in imports(path)}, path
-
-
-def test_triton_is_imported_only_if_asked_for() -> None:
-    for path in [*files("lightning_warmup"), *files("datamodules"), ROOT / "train.py"]:
-        if path.name != "triton_scan.py":
-            assert not {"triton", "lightning_warmup.triton_scan"} & imports(path), path
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
-        ["engine", "cell", "cells", "networks", "module"],
-        ["denormals", "cell", "cells", "networks", "stack", "reach", "warmup", "stage", "report"],
-        ["networks", "attach", "stage"],
-        ["stability", "metrics"],
-        ["stability", "reach"],
-    ],
-)
-def test_the_library_imports_upwards_only(order: list[str]) -> None:
-    for index, name in enumerate(order):
-        later = {f"lightning_warmup.{other}" for other in order[index + 1 :]}
-        source = ROOT / "lightning_warmup" / name
-        for path in (
-            [source.with_suffix(".py")] if source.with_suffix(".py").is_file() else source.glob("*.py")
-        ):
-            assert not imports(path) & later, path

@@ -14,9 +14,9 @@ from conftest import ROOT, Command
 from torch import Tensor, distributed, multiprocessing, nn
 
 from lightning_warmup.distributed import gather_rows, rank, share_of, sum_gradients, world_size
-from lightning_warmup.metrics import VAA, RestingFraction, VAAStar
-from lightning_warmup.stability import at_rest, vaa, vaa_star
-from lightning_warmup.warmup import warmup_steps
+from lightning_warmup.dynamics.functional import at_rest, vaa, vaa_star
+from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
+from lightning_warmup.procedures.warmup import warmup_steps
 
 DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
 

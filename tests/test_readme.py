@@ -23,7 +23,7 @@ OTHER = [word for word in SMALL if not word.startswith("data.")]
 SIZES = {
     "--help": [],
     "figures": [],
-    "configs.study": [],
+    "studies.run": [],
     "results": [],
     "tmaze": [
         "data.length=4",

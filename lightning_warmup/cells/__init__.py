@@ -2,7 +2,7 @@
 
 A cell is a module with torch's call, ``output, h_n = cell(input, h_0)``, and with the constructor
 ``(input_size, hidden_size, bias=True, batch_first=False, device=None, dtype=None)``; most are subclasses of
-:class:`lightning_warmup.cell.GatedCell`.
+:class:`lightning_warmup.cells._gated.GatedCell`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_warmup.cell import Gate, GatedCell
+from lightning_warmup.cells._gated import Gate, GatedCell
 
 
 class BRC(GatedCell):
@@ -20,7 +20,7 @@ class BRC(GatedCell):
     A unit sees its own state only. Matrices start Xavier-uniform, gate by gate; u_c and u_a start at 1,
     biases at 0. Vecoven, Ernst and Drion, arXiv 2006.05252; the bias b_h is that of arXiv 2106.01001.
 
-    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
+    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"c": Gate("diagonal"), "a": Gate("diagonal"), "h": Gate(recurrent=None)}

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_warmup.cell import Gate, GatedCell
-from lightning_warmup.gate import gate_weights, stacked_weights
+from lightning_warmup.cells._gated import Gate, GatedCell
+from lightning_warmup.engine.gates import gate_weights, stacked_weights
 from lightning_warmup.initialisations.orthogonal import orthogonal_
 
 
@@ -24,7 +24,7 @@ class GRU(GatedCell):
     On CUDA devices, and where no gradient is wanted, it runs on torch's own kernel; that of CUDA has no second
     derivatives. Cho et al., arXiv 1406.1078; the reset gate acts after the recurrent product, as in torch.
 
-    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
+    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"r": Gate(), "z": Gate(), "m": Gate(input=False), "n": Gate(recurrent=None)}

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from lightning_warmup.denormals import chunked
-from lightning_warmup.gate import Gate
+from lightning_warmup.engine.denormals import chunked
+from lightning_warmup.engine.gates import Gate
 
 
 class LSTM(nn.LSTM):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_warmup.cell import Gate, GatedCell
+from lightning_warmup.cells._gated import Gate, GatedCell
 
 
 class MGU(GatedCell):
@@ -18,7 +18,7 @@ class MGU(GatedCell):
 
     Matrices start Xavier-uniform, gate by gate; biases start at 0. Zhou et al., arXiv 1603.09420.
 
-    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
+    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"f": Gate(), "h": Gate()}

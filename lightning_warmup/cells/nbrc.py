@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lightning_warmup.cell import Gate
+from lightning_warmup.cells._gated import Gate
 from lightning_warmup.cells.brc import BRC
 
 
@@ -18,7 +18,7 @@ class NBRC(BRC):
     Matrices start Xavier-uniform, gate by gate; biases start at 0. Vecoven, Ernst and Drion,
     arXiv 2006.05252.
 
-    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
+    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"c": Gate(), "a": Gate(), "h": Gate(recurrent=None)}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.cell import Gate, GatedCell
+from lightning_warmup.cells._gated import Gate, GatedCell
 
 
 class RNN(GatedCell):
@@ -18,7 +18,7 @@ class RNN(GatedCell):
 
     Weights start as torch's, uniform within 1/sqrt(H) of zero. Elman, "Finding structure in time", 1990.
 
-    Shapes: see :class:`lightning_warmup.cell.GatedCell`.
+    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"h": Gate()}

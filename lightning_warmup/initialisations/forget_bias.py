@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lightning_warmup.gate import gate_weights
+from lightning_warmup.engine.gates import gate_weights
 
 
 def initialise(cell: Any, t_max: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.gate import gate_weights
+from lightning_warmup.engine.gates import gate_weights
 
 
 def orthogonal_(matrix: Tensor) -> None:

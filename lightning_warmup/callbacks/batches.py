@@ -1,0 +1,125 @@
+"""How a callback finds the recurrent network and the sequences of whatever is being fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from lightning_warmup.cells._gated import GatedCell
+from lightning_warmup.distributed import rank, share_of, world_size
+from lightning_warmup.networks.recurrent import DoubleLayer, RecurrentNetwork
+
+ToSequences = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
+"""Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
+
+
+def first_element(batch: Any) -> Tensor:
+    """The sequences of a batch: its first element, or the batch itself if it is a tensor.
+
+    Raises:
+        ValueError: If that is no batch of sequences.
+    """
+    first = batch[0] if isinstance(batch, (tuple, list)) else batch
+    if not isinstance(first, Tensor) or first.dim() != 3:
+        kind = f"shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
+        raise ValueError(
+            f"a batch begins with {kind}, not with sequences of 3 axes: pass sequences=..., a function"
+        )
+    return first
+
+
+def prepared(
+    batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule
+) -> tuple[Tensor, Tensor | None]:
+    """Sequences of a batch and their lengths or None, on the module's device and in its precision."""
+    batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
+    sequences = to_sequences(batch)
+    return sequences if isinstance(sequences, tuple) else (sequences, None)
+
+
+def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
+    """The recurrent network of a module.
+
+    Args:
+        module: Where to look.
+        name: Attribute that holds it, dots allowed; None finds it if there is exactly one.
+
+    Raises:
+        ValueError: If there is no such attribute, or not exactly one recurrent network.
+    """
+    if name is not None:
+        try:
+            return module.get_submodule(name)
+        except AttributeError:
+            raise ValueError(f"network={name!r}: {type(module).__name__} has no such module") from None
+    found: dict[str, nn.Module] = {}
+    for path, child in module.named_modules():
+        known = isinstance(child, (RecurrentNetwork, DoubleLayer, GatedCell, nn.RNNBase))
+        if known and not any(path.startswith(f"{outer}.") for outer in found):
+            found[path] = child
+    if len(found) != 1:
+        names = ", ".join(found) or "none"
+        raise ValueError(
+            f"{type(module).__name__} holds {len(found)} recurrent networks ({names}): name the one to use, "
+            "network=..."
+        )
+    return next(iter(found.values()))
+
+
+def sequence_batches(
+    trainer: Trainer, module: LightningModule, to_sequences: ToSequences, batch_size: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Endless batches of training sequences and their lengths or None, on the module's device.
+
+    They come from the datamodule's ``warmup_dataloader(batch_size)`` if it has one; else from a shuffled loader
+    over the training data of the fit, wherever these are given; a loader without a fixed set of samples is gone
+    through as it is.
+
+    Args:
+        trainer: The Trainer of the fit.
+        module: The module that is fitted.
+        to_sequences: Turns a batch into sequences or ``(sequences, lengths)``.
+        batch_size: Sequences in a batch, over all processes; each gets its share.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: If the batch does not divide by the number of processes, or there are too few samples.
+    """
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    if hasattr(datamodule, "warmup_dataloader"):
+        loader = datamodule.warmup_dataloader(batch_size)
+    else:
+        loader = _own_loader(
+            trainer.fit_loop._data_source.dataloader(), share_of(batch_size, "batch_size"), seed
+        )
+    while True:
+        empty = True
+        for batch in loader:
+            empty = False
+            yield prepared(batch, to_sequences, trainer, module)
+        if empty:
+            raise ValueError("the training data hold no batch to take sequences from")
+
+
+def _own_loader(loader: Any, batch_size: int, seed: int) -> Any:
+    """A shuffled loader of this process's own over the data of ``loader``; other iterables serve as they are."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return loader
+    rows = range(rank(), len(loader.dataset), world_size())  # type: ignore[arg-type]
+    if len(rows) < batch_size:
+        raise ValueError(
+            f"batch_size={batch_size * world_size()}: the training data has {len(loader.dataset)} samples"  # type: ignore[arg-type]
+        )
+    return DataLoader(
+        Subset(loader.dataset, rows),
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        collate_fn=loader.collate_fn,
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -1,0 +1,102 @@
+"""Watches multistability while a network trains."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+
+from lightning_warmup.callbacks.batches import ToSequences, find_network, first_element, sequence_batches
+from lightning_warmup.distributed import gather_rows
+from lightning_warmup.dynamics.settling import multistability
+
+
+class MultistabilityMonitor(Callback):
+    """Measures multistability every few epochs of a fit, always on the same training sequences.
+
+    The figures are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../rest``, ``.../residual`` and
+    ``.../equilibria_layer_1`` and so on, with the number M of constant steps in the name: a network that has been
+    warmed up seldom comes to rest early, so M is kept small here. The random streams of training are left alone.
+
+    Args:
+        network: Attribute of the LightningModule that holds the recurrent network; None finds it if there is
+            exactly one.
+        sequences: Turns a batch into sequences or ``(sequences, lengths)``, as for the :class:`WarmupStage`.
+        every_n_epochs: Epochs between two measurements; there is one before the first epoch.
+        steps: Constant steps M of a measurement.
+        draws: Draws of the cuts and the constant input that a measurement is the mean of.
+        count: Number N of sequences, over all processes.
+        seed: Seed of the sequences and draws.
+
+    Attributes:
+        seconds: Time that the measurements of this process have taken.
+    """
+
+    def __init__(
+        self,
+        network: str | None = None,
+        sequences: ToSequences = first_element,
+        *,
+        every_n_epochs: int = 1,
+        steps: int = 1000,
+        draws: int = 1,
+        count: int = 64,
+        seed: int = 0,
+    ) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs={every_n_epochs}: expected at least 1")
+        self.network = network
+        self.sequences = sequences
+        self.every_n_epochs = every_n_epochs
+        self.steps = steps
+        self.draws = draws
+        self.count = count
+        self.seed = seed
+        self.seconds = 0.0
+        self._batch: tuple[Tensor, Tensor | None] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the sequences, and measures the network before its first epoch."""
+        rnn = find_network(pl_module, self.network)
+        batch_first = getattr(rnn, "batch_first", False)
+        with isolate_rng():
+            batches = sequence_batches(trainer, pl_module, self.sequences, self.count, self.seed)
+            sequences, lengths = next(batches)
+        rows = gather_rows(sequences if batch_first else sequences.transpose(0, 1))
+        self._batch = (
+            rows if batch_first else rows.transpose(0, 1),
+            None if lengths is None else gather_rows(lengths),
+        )
+        if trainer.ckpt_path is None:
+            self._measure(trainer, rnn)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measures the network when an epoch that counts is over."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._measure(trainer, find_network(pl_module, self.network))
+
+    def _measure(self, trainer: Trainer, rnn: nn.Module) -> None:
+        """Measures on the first process alone: the network is the same on all, and nothing is communicated."""
+        if not trainer.is_global_zero:
+            return
+        assert self._batch is not None
+        start = time.perf_counter()
+        figures = asdict(
+            multistability(
+                rnn,
+                *self._batch,
+                steps=self.steps,
+                draws=self.draws,
+                generator=torch.Generator().manual_seed(self.seed),
+            )
+        )
+        layers = figures.pop("equilibria")
+        figures |= {f"equilibria_layer_{index}": number for index, number in enumerate(layers, start=1)}
+        metrics = {f"monitor_M{self.steps}/{name}": value for name, value in figures.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.global_step)
+        self.seconds += time.perf_counter() - start

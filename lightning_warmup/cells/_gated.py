@@ -1,0 +1,192 @@
+"""A recurrent cell made of gates and one elementwise step, with torch's call."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from lightning_warmup.engine.gates import Gate, as_tuple, gate_weights, rows, stacked_weights
+from lightning_warmup.engine.scan import loop, scan
+
+__all__ = ["Gate", "GatedCell"]
+
+
+class GatedCell(nn.Module):
+    """One recurrent layer, called like ``torch.nn.GRU``: ``output, h_n = cell(input, h_0)``.
+
+    A subclass names its gates, in the order in which its step calls them, and writes the step once:
+
+        class MGU(GatedCell):
+            gates = {"f": Gate(), "h": Gate()}
+
+            def step(self, h, gate):
+                f = torch.sigmoid(gate.f(h))
+                return h.lerp(torch.tanh(gate.h(f * h)), f)
+
+    The step is elementwise: units meet only inside the gates (see :mod:`lightning_warmup.engine.gates`). It then runs
+    on the fast engine. Any other step (a norm over units, weights or random numbers of its own) is found by a
+    small trial at the first call, and runs in a plain loop under autograd, with a warning.
+
+    A cell with several states sets ``states``, takes ``step(self, h, c, gate)`` and returns as many; the
+    first is the output, and ``h_0`` and ``h_n`` are tuples as those of ``torch.nn.LSTM``.
+
+    Weights have torch's names and layout, stacked over the gates: ``weight_ih_l0``, ``weight_hh_l0``,
+    ``weight_diag_l0`` (of diagonal gates), ``bias_ih_l0`` and, with ``biases = 2``, ``bias_hh_l0``. Under
+    autocast the recurrence runs in their precision.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, units.
+        bias: whether gates have biases.
+        batch_first: whether input and output are (B, T, I) and (B, T, H) rather than (T, B, I) and (T, B, H).
+        device: of the weights.
+        dtype: of the weights.
+
+    Shapes:
+        input (T, B, I), output (T, B, H), h_0 and h_n (1, B, H); unbatched (T, I), (T, H) and (1, H). Without
+        h_0 the state starts at zero.
+    """
+
+    gates: ClassVar[Mapping[str, Gate]]
+    states: ClassVar[int] = 1
+    biases: ClassVar[int] = 1  # 2: dense gates have a second bias, as in torch.nn
+    remember: ClassVar[str | None] = None  # the gate that keeps the state when it is open
+    overwrite: ClassVar[str | None] = None  # the gate that replaces the state when it is open
+    engine: Callable[..., tuple[Tensor, ...]] = staticmethod(scan)  # what runs an elementwise step over time
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise ValueError(f"{name}={size}: must be at least 1")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.bias, self.batch_first = bias, batch_first
+        columns = {"weight_ih": (input_size,), "weight_hh": (hidden_size,)}
+        absent = ["bias_ih", "bias_hh"] if not bias else ["bias_hh"] if self.biases == 1 else []
+        for name, members in rows(self.gates).items():
+            present = any(members) and name not in absent
+            shape = (sum(members) * hidden_size, *columns.get(name, ()))
+            weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
+            self.register_parameter(f"{name}_l0", weight)
+        self._elementwise: dict[bool, bool] = {}  # by training mode: the result of the trial
+        self.reset_parameters()
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the next state: ``step(self, h, gate)``, where gate.f(v) is gate f applied to v."""
+        raise NotImplementedError(f"{type(self).__name__} must define step(self, h, gate)")
+
+    def reset_parameters(self) -> None:
+        """Draws every matrix Xavier-uniform, gate by gate; sets diagonal weights to 1 and biases to 0."""
+        for weights in gate_weights(self).values():
+            for matrix in (weights.weight_ih, weights.weight_hh):
+                if matrix is not None:
+                    nn.init.xavier_uniform_(matrix)
+            for bias in (weights.bias_ih, weights.bias_hh):
+                if bias is not None:
+                    nn.init.zeros_(bias)
+            if weights.weight_diag is not None:
+                nn.init.ones_(weights.weight_diag)
+
+    def forward(self, input: Tensor, h_0: Any = None) -> tuple[Tensor, Any]:
+        """Runs a sequence; see the class for shapes."""
+        x, states = self._arguments(input, h_0)
+        with torch.autocast(x.device.type, enabled=False):
+            output, *final = self._run(x, states)
+        if input.dim() == 2:
+            output = output.squeeze(1)
+        else:
+            output = output.transpose(0, 1) if self.batch_first else output
+            final = [state.unsqueeze(0) for state in final]
+        return output, final[0] if self.states == 1 else tuple(final)
+
+    def _arguments(self, input: Tensor, h_0: Any) -> tuple[Tensor, list[Tensor]]:
+        """Returns the input as (T, B, I) and the states as (B, H), or says what is wrong with them."""
+        if isinstance(input, PackedSequence):
+            raise TypeError(f"input is a PackedSequence: {type(self).__name__} takes padded sequences only")
+        shape = tuple(input.shape)
+        if input.dim() not in (2, 3) or shape[-1] != self.input_size:
+            raise ValueError(f"input has shape {shape}: must have 2 or 3 axes, the last of {self.input_size}")
+        x = input.unsqueeze(1) if input.dim() == 2 else input.transpose(0, 1) if self.batch_first else input
+        if len(x) == 0:
+            raise ValueError(f"input has shape {shape}: must have at least 1 time step")
+        size = (x.size(1), self.hidden_size)
+        expected = (1, *size) if input.dim() == 3 else size
+        states = [x.new_zeros(expected)] * self.states if h_0 is None else list(as_tuple(h_0))
+        if [tuple(state.shape) for state in states] != [expected] * self.states:
+            got = [tuple(state.shape) for state in states]
+            raise ValueError(f"h_0 has shapes {got}: must be {self.states} of shape {expected}")
+        dtype = next(self.parameters()).dtype
+        for name, tensor in (("input", x), *(("h_0", state) for state in states)):
+            if tensor.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+                raise ValueError(f"{name} is {tensor.dtype}: must be {dtype} like the weights")
+        return x.to(dtype), [state.to(dtype).reshape(size) for state in states]
+
+    def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
+        """Returns the output, (T, B, H), and the final states, (B, H) each."""
+        arguments = self.step, self.gates, x, states, stacked_weights(self)
+        if torch._C._are_functorch_transforms_active():  # torch.func has no rule for the engine
+            return loop(*arguments)
+        if self.training not in self._elementwise:
+            self._elementwise[self.training] = _engine_agrees(self)
+            if not self._elementwise[self.training]:
+                warnings.warn(
+                    f"{type(self).__name__}.step is not elementwise, random, or has weights of its own: "
+                    "it runs in a plain loop, several times slower",
+                    stacklevel=4,
+                )
+        return (self.engine if self._elementwise[self.training] else loop)(*arguments)
+
+    def extra_repr(self) -> str:
+        """Returns the arguments, as torch's layers print them."""
+        shown = f"{self.input_size}, {self.hidden_size}"
+        shown += "" if self.bias else ", bias=False"
+        return shown + (", batch_first=True" if self.batch_first else "")
+
+
+def _engine_agrees(cell: GatedCell) -> bool:
+    """Returns whether ``scan`` equals ``loop`` on random steps: values and all gradients, in float64.
+
+    Small and large inputs and states are tried: a step may mix units only where they are large.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def evaluate(run: Any, twin: GatedCell, x: Tensor, states: list[Tensor]) -> list[Tensor]:
+        torch.default_generator.manual_seed(0)
+        outputs = run(twin.step, twin.gates, x, states, stacked_weights(twin))
+        inputs = [x, *states, *twin.parameters()]
+        weights = [torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o) for o in outputs]
+        gradients = torch.autograd.grad(outputs, inputs, weights, allow_unused=True)
+        pairs = zip(inputs, gradients, strict=True)
+        return [*outputs, *(tensor.new_zeros(tensor.shape) if g is None else g for tensor, g in pairs)]
+
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            weights = {p: p.detach().to("cpu", torch.float64) for p in cell.parameters()}
+            memo = {id(p): nn.Parameter(w + 0.1 * noise(*w.shape)) for p, w in weights.items()}
+            twin = copy.deepcopy(cell, memo).to("cpu", torch.float64)
+            for scale in (1, 30):
+                x = (scale * noise(3, 3, cell.input_size)).requires_grad_()
+                states = [(scale * noise(3, cell.hidden_size)).requires_grad_() for _ in range(cell.states)]
+                pairs = zip(*(evaluate(run, twin, x, states) for run in (scan, loop)), strict=True)
+                if not all(bool((a - b).abs().max() <= 1e-9 * (1 + b.abs().max())) for a, b in pairs):
+                    return False
+            return True
+    except Exception:  # the engine cannot run this step; if nothing can, the loop will say why
+        return False

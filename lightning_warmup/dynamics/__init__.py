@@ -1,0 +1,1 @@
+"""Measures of where the states of a recurrent network go."""

@@ -1,0 +1,1 @@
+"""LightningModules: one for sequences, one for control."""

@@ -1,0 +1,172 @@
+"""The LightningModule of a deep recurrent Q-network (Hausknecht and Stone 2015), for tasks of control."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from lightning_warmup.modules.sequence import check_finite
+from lightning_warmup.networks.recurrent import RecurrentNetwork
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def histories(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
+    """The mapping for the stages: histories ``(B, T, I)`` and their lengths ``(B,)``.
+
+    A batch of histories is that already; those of a training batch end at the last step that is learnt from.
+    """
+    if len(batch) == 2:
+        return batch
+    inputs, _, _, _, weights = batch
+    steps = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+    return inputs, ((weights > 0) * steps).amax(1)
+
+
+class DQNModule(LightningModule):
+    """Learns the values of actions from whole histories, and plays the next ones by them, with Adam.
+
+    The network gives ``Q(history, action)`` for every action at every step. A training batch is ``(inputs,
+    actions, rewards, terminated, weights)``: inputs ``(B, T + 1, I)``, the others ``(B, T)``. The loss is
+
+        sum of weights * (Q(history_t, action_t) - y_t)^2,
+        y_t = reward_t + gamma * (0 if terminated_t else max over actions of Q_target(history_t+1, action)),
+
+    where ``Q_target`` is a copy of the network that follows it every ``target_update`` episodes, beginning with
+    the first, so after a warmup.
+
+    Episodes are played by ``trainer.datamodule``, which has ``gradient_steps``, ``episodes_played``,
+    ``test_lengths``, ``collect(policy, epsilon)`` and ``evaluate(policy, gamma, length)``: one each
+    ``gradient_steps`` training batches, and a few without exploration after every epoch. Their figures are logged
+    as ``val/return``, ``val/discounted_return`` and ``val/optimal``, and as ``test/...``; those at the lengths
+    of ``test_lengths`` as ``return_at_length/L`` and ``optimal_at_length/L``. Optimal means the shortest way in
+    every episode, which chance seldom allows in a stochastic maze. ``val/first_optimal_episode`` is the number of
+    episodes played when a policy was first seen to be optimal; ``val/value`` is the mean of the greatest Q over a
+    fixed set of histories.
+
+    Args:
+        input_size: Features I of the input.
+        output_size: Number O of actions.
+        cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
+        hidden_size: Width H of every layer.
+        num_layers: Layers L of the stack.
+        double: Whether every layer is a double layer.
+        init: Name of the initialisation.
+        t_max: Longest time scale of the chrono initialisation, in steps.
+        lr: Learning rate of Adam.
+        gamma: Discount of a step, in [0, 1].
+        epsilon: Probability in [0, 1] that an action is one of exploration.
+        target_update: Episodes between two updates of the target network.
+        stop_when_optimal: End the fit when a policy is seen to be optimal.
+
+    Raises:
+        ValueError: As :class:`RecurrentNetwork`.
+
+    Attributes:
+        network: What is trained, and warmed up.
+        target: The copy that the targets are taken from.
+        monitor: The figure that tells the best checkpoint, and whether the most or the least is best.
+        sequences: Takes histories and their lengths from a batch, for the warmup.
+    """
+
+    monitor: ClassVar[tuple[str, str]] = ("val/discounted_return", "max")
+    sequences = staticmethod(histories)
+    first_optimal_episode: Tensor
+    latest_return: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        cell: str = "gru",
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        double: bool = False,
+        init: str = "default",
+        t_max: int = 600,
+        lr: float = 1e-3,
+        gamma: float = 0.98,
+        epsilon: float = 0.2,
+        target_update: int = 20,
+        stop_when_optimal: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.lr = lr
+        self.gamma = gamma
+        self.epsilon = epsilon
+        self.target_update = target_update
+        self.stop_when_optimal = stop_when_optimal
+        self.network = RecurrentNetwork(
+            input_size, hidden_size, output_size, num_layers, cell, double, init, t_max, batch_first=True
+        )
+        self.target = copy.deepcopy(self.network).requires_grad_(False)
+        self.register_buffer("first_optimal_episode", torch.tensor(torch.nan))
+        self.register_buffer("latest_return", torch.tensor(torch.nan))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Values ``(B, T, O)`` of all actions after each step."""
+        return self.network(inputs)[0]
+
+    @torch.no_grad()
+    def act(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The actions of greatest value, ``(N,)``, after further inputs ``(N, T, I)``, and the new state."""
+        values, state = self.network(inputs.to(self.network.readout.weight), state)
+        return values[:, -1].argmax(1).cpu(), state
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Plays an episode when it is time to."""
+        tasks = self._tasks()
+        if batch_idx % tasks.gradient_steps == 0:
+            if tasks.episodes_played % self.target_update == 0:
+                self.target.load_state_dict(self.network.state_dict())
+            self.latest_return.fill_(tasks.collect(self.act, self.epsilon))
+        self.log("train/return", self.latest_return)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        inputs, actions, rewards, terminated, weights = batch
+        values = self(inputs[:, :-1]).gather(2, actions.unsqueeze(2)).squeeze(2)
+        with torch.no_grad():
+            following = self.target(inputs)[0][:, 1:].amax(2)
+        targets = rewards + self.gamma * following * ~terminated
+        loss = (weights * (values - targets).square()).sum()
+        check_finite(loss, self)
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Judges the policy at the length of the training."""
+        sequences, lengths = batch
+        figures = self._tasks().evaluate(self.act, self.gamma)
+        seen = torch.arange(sequences.shape[1], device=lengths.device) < lengths.unsqueeze(1)
+        figures["value"] = self(sequences).amax(2)[seen].mean()
+        if figures["optimal"] and not self.trainer.sanity_checking:
+            if self.first_optimal_episode.isnan():
+                self.first_optimal_episode.fill_(self._tasks().episodes_played)
+            self.trainer.should_stop |= self.stop_when_optimal
+        if not self.first_optimal_episode.isnan():
+            figures["first_optimal_episode"] = self.first_optimal_episode
+        for name, figure in figures.items():
+            self.log(f"val/{name}", figure, prog_bar=name == "return")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Judges the policy at the length of the training and at the test lengths."""
+        tasks = self._tasks()
+        figures = tasks.evaluate(self.act, self.gamma)
+        self.log_dict({f"test/{name}": figure for name, figure in figures.items()})
+        for length in tasks.test_lengths:
+            figures = tasks.evaluate(self.act, self.gamma, length)
+            for name in ("return", "optimal"):
+                self.log(f"{name}_at_length/{length}", figures[name])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over the parameters of the network."""
+        return torch.optim.Adam(self.network.parameters(), lr=self.lr)
+
+    def _tasks(self) -> Any:
+        return self.trainer.datamodule  # type: ignore[attr-defined]

@@ -1,0 +1,127 @@
+"""Stacks of recurrent layers with a linear read-out, and the double layer (arXiv 2106.01001, section 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lightning_warmup.cells import cell_by_name
+from lightning_warmup.engine.state import State, map_state
+from lightning_warmup.initialisations import initialise
+
+
+class DoubleLayer(nn.Module):
+    """Two independent recurrent cells of half the size on the same input, their outputs concatenated.
+
+    Only the first half is warmed up: it keeps information for long, the second half keeps its precision.
+
+    Args:
+        cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
+        input_size: Features I of the input.
+        hidden_size: Width H of both halves together; even.
+        batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
+
+    Shapes: as ``torch.nn.GRU`` of one layer: input ``(T, B, I)``, output ``(T, B, H)``, states ``(1, B, H)``.
+
+    Raises:
+        ValueError: If ``hidden_size`` is odd.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, batch_first: bool = False) -> None:
+        super().__init__()
+        if hidden_size % 2:
+            raise ValueError(
+                f"hidden_size={hidden_size}: a double layer has two equal halves, so it must be even"
+            )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.batch_first = batch_first
+        make = cell_by_name(cell)
+        self.first = make(input_size, hidden_size // 2, batch_first=batch_first)
+        self.second = make(input_size, hidden_size // 2, batch_first=batch_first)
+
+    def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
+        """Runs both halves; see the class for shapes."""
+        first, h_first = self.first(input, None if h_0 is None else self.first_state(h_0))
+        second, h_second = self.second(input, None if h_0 is None else self._second_state(h_0))
+        h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
+        return torch.cat([first, second], dim=-1), h_n
+
+    def first_state(self, state: State) -> State:
+        """The first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
+        return map_state(lambda tensor: tensor[..., : self.hidden_size // 2].contiguous(), state)
+
+    def _second_state(self, state: State) -> State:
+        return map_state(lambda tensor: tensor[..., self.hidden_size // 2 :].contiguous(), state)
+
+
+class RecurrentNetwork(nn.Module):
+    """A stack of recurrent layers with a linear read-out.
+
+    Args:
+        input_size: Features I of the input.
+        hidden_size: Width H of every layer.
+        output_size: Outputs O of the read-out.
+        num_layers: Layers L of the stack.
+        cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
+        double: Whether every layer is a :class:`DoubleLayer`.
+        init: Name of the initialisation, see :mod:`lightning_warmup.initialisations`.
+        t_max: Longest time scale of the chrono initialisation, in steps.
+        batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
+
+    Shapes: input ``(T, B, I)``, output ``(T, B, O)``, states ``(L, B, H)``, a tuple of them for an LSTM; unbatched
+    ``(T, I)``, ``(T, O)`` and ``(L, H)``.
+
+    Raises:
+        ValueError: If a name is unknown, a size is not positive, or ``hidden_size`` is odd and ``double`` is set.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        num_layers: int = 1,
+        cell: str = "gru",
+        double: bool = False,
+        init: str = "default",
+        t_max: int = 600,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers={num_layers}: a network has at least 1 layer")
+        self.batch_first = batch_first
+        make = cell_by_name(cell)
+        self.layers = nn.ModuleList(
+            DoubleLayer(cell, size, hidden_size) if double else make(size, hidden_size)
+            for size in [input_size] + [hidden_size] * (num_layers - 1)
+        )
+        self.readout = nn.Linear(hidden_size, output_size)
+        for layer in self.layers:
+            for part in (layer.first, layer.second) if isinstance(layer, DoubleLayer) else (layer,):
+                initialise(part, init, t_max)
+
+    def forward(
+        self, input: Tensor, h_0: State | None = None, steps: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Runs the stack.
+
+        Args:
+            input: Sequences ``(T, B, I)``, or ``(B, T, I)`` with ``batch_first``.
+            h_0: Initial states ``(L, B, H)``; None is zero.
+            steps: Time steps ``(K,)`` to read out; None is all of them.
+
+        Returns:
+            Outputs at these steps, ``(K, B, O)`` or ``(B, K, O)``, and the final states ``(L, B, H)``.
+        """
+        batch_first = self.batch_first and input.dim() == 3
+        output = input.transpose(0, 1) if batch_first else input
+        h_n = []
+        for index, layer in enumerate(self.layers):
+            state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
+            output, state = layer(output, state)
+            h_n.append(state)
+        output = self.readout(output if steps is None else output[steps])
+        states = map_state(lambda *tensors: torch.cat(tensors), *h_n)
+        return output.transpose(0, 1) if batch_first else output, states

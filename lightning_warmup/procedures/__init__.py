@@ -1,0 +1,1 @@
+"""What is done to a recurrent network before, or beside, its training."""

@@ -1,0 +1,1 @@
+"""How a run lives and dies: checkpoints, signals, loggers, provenance."""

@@ -1,0 +1,76 @@
+"""What a run came from: commit, versions, machine, command."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_warmup.runtime.json_file import write_json
+
+FILE = "provenance.json"
+PACKAGES = ("torch", "lightning", "torchmetrics", "omegaconf", "wandb", "numpy")
+
+
+def provenance(source: Path) -> dict[str, Any]:
+    """Commit, what differs from it, versions, machine and command of this process.
+
+    Args:
+        source: A folder of the repository that the code runs from.
+    """
+    changes = _git(source, "status", "--porcelain")
+    return {
+        "commit": _git(source, "rev-parse", "HEAD"),
+        "dirty": None if changes is None else bool(changes),
+        "changes": None if changes is None else changes.splitlines(),  # as git status --porcelain tells them
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in PACKAGES},
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+    }
+
+
+def record(folder: Path, source: Path) -> dict[str, Any]:
+    """Writes ``provenance.json`` into a run folder, or adds this process to that of the run it resumes.
+
+    Args:
+        folder: The run folder.
+        source: A folder of the repository that the code runs from.
+
+    Returns:
+        Its content: the :func:`provenance` of the first process, the run's ``id``, and under ``resumed`` the
+        provenance of each later process.
+    """
+    path = folder / FILE
+    if path.is_file():
+        content = json.loads(path.read_text())
+        content["resumed"].append(provenance(source))
+    else:
+        content = provenance(source) | {"id": secrets.token_hex(4), "resumed": []}
+    rank_zero_only(write_json)(path, content)
+    return content
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """The output of a git command, None outside a repository or without git."""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.rstrip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

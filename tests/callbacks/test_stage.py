@@ -1,0 +1,230 @@
+"""The stage in projects that have nothing of ours but the callback."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_warmup import WarmupDiverged, WarmupStage
+from lightning_warmup.callbacks.batches import find_network
+from lightning_warmup.dynamics.settling import multistability
+
+
+class Stranger(LightningModule):
+    """Copies the first input with torch's LSTM, as anybody would write it."""
+
+    def __init__(self, layers: int = 1, hidden: int = 12, with_loader: bool = False) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(1, hidden, num_layers=layers, batch_first=True)
+        self.head = nn.Linear(hidden, 1)
+        self.seen: list[float] = []
+        if with_loader:
+            self.train_dataloader = loader  # type: ignore[method-assign]
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        sequences, targets = batch
+        self.seen.append(float(sequences.sum()))
+        return nn.functional.mse_loss(self.head(self.rnn(sequences)[0][:, -1]), targets)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+class StrangersData(LightningDataModule):
+    def train_dataloader(self) -> DataLoader[Any]:
+        return loader()
+
+
+def loader() -> DataLoader[Any]:
+    sequences = torch.randn(64, 20, 1, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(sequences, sequences[:, 0]), batch_size=16, shuffle=True)
+
+
+def trainer(folder: Path, *callbacks: Any, **arguments: Any) -> Trainer:
+    defaults: dict[str, Any] = {
+        "max_epochs": 1, "accelerator": "cpu", "logger": False, "enable_checkpointing": False,
+        "enable_progress_bar": False, "enable_model_summary": False, "default_root_dir": folder,
+    }  # fmt: skip
+    return Trainer(callbacks=list(callbacks), **(defaults | arguments))
+
+
+@pytest.mark.parametrize("source", ["loader", "datamodule", "module"])
+def test_data_come_from_wherever_the_fit_has_them(tmp_path: Path, source: str) -> None:
+    torch.manual_seed(0)
+    module = Stranger(with_loader=source == "module")
+    before = copy.deepcopy(module.state_dict())
+    stage = WarmupStage(steps=3, batch_size=8)
+    data = {"loader": {"train_dataloaders": loader()}, "datamodule": {"datamodule": StrangersData()}}.get(
+        source, {}
+    )
+    trainer(tmp_path, stage, max_steps=0).fit(module, **data)
+    assert stage.done
+    after = module.state_dict()
+    assert not torch.equal(after["rnn.weight_hh_l0"], before["rnn.weight_hh_l0"])
+    assert torch.equal(after["head.weight"], before["head.weight"])
+
+
+def test_the_stage_makes_the_network_multistable(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, sequences = Stranger(layers=2, hidden=64), torch.randn(32, 20, 1)
+    assert multistability(module.rnn, sequences, steps=200).vaa == pytest.approx(1 / 32, abs=1e-3)
+    trainer(tmp_path, WarmupStage(), max_steps=0).fit(module, loader())
+    assert multistability(module.rnn, sequences, steps=200).vaa > 0.5
+
+
+def test_data_order_and_random_streams_do_not_depend_on_the_stage(tmp_path: Path) -> None:
+    seen = []
+    for callbacks in ([], [WarmupStage(steps=2)]):
+        torch.manual_seed(7)
+        module = Stranger()
+        trainer(tmp_path, *callbacks, max_epochs=2).fit(module, loader())
+        seen.append((module.seen, torch.get_rng_state()))
+    assert seen[0][0] == seen[1][0]
+    assert torch.equal(seen[0][1], seen[1][1])
+
+
+def test_the_training_optimiser_starts_empty(tmp_path: Path) -> None:
+    module, empty = Stranger(), []
+
+    class Look(ModelCheckpoint):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            empty.append(
+                not trainer.optimizers[0].state and all(p.grad is None for p in pl_module.parameters())
+            )
+
+    trainer(tmp_path, WarmupStage(steps=2), Look(tmp_path), enable_checkpointing=True).fit(module, loader())
+    assert empty == [True]
+
+
+def test_it_runs_once_and_not_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Stranger()
+    first = trainer(tmp_path, WarmupStage(steps=2))
+    first.fit(module, loader())
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    resumed = WarmupStage(steps=2)
+    monkeypatch.setattr(
+        "lightning_warmup.callbacks.stage.warmup_steps", lambda *_, **__: pytest.fail("warmed up again")
+    )
+    trainer(tmp_path, resumed, max_epochs=2).fit(module, loader(), ckpt_path=tmp_path / "a.ckpt")
+    assert resumed.done
+    first.fit(module, loader())
+
+
+def test_it_is_skipped_under_fast_dev_run(tmp_path: Path) -> None:
+    stage = WarmupStage()
+    trainer(tmp_path, stage, fast_dev_run=True).fit(Stranger(), loader())
+    assert not stage.done
+
+
+def test_every_step_is_logged_on_its_own_axis(tmp_path: Path) -> None:
+    from lightning.pytorch.loggers import CSVLogger
+
+    logger = CSVLogger(tmp_path)
+    trainer(tmp_path, WarmupStage(steps=3), logger=logger, max_steps=0).fit(Stranger(), loader())
+    with open(logger.experiment.metrics_file_path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["warmup/step"] for row in rows] == ["0", "1", "2"]
+    assert {"warmup/loss", "warmup/vaa_star", "warmup/stabilization", "warmup/gradient_norm"} <= set(rows[0])
+
+
+def test_a_mapping_gives_prefixes_of_histories(tmp_path: Path) -> None:
+    """What comes after the end of a history is no number at all."""
+
+    def histories(batch: list[Tensor]) -> tuple[Tensor, Tensor]:
+        sequences, lengths = batch[0].clone(), torch.randint(1, 20, (len(batch[0]),))
+        sequences[torch.arange(20) >= lengths[:, None]] = torch.nan
+        return sequences, lengths
+
+    stage = WarmupStage("rnn", histories, steps=2)
+    trainer(tmp_path, stage, max_steps=0).fit(Stranger(), loader())
+    assert stage.done
+
+
+def test_what_a_batch_begins_with_is_said_if_it_is_no_sequence(tmp_path: Path) -> None:
+    data = DataLoader(TensorDataset(torch.zeros(64, 3), torch.zeros(64)), batch_size=8)
+    with pytest.raises(ValueError, match=r"shape \(32, 3\).*sequences="):
+        trainer(tmp_path, WarmupStage()).fit(Stranger(), data)
+    with pytest.raises(TypeError, match="lrr"):
+        WarmupStage(lrr=1.0)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_precisions_of_the_trainer(tmp_path: Path, precision: str) -> None:
+    stage = WarmupStage(steps=2)
+    trainer(tmp_path, stage, precision=precision).fit(Stranger(), loader())
+    assert stage.done
+
+
+def test_a_diverging_warmup_ends_the_fit(tmp_path: Path) -> None:
+    with pytest.raises(WarmupDiverged, match="with lr="):
+        trainer(tmp_path, WarmupStage(lr=3e37)).fit(Stranger(), loader())
+
+
+def test_the_network_is_found_if_there_is_exactly_one() -> None:
+    module = Stranger()
+    assert find_network(module) is module.rnn
+    module.other = nn.GRU(1, 2)
+    with pytest.raises(ValueError, match=r"2 recurrent networks \(rnn, other\)"):
+        find_network(module)
+    assert find_network(module, "other") is module.other
+    with pytest.raises(ValueError, match="network='lstm'"):
+        find_network(module, "lstm")
+    with pytest.raises(ValueError, match="0 recurrent networks"):
+        find_network(nn.Linear(1, 1))
+
+
+def test_too_little_data_for_a_batch_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"batch_size=65.*64 samples"):
+        trainer(tmp_path, WarmupStage(batch_size=65)).fit(Stranger(), loader())
+
+
+PROJECT = """
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_warmup import WarmupStage, MultistabilityMonitor, vaa, vaa_star, warmup
+
+
+class Copy(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(1, 16, num_layers=2, batch_first=True)
+        self.head = nn.Linear(16, 1)
+
+    def training_step(self, batch, batch_idx):
+        output, _ = self.lstm(batch[0])
+        return nn.functional.mse_loss(self.head(output[:, -1]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters())
+
+
+x = torch.randn(64, 15, 1)
+stage = WarmupStage(steps=5)
+trainer = Trainer(callbacks=[stage, MultistabilityMonitor(steps=20)], max_epochs=1, accelerator="cpu", logger=False)
+trainer.fit(Copy(), DataLoader(TensorDataset(x, x[:, 0]), batch_size=16))
+assert stage.done
+print("warmed up")
+"""
+
+
+def test_a_project_of_its_own_in_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "project.py").write_text(PROJECT)
+    done = subprocess.run(
+        [sys.executable, "project.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("warmed up\n")

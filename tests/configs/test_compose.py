@@ -1,0 +1,502 @@
+"""Composition of a configuration: what is accepted, what is refused and how, and that nothing is lost."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import time
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from configs.compose import ConfigError, compose, help_text, to_yaml
+from configs.help import as_argument
+from configs.schema import Config, benchmarks
+from configs.setting import Setting, settings_of
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
+SETTINGS = {
+    f"{name}:{setting.key}": (name, setting)
+    for name, data in benchmarks().items()
+    for setting in settings_of(Config(data=data()))
+}
+
+# Argument, and the value that its key then has.
+VALID = [
+    ("seed=3", 3),
+    ("seed=4294967295", 2**32 - 1),
+    ("trainer.max_steps=+5", 5),
+    ("warmup.lr=1e-3", 0.001),
+    ("warmup.lr=.5", 0.5),
+    ("warmup.lr=1", 1.0),
+    ("warmup.enabled=false", False),
+    ("warmup.enabled=True", True),
+    ("optim.patience=3", 3),
+    ("optim.patience=null", None),
+    ("stages=[test]", ["test"]),
+    ("stages=[fit, test]", ["fit", "test"]),
+    ("data.test_lengths=[]", []),
+    ("data.test_lengths=[200]", [200]),
+    ("data.name=denoising", "denoising"),
+    ("model.cell=gru", "gru"),
+    # Texts stay as they were typed.
+    ("tracking.project=12e4567", "12e4567"),
+    ("tracking.project=012", "012"),
+    ("tracking.project=12:30:00", "12:30:00"),
+    ("tracking.project=1e3", "1e3"),
+    ("tracking.project=true", "true"),
+    ("tracking.project=null", "null"),
+    ("tracking.project=~", "~"),
+    ("tracking.project=[a", "[a"),
+    ("tracking.project={a: b}", "{a: b}"),
+    ("tracking.project='a'", "'a'"),
+    ("tracking.project=a=b", "a=b"),
+    ("tracking.project= a # b", " a # b"),
+    ("tracking.project=$HOME", "$HOME"),
+    ("tracking.project=x.yaml", "x.yaml"),
+    ("tracking.name=012", "012"),
+    ("tracking.name=None", "None"),
+    ("tracking.name=null", None),
+    ("tracking.tags=[a, 012, 1e3, 'null', \"b c\"]", ["a", "012", "1e3", "null", "b c"]),
+    ("trainer.max_time=00:12:30:00", "00:12:30:00"),
+    ("trainer.devices=2", "2"),
+    ("trainer.devices=0,1", "0,1"),
+    ("trainer.precision=16", "16"),
+    # To Lightning one batch and the whole epoch.
+    ("trainer.limit_train_batches=1", 1),
+    ("trainer.limit_train_batches=1.0", 1.0),
+    ("trainer.limit_train_batches=0.25", 0.25),
+    ("trainer.limit_train_batches=null", None),
+    ("trainer.fast_dev_run=true", True),
+    ("trainer.fast_dev_run=1", 1),
+    ("run_dir=runs/a=b", "runs/a=b"),
+]
+
+# Arguments, and what the one line has to name: key, value, what is allowed.
+INVALID = [
+    (["warmup.lr=abc"], ["warmup.lr='abc'", "number > 0"]),
+    (["warmup.lr=0"], ["warmup.lr='0'", "number > 0"]),
+    (["warmup.lr=nan"], ["warmup.lr='nan'", "number > 0"]),
+    (["warmup.lr=inf"], ["warmup.lr='inf'", "number > 0"]),
+    (["warmup.lr=1e999"], ["warmup.lr='1e999'", "number > 0"]),
+    (["warmup.lr=null"], ["warmup.lr='null'", "number > 0"]),
+    (["warmup.lr=1_0"], ["warmup.lr='1_0'", "number > 0"]),
+    (["warmup.lr=0x1"], ["warmup.lr='0x1'", "number > 0"]),
+    (["warmup.lr=[1]"], ["warmup.lr='[1]'", "number > 0"]),
+    (["warmup.lr="], ["warmup.lr=''", "number > 0"]),
+    (["warmup.target=1.5"], ["warmup.target='1.5'", "> 0 and <= 1"]),
+    (["warmup.steps=1.5"], ["warmup.steps='1.5'", "whole number >= 1"]),
+    (["warmup.steps=1e2"], ["warmup.steps='1e2'", "whole number >= 1"]),
+    (["warmup.steps=0"], ["warmup.steps='0'", "whole number >= 1"]),
+    (["warmup.steps=010"], ["warmup.steps='010'", "whole number >= 1"]),
+    (["warmup.steps=true"], ["warmup.steps='true'", "whole number >= 1"]),
+    (["warmup.steps= 5"], ["warmup.steps=' 5'", "whole number >= 1"]),
+    (["warmup.steps=٣"], ["warmup.steps=", "whole number >= 1"]),
+    (["warmup.steps=" + "9" * 5000], ["warmup.steps=", "whole number >= 1"]),
+    (["seed=-1"], ["seed='-1'", ">= 0"]),
+    (["seed=4294967296"], ["seed='4294967296'", "<= 4294967295"]),
+    (["warmup.enabled=1"], ["warmup.enabled='1'", "true or false"]),
+    (["warmup.enabled=yes"], ["warmup.enabled='yes'", "true or false"]),
+    (["optim.patience=0"], ["optim.patience='0'", "whole number >= 1 or null"]),
+    (["optim.patience=None"], ["optim.patience='None'", "whole number >= 1 or null"]),
+    (["trainer.strategy=fsdp"], ["trainer.strategy='fsdp'", "auto, ddp"]),
+    (["trainer.strategy=deepspeed_stage_2"], ["trainer.strategy='deepspeed_stage_2'", "auto, ddp"]),
+    (["model.cell=gruu"], ["model.cell='gruu'", "gru"]),
+    (["model.cell=__init__"], ["model.cell='__init__'", "one of"]),
+    (["data.name=minst"], ["data.name='minst'", "copy_first_input, denoising"]),
+    (["data.name=Data"], ["data.name='Data'", "copy_first_input, denoising"]),
+    (["stages=fit"], ["stages='fit'", "list of: one of fit, test"]),
+    (["stages=[fit,train]"], ["stages='[fit,train]'", "list of: one of fit, test"]),
+    (["stages=[]"], ["stages=[]", "[fit], [test] or [fit,test]"]),
+    (["stages=[test,fit]"], ["stages=[test,fit]", "[fit], [test] or [fit,test]"]),
+    (["stages=[fit"], ["stages='[fit'", "YAML"]),
+    (["stages=null"], ["stages='null'", "list of"]),
+    (["stages="], ["stages=''", "list of"]),
+    (["data.test_lengths=[200,1.5]"], ["data.test_lengths='[200,1.5]'", "whole number >= 2"]),
+    (["data.test_lengths=[200,[300]]"], ["data.test_lengths=", "whole number >= 2"]),
+    (["data.test_lengths=['200']"], ["data.test_lengths=", "whole number >= 2"]),
+    (["tracking.tags={a: b}"], ["tracking.tags='{a: b}'", "list of: text"]),
+    (["tracking.tags=[a: b]"], ["tracking.tags='[a: b]'", "list of: text"]),
+    (["tracking.tags=[!!python/name:os.system x]"], ["tracking.tags=", "tags are refused"]),
+    (["tracking.tags=[&a b, *a]"], ["tracking.tags=", "aliases and tags are refused"]),
+    (["tracking.tags=" + "[" * 1000], ["tracking.tags=", "nested too deeply"]),
+    (["tracking.project="], ["tracking.project=''", "not empty"]),
+    (["tracking.project=a\nb"], ["tracking.project='a\\nb'", "printable"]),
+    (["tracking.project=\udcff"], ["tracking.project='\\udcff'", "printable"]),
+    (["tracking.project=???"], ["tracking.project='???'", "reserved"]),
+    (["tracking.project=${seed}"], ["tracking.project='${seed}'", "${oc.env:NAME}"]),
+    (["tracking.project=${oc.decode:1}"], ["tracking.project=", "only ${oc.env:NAME}"]),
+    (["tracking.project=${oc.env:NOT_THERE_}"], ["tracking.project=", "NOT_THERE_"]),
+    (["tracking.project=${oc.env:"], ["tracking.project='${oc.env:'"]),
+    (["trainer.max_time=12:30:00"], ["trainer.max_time='12:30:00'", "01:12:30:00"]),
+    (["trainer.devices=0"], ["trainer.devices='0'", "auto"]),
+    (["trainer.devices=[0,1]"], ["trainer.devices='[0,1]'", "auto"]),
+    (["trainer.limit_val_batches=1.5"], ["trainer.limit_val_batches=1.5", "up to 1.0"]),
+    (["trainer.limit_val_batches=-1"], ["trainer.limit_val_batches='-1'", "number >= 0 or null"]),
+    # Keys.
+    (["warmup.lrr=1"], ["'warmup.lrr'", "did you mean warmup.lr"]),
+    (["data.lenght=5"], ["'data.lenght'", "data.seq_length"]),
+    (["max_epochs=5"], ["'max_epochs'", "trainer.max_epochs"]),
+    (["trainer.max_epoch=5"], ["'trainer.max_epoch'", "trainer.max_epochs"]),
+    (["lr=5"], ["'lr'", "warmup.lr", "optim.lr"]),
+    (["qqqq=5"], ["'qqqq'", "--help"]),
+    (["stages.0=fit"], ["'stages.0'", "stages"]),
+    (["seed.x=1"], ["'seed.x'", "seed"]),
+    (["+seed=1"], ["'+seed'", "seed"]),
+    ([" seed=1"], ["' seed'", "seed"]),
+    (["a\nb=1"], ["'a\\nb'"]),
+    (["x" * 10**5 + "=1"], ["no setting"]),
+    (["data.pad_length=9"], ["data.pad_length", "data.name=copy_first_input", "denoising"]),
+    (["warmup=false"], ["'warmup' is a section", "warmup.enabled=false"]),
+    (["data=denoising"], ["'data' is a section", "data.name=denoising"]),
+    (["trainer={max_epochs: 1}"], ["'trainer' is a section"]),
+    # Arguments that are none.
+    (["seed"], ["'seed'", "key=value"]),
+    ([""], ["''", "key=value"]),
+    (["=5"], ["'=5'", "key=value"]),
+    (["="], ["'='", "key=value"]),
+    (["--foo"], ["'--foo'", "--help"]),
+    (["--seed=1"], ["'--seed=1'", "key=value"]),
+    (["nowhere.yaml"], ["'nowhere.yaml'", "No such file"]),
+    (["lr=0.1/nowhere.yaml"], ["'lr'", "did you mean"]),
+    (["runs/lr=0.1/nowhere.yaml"], ["'runs/lr=0.1/nowhere.yaml'", "No such file"]),
+    (["a\nb.yaml"], ["'a\\nb.yaml'"]),
+    (["a" * 5000 + ".yaml"], ["can't be read"]),
+    # Settings that don't go together.
+    (["model.double=true", "model.hidden_size=33"], ["model.hidden_size=33", "even"]),
+    (["data.name=denoising", "data.seq_length=9"], ["data.seq_length=9", ">= data.pad_length + 5 = 10"]),
+    (["data.name=denoising", "data.pad_length=4"], ["data.pad_length='4'", ">= 5"]),
+    (["data.name=denoising", "data.test_lengths=[99,9]"], ["data.test_lengths=9", "= 10"]),
+    (["ckpt=last"], ["ckpt='last'", "run_dir"]),
+    # A mistake is one, even where a later argument sets the same key.
+    (["seed=abc", "seed=1"], ["seed='abc'"]),
+]
+
+# Overlays, and what the one line has to name beside the file.
+INVALID_OVERLAYS = [
+    ("warmup:\n  lr: abc\n", ["line 2", "warmup.lr='abc'", "number > 0"]),
+    ("warmup:\n  lr: .inf\n", ["warmup.lr='.inf'", "number > 0"]),
+    ("warmup:\n  steps: 1.5\n", ["warmup.steps='1.5'", "whole number >= 1"]),
+    ("warmup:\n  steps: '5'\n", ["warmup.steps='5'", "whole number >= 1"]),
+    ("warmup:\n  steps: [5]\n", ["warmup.steps=a list", "whole number >= 1"]),
+    ("warmup:\n  steps: {a: 5}\n", ["'warmup.steps.a'", "warmup.steps"]),
+    ("warmup:\n  steps: {}\n", ["warmup.steps=a mapping", "whole number >= 1"]),
+    ("warmup:\n  steps:\n", ["warmup.steps=null", "whole number >= 1"]),
+    ("warmup:\n  enabled: on\n", ["warmup.enabled='on'", "true or false"]),
+    ("warmup: false\n", ["'warmup' is a section", "warmup.enabled=false"]),
+    ("warmup:\n", ["'warmup' is a section"]),
+    ("warmup: {}\n", ["'warmup' is a section"]),
+    ("warmup: [1]\n", ["'warmup' is a section"]),
+    ("warmups:\n  steps: 1\n", ["'warmups.steps'", "warmup.steps"]),
+    ("nothing: {}\n", ["'nothing'"]),
+    ("stages: fit\n", ["stages='fit'", "list of: one of fit, test"]),
+    ("stages: {fit: 1}\n", ["'stages.fit'"]),
+    ("tracking:\n  project:\n", ["tracking.project=null", "text"]),
+    ("tracking:\n  project: null\n", ["tracking.project=null", "text"]),
+    ("tracking:\n  project: ''\n", ["tracking.project=''", "not empty"]),
+    ("tracking:\n  project: |\n    a\n    b\n", ["tracking.project='a\\nb\\n'", "printable"]),
+    ("tracking:\n  project: ${seed}\n", ["tracking.project='${seed}'", "only ${oc.env:NAME}"]),
+    ("tracking:\n  project: ${oc.env:NOT_THERE_}\n", ["tracking.project=", "NOT_THERE_"]),
+    ("tracking:\n  tags: !!python/tuple [a]\n", ["tags are refused"]),
+    ("seed: !!python/object/apply:os.system [ls]\n", ["tags are refused"]),
+    ("data: &a\n  name: *a\n", ["aliases"]),
+    ("seed: 1\nseed: 2\n", ["line 2", "'seed' is given twice"]),
+    ("warmup:\n  steps: 1\n  steps: 1\n", ["line 3", "'warmup.steps' is given twice"]),
+    ("warmup: {steps: 1}\nwarmup: {lr: 1}\n", ["line 2", "'warmup' is given twice"]),
+    ("1: 2\n", ["'1'"]),
+    ("? [a]\n: 1\n", ["plain text"]),
+    ("", ["must hold settings"]),
+    ("# nothing\n", ["must hold settings"]),
+    ("- seed\n", ["must hold settings"]),
+    ("seed\n", ["must hold settings"]),
+    ("seed: [\n", ["not well-formed YAML"]),
+    ("seed: 1\n---\nseed: 2\n", ["not well-formed YAML"]),
+    ("\tseed: 1\n", ["not well-formed YAML"]),
+    ("seed: '\x01'\n", ["not well-formed YAML"]),
+    ("[" * 1000, ["nested too deeply"]),
+    ("seed: 1\ndata:\n  pad_length: 9\n", ["line 3", "data.pad_length", "data.name=copy_first_input"]),
+]
+
+
+def error_of(argv: list[str]) -> str:
+    """The one line that a command with a mistake gives."""
+    with pytest.raises(ConfigError) as caught:
+        compose(argv)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 1000
+    return message
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Any:
+    def write(text: str, name: str = "overlay.yaml") -> str:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(("argument", "expected"), VALID, ids=[argument for argument, _ in VALID])
+def test_a_valid_argument_sets_its_key(argument: str, expected: Any) -> None:
+    value = attrgetter(argument.partition("=")[0])(compose([argument]))
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(("argv", "named"), INVALID, ids=[repr(argv)[:60] for argv, _ in INVALID])
+def test_an_invalid_command_line_gives_one_line(argv: list[str], named: list[str]) -> None:
+    message = error_of(argv)
+    for text in named:
+        assert text in message
+
+
+@pytest.mark.parametrize(("text", "named"), INVALID_OVERLAYS, ids=[text[:40] for text, _ in INVALID_OVERLAYS])
+def test_an_invalid_overlay_gives_one_line_that_names_the_file(
+    text: str, named: list[str], overlay: Any
+) -> None:
+    path = overlay(text)
+    message = error_of([path])
+    for part in [path, *named]:
+        assert part in message
+
+
+def test_an_overlay_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"seed: \xff\xfe\n")
+    assert "UTF-8" in error_of([str(path)])
+    assert "can't be read" in error_of([str(tmp_path.with_suffix(".yaml"))])
+
+
+def test_the_later_wins_wherever_it_comes_from(overlay: Any) -> None:
+    first = overlay("seed: 1\nmodel: {num_layers: 3}\ndata: {test_lengths: [7, 8]}\n", "first.yaml")
+    second = overlay("seed: 2\nwarmup:\n  steps: 7\ndata:\n  test_lengths: [9]\n", "second.yml")
+    config = compose([first, "seed=3", second, "warmup.steps=8"])
+    assert (config.seed, config.model.num_layers, config.warmup.steps) == (2, 3, 8)
+    assert config.data == type(config.data)(test_lengths=[9])
+    assert compose([second, first, "seed=3"]).seed == 3
+
+
+def test_the_name_of_the_benchmark_may_come_after_its_settings() -> None:
+    config = compose(["data.pad_length=7", "data.name=denoising"])
+    assert config.data == benchmarks()["denoising"](pad_length=7)
+    assert config.data.name == "denoising"
+
+
+def test_an_overlay_reads_scalars_by_the_type_of_the_setting(overlay: Any) -> None:
+    text = """
+    warmup: {lr: 1e-3}
+    tracking: {project: 012, name: 12:30:00, group: 'null', entity: null, tags: [1e3, 'null', true]}
+    """
+    config = compose([overlay(text)])
+    assert config.warmup.lr == 0.001
+    assert (config.tracking.project, config.tracking.name) == ("012", "12:30:00")
+    assert (config.tracking.group, config.tracking.entity) == ("null", None)
+    assert config.tracking.tags == ["1e3", "null", "true"]
+
+
+def test_environment_variables_in_overlays(overlay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TEXT", "012")
+    monkeypatch.setenv("A_NUMBER", "17")
+    monkeypatch.setenv("A_LIST", "[a, b]")
+    monkeypatch.setenv("A_TRAP", "${oc.env:A_TEXT}")
+    text = """
+    seed: ${oc.env:A_NUMBER}
+    run_dir: ${oc.env:NOT_THERE_,/scratch}/runs
+    tracking: {project: "p-${oc.env:A_TEXT}", name: "${oc.env:NOT_THERE_,null}", tags: "${oc.env:A_LIST}"}
+    """
+    config = compose([overlay(text)])
+    assert (config.seed, config.run_dir) == (17, "/scratch/runs")
+    assert (config.tracking.project, config.tracking.name) == ("p-012", None)
+    assert config.tracking.tags == ["a", "b"]
+    assert "whole number" in error_of([overlay("seed: ${oc.env:A_LIST}\n")])
+    assert "reserved" in error_of([overlay("run_dir: ${oc.env:A_TRAP}\n")])
+
+
+@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
+def test_a_default_is_allowed_and_written_as_help_shows_it(benchmark: str, setting: Setting) -> None:
+    argv = [f"data.name={benchmark}"]
+    assert compose([*argv, f"{setting.key}={as_argument(setting.default)}"]) == compose(argv)
+
+
+@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
+def test_help_tells_about_every_setting(benchmark: str, setting: Setting) -> None:
+    section = help_text().split(f"data.name={benchmark}")[1] if "data." in setting.key else help_text()
+    lines = [line for line in section.splitlines() if line.split()[:1] == [setting.key]]
+    assert as_argument(setting.default) in lines[0]
+    assert setting.allowed() in lines[0]
+    assert lines[0].endswith(setting.sentence)
+    assert setting.sentence[0].isupper()
+    assert setting.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_every_overlay_of_the_repository_composes(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    assert compose([str(path)]) != compose([])
+
+
+@pytest.mark.parametrize("benchmark", benchmarks())
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        [
+            "tracking.tags=[a,'null',012]",
+            "tracking.name=1e3",
+            "trainer.limit_val_batches=1.0",
+            "warmup.lr=1e-7",
+        ],
+    ],
+    ids=["defaults", "changed"],
+)
+def test_a_configuration_survives_the_way_through_yaml(benchmark: str, argv: list[str], overlay: Any) -> None:
+    config = compose([f"data.name={benchmark}", *argv])
+    assert compose([overlay(to_yaml(config))]) == config
+
+
+@given(text=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12))
+@example(text="null")
+@example(text="???")
+@example(text="- a")
+@example(text="a: b # c")
+@example(text="\x85")
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
+def test_any_text_that_is_accepted_survives_the_way_through_yaml(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    try:
+        config = compose([f"tracking.project={text}"])
+    except ConfigError:
+        assert not text.isprintable() or "${" in text or text == "???"
+        return
+    path = tmp_path_factory.getbasetemp() / "text.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    assert config.tracking.project == text
+    assert compose([str(path)]) == config
+
+
+KEYS = st.sampled_from(sorted({setting.key for _, setting in SETTINGS.values()}))
+VALUES = st.sampled_from(
+    [
+        "1",
+        "-1",
+        "0",
+        "1.5",
+        "1e999",
+        "nan",
+        "true",
+        "null",
+        "[1, 2]",
+        "[fit]",
+        "{a: b}",
+        "[",
+        "${x}",
+        "???",
+        "gru",
+        "'",
+        "",
+    ]
+)
+NAMES = KEYS | KEYS.map(lambda key: key[:-1]) | KEYS.map(lambda key: f"{key}.x") | st.text(max_size=8)
+ARGUMENTS = st.tuples(NAMES, st.sampled_from(["=", "=", "=", ""]), VALUES | st.text(max_size=8)).map("".join)
+YAML = st.lists(
+    st.tuples(
+        NAMES | st.sampled_from(["data", "warmup", "  name", "  steps", "- "]), VALUES | st.text(max_size=8)
+    ),
+    max_size=4,
+).map(lambda pairs: "".join(f"{key}: {value}\n" for key, value in pairs))
+
+
+@given(arguments=st.lists(ARGUMENTS, max_size=4), text=st.none() | YAML)
+@settings(
+    max_examples=1000,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+def test_any_command_line_composes_or_is_refused_in_one_line(
+    arguments: list[str], text: str | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8", errors="replace")
+        arguments = [str(path), *arguments]
+    try:
+        config = compose(arguments)
+    except ConfigError as error:
+        message = str(error)
+    else:
+        path.write_text(to_yaml(config), encoding="utf-8")
+        assert compose([str(path)]) == config
+        return
+    assert len(message.splitlines()) == 1
+    keys = [argument.partition("=")[0] for argument in arguments]
+    keys += [line.partition(":")[0].strip() for line in (text or "").splitlines() if line.strip()]
+    assert any(repr(key)[1:-1] in message for key in keys)
+
+
+PROGRAM = """
+import sys
+from configs.compose import ConfigError, compose, help_text, to_yaml
+from configs import run_folder
+if sys.argv[1:] == ["--help"]:
+    print(help_text())
+else:
+    try:
+        print(to_yaml(compose(sys.argv[1:])))
+    except ConfigError as error:
+        print(error)
+assert not {"torch", "lightning", "numpy"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["seed=1"], ["data.lenght=5"]], ids=lambda argv: argv[0])
+def test_help_and_errors_come_at_once_and_without_torch(argv: list[str]) -> None:
+    command = [sys.executable, "-c", PROGRAM, *argv]
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert answer.stdout
+    assert min(seconds) < 1.0
+
+
+# Lightning trains without end by default, or for 1,000 epochs with a warning.
+OTHER_DEFAULTS = {"max_epochs": 6}
+
+
+def test_trainer_settings_are_lightnings_with_its_defaults() -> None:
+    from lightning.pytorch import Trainer
+
+    parameters = inspect.signature(Trainer).parameters
+    for setting in settings_of(Config().trainer):
+        assert setting.key in parameters
+        assert setting.default == OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default)
+        assert type(setting.default) is type(OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default))
+
+
+def test_trainer_choices_are_lightnings() -> None:
+    from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+    from lightning.pytorch.strategies import StrategyRegistry
+
+    known = {
+        "accelerator": {"auto", "gpu", *AcceleratorRegistry.available_accelerators()},
+        "strategy": {"auto", *StrategyRegistry.available_strategies()},
+        "precision": {*get_args(_PRECISION_INPUT_STR), *get_args(_PRECISION_INPUT_STR_ALIAS)},
+    }
+    choices = {setting.key: setting.choices for setting in settings_of(Config().trainer)}
+    for key, names in known.items():
+        offered = choices[key]
+        assert isinstance(offered, tuple)
+        assert set(offered) <= names

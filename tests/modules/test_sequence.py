@@ -1,0 +1,148 @@
+"""The LightningModule and its networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+from datamodules import datamodule_by_name
+from lightning_warmup.cells import cell_names
+from lightning_warmup.modules.sequence import SequenceModule
+from lightning_warmup.networks.recurrent import DoubleLayer, RecurrentNetwork
+
+CELLS = cell_names()
+
+
+def quiet(folder: Path, **arguments: object) -> Trainer:
+    return Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder, **arguments,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_network_has_torchs_call(cell: str, double: bool) -> None:
+    torch.manual_seed(0)
+    network = RecurrentNetwork(3, 8, 2, num_layers=2, cell=cell, double=double)
+    sequences = torch.randn(7, 4, 3)
+    output, h_n = network(sequences)
+    assert output.shape == (7, 4, 2)
+    for tensor in h_n if isinstance(h_n, tuple) else (h_n,):
+        assert tensor.shape == (2, 4, 8)
+    first, state = network(sequences[:3])
+    second, last = network(sequences[3:], state)
+    torch.testing.assert_close(torch.cat([first, second]), output)
+    torch.testing.assert_close(last, h_n)
+    steps = torch.tensor([6, 2])
+    torch.testing.assert_close(network(sequences, steps=steps)[0], output[steps])
+    network.batch_first = True
+    torch.testing.assert_close(network(sequences.transpose(0, 1))[0].transpose(0, 1), output)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_halves_of_a_double_layer_are_independent(cell: str) -> None:
+    torch.manual_seed(0)
+    layer = DoubleLayer(cell, 3, 8)
+    sequences = torch.randn(5, 2, 3)
+    output, _ = layer(sequences)
+    torch.testing.assert_close(output[..., :4], layer.first(sequences)[0])
+    torch.testing.assert_close(output[..., 4:], layer.second(sequences)[0])
+
+
+def test_sizes_that_do_not_go_are_refused() -> None:
+    with pytest.raises(ValueError, match="hidden_size=7"):
+        DoubleLayer("gru", 1, 7)
+    with pytest.raises(ValueError, match="num_layers=0"):
+        RecurrentNetwork(1, 4, 1, num_layers=0)
+    with pytest.raises(ValueError, match="gruu"):
+        RecurrentNetwork(1, 4, 1, cell="gruu")
+    with pytest.raises(ValueError, match="task='regresion'"):
+        SequenceModule(1, 1, "regresion")
+
+
+@pytest.mark.parametrize("name", ["copy_first_input", "denoising"])
+def test_test_figures_are_weighted_by_samples(tmp_path: Path, name: str) -> None:
+    """37 sequences in batches of 8 have an incomplete last batch."""
+    torch.manual_seed(0)
+    data = datamodule_by_name(name)(
+        seq_length=12, train_size=8, val_size=8, test_size=37, batch_size=8, test_lengths=[20]
+    )
+    module = SequenceModule(data.input_size, data.output_size, data.task, hidden_size=4)
+    (figures, at_length) = quiet(tmp_path).test(module, data, verbose=False)
+    assert list(figures) == ["test/loss"]
+    assert list(at_length) == ["test_at_length/20"]
+    for loader, value in zip(
+        data.test_dataloader(), [figures["test/loss"], at_length["test_at_length/20"]], strict=True
+    ):
+        batches = list(loader)
+        with torch.no_grad():
+            errors = torch.cat([(module(x, steps) - y).flatten(1) for x, y, steps in batches])
+        assert value == pytest.approx(float((errors**2).mean()), rel=1e-5)
+
+
+class OneClass(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(3, 1), torch.zeros(1, dtype=torch.int64)
+
+
+def test_a_perfect_classifier_has_accuracy_one(tmp_path: Path) -> None:
+    module = SequenceModule(1, 10, "classification", hidden_size=4)
+    with torch.no_grad():
+        module.network.readout.weight.zero_()
+        module.network.readout.bias.copy_(torch.arange(10, 0, -1))
+
+    def collate(rows: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
+        sequences, targets = zip(*rows, strict=True)
+        return torch.stack(sequences), torch.stack(targets), torch.tensor([2])
+
+    (figures,) = quiet(tmp_path).test(module, DataLoader(OneClass(), 32, collate_fn=collate), verbose=False)
+    assert figures["test/accuracy"] == 1.0
+    expected = torch.nn.functional.cross_entropy(torch.arange(10.0, 0, -1)[None], torch.tensor([0]))
+    assert figures["test/loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_module_is_loaded_from_its_checkpoint_weights_only(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = datamodule_by_name("copy_first_input")(
+        seq_length=5, train_size=8, val_size=8, test_size=8, test_lengths=[]
+    )
+    module = SequenceModule(1, 1, cell="nbrc", hidden_size=4, double=True)
+    trainer = quiet(tmp_path, max_epochs=1)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    loaded = SequenceModule.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    torch.save(module.network.state_dict(), tmp_path / "network.pt")
+    network = RecurrentNetwork(1, 4, 1, num_layers=2, cell="nbrc", double=True, batch_first=True)
+    network.load_state_dict(torch.load(tmp_path / "network.pt", weights_only=True))
+    sequences = torch.randn(2, 6, 1)
+    assert torch.equal(loaded(sequences), module(sequences))
+    assert torch.equal(network(sequences)[0], module(sequences))
+
+
+def test_a_network_learns_from_gradients_through_the_whole_module(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = datamodule_by_name("copy_first_input")(
+        seq_length=3, train_size=640, val_size=64, test_size=64, test_lengths=[]
+    )
+    module = SequenceModule(1, 1, hidden_size=16, num_layers=1, lr=1e-2)
+    quiet(tmp_path, max_epochs=8).fit(module, data)
+    (figures,) = quiet(tmp_path).test(module, data, verbose=False)
+    assert figures["test/loss"] < 0.05
+
+
+@pytest.mark.parametrize("step", ["training_step", "validation_step", "test_step"])
+def test_data_that_are_not_finite_are_named(step: str) -> None:
+    torch.manual_seed(0)
+    module = SequenceModule(1, 1, hidden_size=4)
+    batch = (torch.randn(3, 5, 1), torch.randn(3, 1, 1), torch.tensor([4]))
+    batch[0][1, 2] = torch.nan
+    with pytest.raises(ValueError, match="data: NaN or infinite values in a batch"):
+        getattr(module, step)(batch, 0)

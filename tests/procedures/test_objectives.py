@@ -1,0 +1,208 @@
+"""The objective that asks for rest: its parts in closed form, what it reaches, and how training keeps it."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_settling import Map
+from test_stage import Stranger, loader, trainer
+from torch import nn
+
+from lightning_warmup import WarmupStage, multistability, warmup
+from lightning_warmup.dynamics.settling import read_stack, run_stack
+from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.procedures.objectives import WarmupLoss, published, rest, unrest
+from lightning_warmup.procedures.regularize import add_gradient
+from lightning_warmup.procedures.schedules import Adaptive, Ramp
+from lightning_warmup.procedures.warmup import GOAL, WarmupStep, warmup_steps
+
+
+def test_unrest_is_the_logarithm_of_the_relative_move() -> None:
+    states = torch.tensor([[0.0, 3.0]], dtype=torch.float64)
+    assert float(unrest(states, states)) == 0.0
+    assert float(unrest(states, states + torch.tensor([1.0, 0.0]))) == pytest.approx(1.0, abs=1e-6)
+    assert float(unrest(states, states + torch.tensor([0.0, 4e-3]))) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_unrest_pulls_on_small_moves_as_on_large_ones_and_has_a_finite_gradient_at_rest() -> None:
+    for move in (1e-4, 1e-2, 1.0):
+        ahead = torch.tensor([[move]], dtype=torch.float64, requires_grad=True)
+        unrest(torch.zeros(1, 1, dtype=torch.float64), ahead).backward()
+        assert float(ahead.grad) * move == pytest.approx(1 / 13.8155, rel=0.02)  # type: ignore[arg-type]
+    ahead = torch.zeros(2, 1, requires_grad=True)
+    unrest(torch.zeros(2, 1), ahead).backward()
+    assert ahead.grad is not None
+    assert bool(torch.isfinite(ahead.grad).all())
+    states = torch.randn(4, 3, dtype=torch.float64)
+    moved = (states + 1e-3 * torch.randn(4, 3, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: unrest(states, m, 1e-3), (moved,), eps=1e-8, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("function", "quiet"), [(lambda h: torch.tanh(2 * h), True), (lambda h: -2 * h / h.abs(), False)]
+)
+def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet: bool) -> None:  # type: ignore[no-untyped-def]
+    class Kick(Map):
+        """Starts anywhere: the first input becomes the state."""
+
+        def forward(self, input, h_0=None):  # type: ignore[no-untyped-def]
+            return super().forward(input, input[:1, :, :1] if h_0 is None else h_0)
+
+    sequences = torch.randn(5, 16, 1, dtype=torch.float64)
+    layers = layers_of(Kick(function, 1))
+    star, restless = rest(layers, sequences, None, 200, 1e-4, (), torch.Generator().manual_seed(0))
+    assert (float(restless) < 0.01) == quiet
+    assert float(star) + 1e-3 >= 2 / 16
+    assert float(published(layers, sequences, None, 200, 1e-4, (), torch.Generator())[1]) == 0.0
+
+
+def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: dict[str, list[torch.Tensor]] = {"read_stack": [], "run_stack": []}
+    for name, function in (("read_stack", read_stack), ("run_stack", run_stack)):
+
+        def listening(layers, states, inputs, *rest, name=name, function=function):  # type: ignore[no-untyped-def]
+            heard[name].append(inputs.abs().flatten(0, -2).sum(0))
+            return function(layers, states, inputs, *rest)
+
+        monkeypatch.setattr(f"lightning_warmup.procedures.objectives.{name}", listening)
+    torch.manual_seed(0)
+    network, sequences = nn.GRU(3, 6), torch.randn(8, 64, 3)
+    warmup(network, sequences, objective="rest", steps=5, silent=[0, -1])
+    add_gradient(
+        network, sequences, None, 0.5, torch.Generator().manual_seed(0), WarmupLoss("rest", silent=(0, 2))
+    )
+    for common_or_constant in heard.values():
+        assert len(common_or_constant) >= 4
+        for first, middle, last in common_or_constant:
+            assert float(first) == float(last) == 0.0
+            assert float(middle) > 0.0
+    with pytest.raises(ValueError, match=r"silent=\[3\]: the input has the channels 0\.\.2, or -3\.\.-1"):
+        warmup(network, sequences, objective="rest", steps=1, silent=[3])
+
+
+def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_collapse() -> None:
+    schedule = Adaptive(left=200, most=100)
+    apart, together, still = torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([0.0])
+    for step in range(30):
+        schedule.adapt(step, apart, still, 10)
+    assert schedule.longest == 100
+    schedule.adapt(30, together, still, 10)
+    assert schedule.longest == pytest.approx(70)
+    schedule.adapt(31, apart, torch.tensor([1.0]), 10)  # moves of order one
+    assert schedule.longest == pytest.approx(49)
+    looks = [schedule.adapt(step, apart, still, 10) for step in range(32, 200)]
+    assert [step for step, look in enumerate(looks, start=32) if look] == [99, 124, 149, 174, 199]
+    assert schedule.rate(99) == 1.0
+    assert schedule.rate(200) == pytest.approx(0.1)
+    assert Ramp(100, 200, 10).rate(99) == 1.0
+
+
+def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_follow() -> None:
+    together, apart = torch.tensor([0.1]), torch.tensor([0.9])
+    still, moving = torch.tensor([0.0]), torch.tensor([1.0])
+    for stars, unrests, left, expected in (
+        (together, still, 450, 149),
+        (apart, moving, 450, 149),
+        (apart, still, 450, None),
+        (together, still, 449, None),
+    ):
+        schedule = Adaptive(left=left, most=100)
+        given_up = []
+        for step in range(schedule.steps):
+            schedule.adapt(step, stars, unrests, 10)
+            given_up += [step] if schedule.hopeless else []
+        assert given_up == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("reached", "expected"), [(0.5, [1] * 3 + [2] * 3 + [3] * 3), (0.95, [1] * 3), (0.99, [1])]
+)
+def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
+    monkeypatch: pytest.MonkeyPatch, reached: float, expected: list[int]
+) -> None:
+    module = sys.modules[warmup_steps.__module__]  # the package's attribute of this name is the function
+    monkeypatch.setattr(module, "ATTEMPT", 3)
+    monkeypatch.setattr("lightning_warmup.procedures.schedules.ATTEMPT", 3)
+    monkeypatch.setattr(module, "_resting_vaa", lambda *_: reached)
+    monkeypatch.setattr(Adaptive, "adapt", lambda *_: True)
+    torch.manual_seed(0)
+    network = nn.GRU(1, 4)
+    begun = network.weight_hh_l0.detach().clone()
+    batches = ((torch.randn(6, 8, 1), None) for _ in range(11))
+    moves, attempts = [], []
+    for number, step in enumerate(warmup_steps(network, batches, objective="rest", steps=11)):
+        assert step.step == number
+        attempts.append(step.attempt)
+        moves.append(float((network.weight_hh_l0.detach() - begun).abs().max()))
+    assert attempts == expected
+    if len(moves) > 1:
+        assert moves[2] > 0.015  # Adam moves a weight by 0.01 a step at most
+    for first in moves[3:4]:
+        assert 0.0099 <= first <= 0.0101
+    for first in moves[6:7]:  # by twice as much in the third attempt
+        assert 0.0199 <= first <= 0.0201
+
+
+def test_a_warmup_for_rest_ends_in_many_equilibria_at_rest() -> None:
+    torch.manual_seed(0)
+    network, sequences = RecurrentNetwork(1, 32, 1), torch.randn(50, 512, 1)
+    history = warmup(network, sequences, objective="rest", steps=300, max_stabilization=400)
+    measured = multistability(network, sequences[:, :64], steps=10_000, draws=1)
+    assert measured.rest > 0.9
+    assert measured.resting_vaa > 0.8
+    assert history[-1].reached is not None
+    assert history[-1].reached > GOAL
+    assert len(history) < 300
+
+
+def test_what_is_kept_in_training_is_the_gradient_of_the_objective() -> None:
+    torch.manual_seed(0)
+    network, sequences = nn.GRU(1, 6), torch.randn(8, 16, 1)
+    twin = copy.deepcopy(network)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    loss = WarmupLoss("rest", rest_weight=2.0)
+    add_gradient(network, sequences, None, 0.5, torch.Generator().manual_seed(3), loss)
+    generator = torch.Generator().manual_seed(3)
+    stabilization = int(torch.randint(1, 201, (), generator=generator))
+    stars, unrests = rest(layers_of(twin), sequences, None, stabilization, 1e-4, (), generator)
+    (0.5 * ((stars - 0.95) ** 2 + 2.0 * stars.detach() * unrests).mean()).backward()
+    for parameter, reference in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, 1 + reference.grad)  # type: ignore[operator]
+
+
+def test_the_stage_keeps_the_objective_in_every_fourth_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(
+        "lightning_warmup.callbacks.stage.add_gradient", lambda *_, **__: kept.append(len(module.seen))
+    )
+    module = Stranger()
+    trainer(tmp_path, WarmupStage(steps=1, keep=0.1), max_epochs=3).fit(module, loader())
+    assert kept == [1, 5, 9]
+    kept.clear()
+    trainer(tmp_path, WarmupStage(steps=1), max_epochs=1).fit(module, loader())
+    assert kept == []
+
+
+def test_the_stage_says_in_one_line_whether_the_goal_was_met(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = WarmupStage(steps=3, objective="rest")
+    with caplog.at_level("INFO", logger="lightning.pytorch.utilities.rank_zero"):
+        trainer(tmp_path, stage, max_epochs=1).fit(Stranger(), loader())
+    lines = [record.getMessage() for record in caplog.records]
+    (line,) = [line for line in lines if "resting VAA" in line]
+    assert line.startswith("Warmup: did not end at rest after 3 steps: resting VAA ")
+
+    last = WarmupStep(199, 2, 10, 0.0, 0.9, 0.1, 0.0, reached=0.99)
+    assert stage.outcome(last) == (
+        "ended at rest after 200 steps, in attempt 2: resting VAA 0.99 at M = 10,000, it should be above 0.9"
+    )
+    assert stage.outcome(WarmupStep(99, 1, 10, 0.0, 0.9, 0.1, 0.0)) is None

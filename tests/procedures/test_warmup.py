@@ -1,0 +1,167 @@
+"""The warmup procedure: what it reaches, what it moves, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_warmup import warmup
+from lightning_warmup.dynamics.functional import vaa_star
+from lightning_warmup.dynamics.settling import multistability
+from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.procedures.warmup import WarmupDiverged, warmup_steps
+
+
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(module.state_dict())
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.GRU(1, 24), lambda: nn.LSTM(1, 64), lambda: RecurrentNetwork(1, 24, 1, cell="mgu")]
+)
+def test_a_warmup_makes_a_monostable_network_multistable(make) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    network, sequences = make(), torch.randn(40, 256, 1)
+    before = multistability(network, sequences[:, :32], steps=200, draws=1)
+    history = warmup(network, sequences)
+    after = multistability(network, sequences[:, :32], steps=200, draws=1)
+    assert before.vaa == pytest.approx(1 / 32)
+    assert after.vaa > 0.8
+    assert len(history) == 100
+    assert max(step.stabilization for step in history[20:]) > 150
+
+
+def test_the_stabilisation_follows_its_ramp() -> None:
+    history = warmup(nn.GRU(1, 4), torch.randn(10, 64, 1), steps=40, max_stabilization=60)
+    assert history[0].stabilization == 1
+    for step in history:
+        assert 1 <= step.stabilization <= min(1 + 10 * step.step, 60)
+    assert max(step.stabilization for step in history) > 40
+
+
+def test_the_first_step_has_the_loss_and_the_gradient_of_the_definition() -> None:
+    """One sequence at a time, one stabilisation step, written out."""
+    torch.manual_seed(0)
+    network = nn.GRU(1, 6, num_layers=2)
+    sequences = torch.randn(12, 32, 1)
+    reference = copy.deepcopy(network)
+    first = warmup(network, sequences, steps=1, seed=5)[0]
+
+    order = torch.randperm(32, generator=torch.Generator().manual_seed(5))
+    draws = torch.Generator().manual_seed(5)
+    torch.randint(1, 2, (), generator=draws)  # the stabilisation, 1
+    cuts = torch.randint(1, 13, (32,), generator=draws)
+    states = torch.cat(
+        [reference(sequences[:cut, row : row + 1])[1] for cut, row in zip(cuts, order, strict=True)], 1
+    )
+    losses = []
+    for layer in range(2):
+        constant = torch.randn(6 if layer else 1, generator=draws)
+        cell = nn.GRUCell(6 if layer else 1, 6)
+        weights = [getattr(reference, name) for name in reference._all_weights[layer]]
+        settled = torch.gru(
+            constant.expand(1, 32, -1), states[layer : layer + 1], weights, True, 1, 0.0, True, False, False
+        )[1]
+        assert cell.hidden_size == settled.shape[2]
+        losses.append((vaa_star(settled[0]) - 0.95) ** 2)
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    assert first.loss == pytest.approx(float(loss), rel=1e-4)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in reference.parameters()])
+    assert first.gradient_norm == pytest.approx(float(norm), rel=1e-3)
+
+
+def test_the_second_half_does_not_move_unless_asked() -> None:
+    torch.manual_seed(0)
+    network = RecurrentNetwork(1, 8, 1, num_layers=2, cell="gru", double=True)
+    sequences = torch.randn(20, 32, 1)
+    for leaky in (False, True):
+        before = state_of(network)
+        warmup(network, sequences, steps=3, leaky=leaky)
+        moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+        halves = {name.split(".")[2] for name in moved}
+        assert halves == ({"first", "second"} if leaky else {"first"})
+        assert not any(name.startswith("readout") for name in moved)
+        assert not any(name.startswith("layers.1.second") for name in moved)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_a_warmup_is_repeatable_and_leaves_the_global_stream_alone() -> None:
+    torch.manual_seed(0)
+    first, sequences = nn.GRU(1, 8), torch.randn(15, 64, 1)
+    second = copy.deepcopy(first)
+    stream = torch.get_rng_state()
+    assert warmup(first, sequences, steps=5) == warmup(second, sequences, steps=5)
+    assert torch.equal(stream, torch.get_rng_state())
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert one.grad is None
+
+
+def test_batch_first_sequences_mean_the_same() -> None:
+    torch.manual_seed(0)
+    time_first, sequences = nn.LSTM(1, 8), torch.randn(15, 64, 1)
+    batch_first = nn.LSTM(1, 8, batch_first=True)
+    batch_first.load_state_dict(time_first.state_dict())
+    histories = (
+        warmup(time_first, sequences, steps=3),
+        warmup(batch_first, sequences.transpose(0, 1), steps=3),
+    )
+    for one, other in zip(*histories, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+
+
+def test_only_the_prefixes_are_used_where_lengths_are_given() -> None:
+    """What comes after the end of a history is no number at all."""
+    torch.manual_seed(0)
+    sequences, lengths = torch.randn(15, 64, 3), torch.randint(1, 16, (64,))
+    sequences[torch.arange(15)[:, None] >= lengths] = torch.nan
+    history = warmup(nn.GRU(3, 8), sequences, lengths, steps=3)
+    assert all(step.loss == step.loss for step in history)
+
+
+def test_too_few_batches_are_said() -> None:
+    with pytest.raises(ValueError, match="steps=3: there are only 1 batches"):
+        list(warmup_steps(nn.GRU(1, 4), [(torch.randn(5, 8, 1), None)], steps=3))
+
+
+def test_a_network_in_evaluation_mode_stays_in_it() -> None:
+    network = nn.GRU(1, 4, num_layers=2, dropout=0.5).eval()
+    warmup(network, torch.randn(5, 32, 1), steps=1)
+    assert not network.training
+
+
+def test_upper_layers_of_a_projected_lstm_take_its_projection() -> None:
+    assert len(warmup(nn.LSTM(1, 16, num_layers=2, proj_size=4), torch.randn(5, 32, 1), steps=2)) == 2
+
+
+def test_a_diverging_warmup_names_step_and_learning_rate() -> None:
+    with pytest.raises(WarmupDiverged, match=r"step \d+ with lr=3e\+37.*nan"):
+        warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), steps=20, lr=3e37)
+
+
+def test_sequences_that_are_not_finite_are_named() -> None:
+    with pytest.raises(ValueError, match=r"data: NaN .* of warmup step 0"):
+        warmup(nn.GRU(1, 4), torch.full((5, 32, 1), torch.nan), steps=2)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"steps": 0},
+        {"max_stabilization": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"epsilon": -1.0},
+        {"target": 2.0},
+        {"batch_size": 0},
+        {"batch_size": 33},
+    ],
+)
+def test_bad_arguments_are_named(argument: dict[str, float]) -> None:
+    name = next(iter(argument))
+    with pytest.raises(ValueError, match=f"{name}="):
+        warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), **argument)  # type: ignore[arg-type]
