@@ -158,9 +158,9 @@ def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
-    from lightning_warmup.callbacks.stage import WarmupStage
-    from lightning_warmup.dynamics.portraits import Portraits
-    from lightning_warmup.procedures.pretrain import PretrainStage
+    from lightning_warmup.callbacks.portraits import Portraits
+    from lightning_warmup.callbacks.pretrain import PretrainStage
+    from lightning_warmup.callbacks.warmup import WarmupStage
     from lightning_warmup.runtime.checkpoints import BestCheckpoint, LatestCheckpoint
     from lightning_warmup.runtime.signals import Interruption
 

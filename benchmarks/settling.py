@@ -20,7 +20,8 @@ from benchmarks.measure import clock, in_turns, milliseconds, ratio
 from benchmarks.page import Table, command
 from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa
-from lightning_warmup.dynamics.settling import run_stack, sampled, settle
+from lightning_warmup.dynamics.reachable import run_stack, sampled
+from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
 from lightning_warmup.networks.recurrent import RecurrentNetwork

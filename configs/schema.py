@@ -214,7 +214,7 @@ class Warmup:
         "Numbers of input channels, from 0, or -1 for the last, that are 0 while states settle, such as a marker; "
         "with objective=rest.",
     )
-    keep: float = setting(
+    regularize: float = setting(
         0.0, "Weight of the objective in the loss of every fourth training step; 0 = none.", minimum=0
     )
     leaky: bool = setting(

@@ -5,10 +5,10 @@ improves learning" (arXiv 2106.01001).
 """
 
 from lightning_warmup.callbacks.monitor import MultistabilityMonitor
-from lightning_warmup.callbacks.stage import WarmupStage
+from lightning_warmup.callbacks.warmup import WarmupStage
 from lightning_warmup.cells._gated import Gate, GatedCell
 from lightning_warmup.dynamics.functional import resting_vaa, vaa, vaa_star
-from lightning_warmup.dynamics.settling import Multistability, multistability
+from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.procedures.warmup import WarmupDiverged, WarmupStep, warmup
 
 __all__ = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, Command
+from command import ROOT, Command
 from torch import Tensor, distributed, multiprocessing, nn
 
 from lightning_warmup.distributed import gather_rows, rank, share_of, sum_gradients, world_size

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command import Command
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,4 +1,4 @@
-"""How a callback finds the recurrent network and the sequences of whatever is being fitted."""
+"""Where a callback takes the sequences of a fit from."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from lightning_warmup.cells._gated import GatedCell
 from lightning_warmup.distributed import rank, share_of, world_size
-from lightning_warmup.networks.recurrent import DoubleLayer, RecurrentNetwork
 
 ToSequences = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
 """Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
@@ -40,35 +38,6 @@ def prepared(
     batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
     sequences = to_sequences(batch)
     return sequences if isinstance(sequences, tuple) else (sequences, None)
-
-
-def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
-    """The recurrent network of a module.
-
-    Args:
-        module: Where to look.
-        name: Attribute that holds it, dots allowed; None finds it if there is exactly one.
-
-    Raises:
-        ValueError: If there is no such attribute, or not exactly one recurrent network.
-    """
-    if name is not None:
-        try:
-            return module.get_submodule(name)
-        except AttributeError:
-            raise ValueError(f"network={name!r}: {type(module).__name__} has no such module") from None
-    found: dict[str, nn.Module] = {}
-    for path, child in module.named_modules():
-        known = isinstance(child, (RecurrentNetwork, DoubleLayer, GatedCell, nn.RNNBase))
-        if known and not any(path.startswith(f"{outer}.") for outer in found):
-            found[path] = child
-    if len(found) != 1:
-        names = ", ".join(found) or "none"
-        raise ValueError(
-            f"{type(module).__name__} holds {len(found)} recurrent networks ({names}): name the one to use, "
-            "network=..."
-        )
-    return next(iter(found.values()))
 
 
 def sequence_batches(

@@ -10,9 +10,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from lightning_warmup.callbacks.batches import ToSequences, find_network, first_element, sequence_batches
+from lightning_warmup.callbacks.batches import ToSequences, first_element, sequence_batches
 from lightning_warmup.distributed import gather_rows
-from lightning_warmup.dynamics.settling import multistability
+from lightning_warmup.dynamics.measure import multistability
+from lightning_warmup.networks.find import find_network
 
 
 class MultistabilityMonitor(Callback):

@@ -8,9 +8,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_warmup.callbacks.batches import ToSequences, find_network, first_element, prepared
+from lightning_warmup.callbacks.batches import ToSequences, first_element, prepared
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.dynamics.settling import multistability
+from lightning_warmup.dynamics.measure import multistability
+from lightning_warmup.networks.find import find_network
 
 SEQUENCES = 64
 """Number N of test sequences that a reported VAA compares, or all if there are fewer."""

@@ -157,6 +157,13 @@ class GatedCell(nn.Module):
         return shown + (", batch_first=True" if self.batch_first else "")
 
 
+def orthogonal_(matrix: Tensor) -> None:
+    """Fills a matrix with a random orthogonal one, in half precision too, which torch's own function refuses."""
+    precise = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
+    with torch.no_grad():
+        matrix.copy_(nn.init.orthogonal_(precise))
+
+
 def _engine_agrees(cell: GatedCell) -> bool:
     """Returns whether ``scan`` equals ``loop`` on random steps: values and all gradients, in float64.
 

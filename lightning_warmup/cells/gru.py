@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_warmup.cells._gated import Gate, GatedCell
+from lightning_warmup.cells._gated import Gate, GatedCell, orthogonal_
 from lightning_warmup.engine.gates import gate_weights, stacked_weights
-from lightning_warmup.initialisations.orthogonal import orthogonal_
 
 
 class GRU(GatedCell):

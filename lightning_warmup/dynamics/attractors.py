@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_warmup.dynamics.functional import REST_TOLERANCE
-from lightning_warmup.dynamics.settling import run_stack
+from lightning_warmup.dynamics.reachable import run_stack
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer
 

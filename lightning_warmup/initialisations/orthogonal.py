@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from lightning_warmup.cells._gated import orthogonal_
 from lightning_warmup.engine.gates import gate_weights
-
-
-def orthogonal_(matrix: Tensor) -> None:
-    """Fills a matrix with a random orthogonal one, in half precision too, which torch's own function refuses."""
-    precise = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
-    with torch.no_grad():
-        matrix.copy_(nn.init.orthogonal_(precise))
 
 
 def initialise(cell: Any, t_max: int) -> None:

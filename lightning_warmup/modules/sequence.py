@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_warmup.callbacks.batches import first_element
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -74,7 +73,11 @@ class SequenceModule(LightningModule):
     """
 
     monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
-    sequences = staticmethod(first_element)
+
+    @staticmethod
+    def sequences(batch: Batch) -> Tensor:
+        """Return the sequences of a batch, ``(B, T, I)``."""
+        return batch[0]
 
     def __init__(
         self,

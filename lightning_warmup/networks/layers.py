@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from lightning_warmup.cells._gated import GatedCell
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.state import State
-from lightning_warmup.networks.recurrent import DoubleLayer, RecurrentNetwork
+from lightning_warmup.networks.double import DoubleLayer
+from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 
 @dataclass(frozen=True)

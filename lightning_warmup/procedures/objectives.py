@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lightning_warmup.distributed import gather_rows, rank, world_size
 from lightning_warmup.dynamics.functional import EPSILON, REST_TOLERANCE, vaa_star
-from lightning_warmup.dynamics.settling import cut_lengths, reachable_states, read_stack, run_stack
+from lightning_warmup.dynamics.reachable import cut_lengths, reachable_states, read_stack, run_stack
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
 

@@ -11,9 +11,9 @@ from lightning_warmup.distributed import sum_over_processes
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.procedures.objectives import WarmupLoss
 
-KEEP_EVERY = 4
+EVERY = 4
 """Training steps between two at which the objective is kept."""
-KEEP_LONGEST = 200
+MAX_STABILIZATION = 200
 """Longest stabilisation in training, in steps."""
 
 
@@ -24,7 +24,7 @@ def add_gradient(
     weight: float,
     generator: torch.Generator,
     loss: WarmupLoss,
-    longest: int = KEEP_LONGEST,
+    longest: int = MAX_STABILIZATION,
 ) -> None:
     """Adds ``weight`` times the gradient of a warmup's loss to the gradients of the weights that it warms up.
 

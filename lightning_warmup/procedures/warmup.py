@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lightning_warmup.distributed import gather_rows, sum_gradients
 from lightning_warmup.dynamics.functional import EPSILON
-from lightning_warmup.dynamics.settling import multistability
+from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.layers import Layer, layers_of
 from lightning_warmup.procedures.objectives import WarmupLoss
 from lightning_warmup.procedures.schedules import ATTEMPT, Adaptive, Ramp

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL
+from command import SMALL
 
 from benchmarks import __main__ as everything
 from benchmarks import cells, epoch, growth, measure, memory, settling, vanishing, warmup

@@ -7,56 +7,18 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from stranger import Stranger, StrangersData, loader, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_warmup import WarmupDiverged, WarmupStage
-from lightning_warmup.callbacks.batches import find_network
-from lightning_warmup.dynamics.settling import multistability
-
-
-class Stranger(LightningModule):
-    """Copies the first input with torch's LSTM, as anybody would write it."""
-
-    def __init__(self, layers: int = 1, hidden: int = 12, with_loader: bool = False) -> None:
-        super().__init__()
-        self.rnn = nn.LSTM(1, hidden, num_layers=layers, batch_first=True)
-        self.head = nn.Linear(hidden, 1)
-        self.seen: list[float] = []
-        if with_loader:
-            self.train_dataloader = loader  # type: ignore[method-assign]
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        sequences, targets = batch
-        self.seen.append(float(sequences.sum()))
-        return nn.functional.mse_loss(self.head(self.rnn(sequences)[0][:, -1]), targets)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters())
-
-
-class StrangersData(LightningDataModule):
-    def train_dataloader(self) -> DataLoader[Any]:
-        return loader()
-
-
-def loader() -> DataLoader[Any]:
-    sequences = torch.randn(64, 20, 1, generator=torch.Generator().manual_seed(0))
-    return DataLoader(TensorDataset(sequences, sequences[:, 0]), batch_size=16, shuffle=True)
-
-
-def trainer(folder: Path, *callbacks: Any, **arguments: Any) -> Trainer:
-    defaults: dict[str, Any] = {
-        "max_epochs": 1, "accelerator": "cpu", "logger": False, "enable_checkpointing": False,
-        "enable_progress_bar": False, "enable_model_summary": False, "default_root_dir": folder,
-    }  # fmt: skip
-    return Trainer(callbacks=list(callbacks), **(defaults | arguments))
+from lightning_warmup.dynamics.measure import multistability
+from lightning_warmup.networks.find import find_network
 
 
 @pytest.mark.parametrize("source", ["loader", "datamodule", "module"])
@@ -114,7 +76,7 @@ def test_it_runs_once_and_not_on_resume(tmp_path: Path, monkeypatch: pytest.Monk
     first.save_checkpoint(tmp_path / "a.ckpt")
     resumed = WarmupStage(steps=2)
     monkeypatch.setattr(
-        "lightning_warmup.callbacks.stage.warmup_steps", lambda *_, **__: pytest.fail("warmed up again")
+        "lightning_warmup.callbacks.warmup.warmup_steps", lambda *_, **__: pytest.fail("warmed up again")
     )
     trainer(tmp_path, resumed, max_epochs=2).fit(module, loader(), ckpt_path=tmp_path / "a.ckpt")
     assert resumed.done

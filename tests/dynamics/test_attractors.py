@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from test_settling import Map
+from known_maps import Map
 from torch import Tensor
 
 from lightning_warmup.cells import BRC, GRU, LSTM
 from lightning_warmup.dynamics.attractors import KINDS, kinds, spectral_radii
-from lightning_warmup.dynamics.settling import run_stack
+from lightning_warmup.dynamics.reachable import run_stack
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import layers_of
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from known_maps import Map
 from torch import Tensor, nn
 
 from lightning_warmup.cells import BRC, GRU, LSTM, NBRC
 from lightning_warmup.dynamics.functional import at_rest, vaa
-from lightning_warmup.dynamics.settling import multistability, reachable_states, run_stack, settle
+from lightning_warmup.dynamics.measure import multistability
+from lightning_warmup.dynamics.reachable import reachable_states, run_stack
+from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
+from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.layers import layers_of
-from lightning_warmup.networks.recurrent import DoubleLayer, RecurrentNetwork
-
-
-class Map(nn.Module):
-    """A recurrent layer that applies ``function`` to its state and ignores its input."""
-
-    def __init__(self, function, width: int) -> None:  # type: ignore[no-untyped-def]
-        super().__init__()
-        self.function, self.width, self.input_size = function, width, 1
-
-    def forward(self, input: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        state = input.new_zeros(1, input.shape[1], self.width) if h_0 is None else h_0
-        outputs = []
-        for _ in range(len(input)):
-            state = self.function(state)
-            outputs.append(state[0])
-        return torch.stack(outputs), state
-
+from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 NETWORKS = {
     "torch LSTM, 2 layers": lambda: nn.LSTM(2, 5, num_layers=2),

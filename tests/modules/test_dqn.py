@@ -19,7 +19,7 @@ from datamodules.tmaze_env import VectorTMaze
 from datamodules.tmaze_play import play
 from lightning_warmup import WarmupStage
 from lightning_warmup.cells import cell_names
-from lightning_warmup.dynamics.settling import multistability
+from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.modules.dqn import DQNModule, histories
 
 SMALL = {

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from datamodules import datamodule_by_name
 from lightning_warmup.cells import cell_names
 from lightning_warmup.modules.sequence import SequenceModule
-from lightning_warmup.networks.recurrent import DoubleLayer, RecurrentNetwork
+from lightning_warmup.networks.double import DoubleLayer
+from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 CELLS = cell_names()
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_settling import Map
-from test_stage import Stranger, loader, trainer
+from known_maps import Map
+from stranger import Stranger, loader, trainer
 from torch import nn
 
 from lightning_warmup import WarmupStage, multistability, warmup
-from lightning_warmup.dynamics.settling import read_stack, run_stack
+from lightning_warmup.dynamics.reachable import read_stack, run_stack
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.objectives import WarmupLoss, published, rest, unrest
@@ -181,10 +181,10 @@ def test_the_stage_keeps_the_objective_in_every_fourth_step(
 ) -> None:
     kept: list[int] = []
     monkeypatch.setattr(
-        "lightning_warmup.callbacks.stage.add_gradient", lambda *_, **__: kept.append(len(module.seen))
+        "lightning_warmup.callbacks.warmup.add_gradient", lambda *_, **__: kept.append(len(module.seen))
     )
     module = Stranger()
-    trainer(tmp_path, WarmupStage(steps=1, keep=0.1), max_epochs=3).fit(module, loader())
+    trainer(tmp_path, WarmupStage(steps=1, regularize=0.1), max_epochs=3).fit(module, loader())
     assert kept == [1, 5, 9]
     kept.clear()
     trainer(tmp_path, WarmupStage(steps=1), max_epochs=1).fit(module, loader())

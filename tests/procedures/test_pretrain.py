@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Command
+from command import Command
 from lightning.pytorch.loggers import CSVLogger
-from test_stage import Stranger, loader, trainer
+from stranger import Stranger, loader, trainer
 from torch import Tensor, nn
 
 from configs.schema import Config
 from lightning_warmup import WarmupStage
+from lightning_warmup.callbacks.pretrain import PretrainStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.dynamics.portraits import read_portraits
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.procedures.pretrain import TASKS, PretrainStage, pretrain_steps
+from lightning_warmup.procedures.pretrain import TASKS, pretrain_steps
 
 
 def waves(count: int = 32, length: int = 20) -> Tensor:

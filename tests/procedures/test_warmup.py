@@ -10,7 +10,7 @@ from torch import nn
 
 from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa_star
-from lightning_warmup.dynamics.settling import multistability
+from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.warmup import WarmupDiverged, warmup_steps
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import MOMENTS, Portrait, portrait, read_portraits
-from lightning_warmup.dynamics.settling import multistability
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.reporting.figures import draw_comparison, draw_run, main
 

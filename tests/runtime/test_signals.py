@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Command
+from command import Command
 
 DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
 SLURM = {

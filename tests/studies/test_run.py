@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SMALL
+from command import SMALL
 
 from configs.compose import compose
 from studies import launch

@@ -1,0 +1,89 @@
+"""The measure of reachable multistability (arXiv 2106.01001, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lightning_warmup.dynamics.functional import EPSILON, at_rest, resting_vaa, vaa
+from lightning_warmup.dynamics.reachable import sampled
+from lightning_warmup.dynamics.settling import settle
+from lightning_warmup.engine.state import flatten_state
+from lightning_warmup.networks.layers import Layer
+
+
+@dataclass(frozen=True)
+class Multistability:
+    """A measurement of reachable multistability; every figure depends on N, M, epsilon and the input.
+
+    Attributes:
+        vaa: Variability among attractors, in [1/N, 1].
+        resting_vaa: Distinct equilibria of the states at rest over N, in [0, 1].
+        rest: Fraction of the settled states that are at rest.
+        residual: Median Euclidean length of one more step.
+        equilibria: Number of distinct settled states of each layer by itself, in [1, N].
+    """
+
+    vaa: float
+    resting_vaa: float
+    rest: float
+    residual: float
+    equilibria: tuple[float, ...]
+
+
+@torch.no_grad()
+def multistability(
+    rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer],
+    sequences: Tensor,
+    lengths: Tensor | None = None,
+    *,
+    steps: int = 2000,
+    draws: int = 3,
+    epsilon: float = EPSILON,
+    generator: torch.Generator | None = None,
+) -> Multistability:
+    """Measures the reachable multistability of a recurrent network on N sequences.
+
+    Each draw cuts every sequence at a random length, runs it from the zero state, and settles the whole stack
+    under one constant input drawn from N(0, 1) and shared by all sequences; figures are means over the draws.
+
+    Args:
+        rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
+        sequences: Inputs, ``(T, N, I)``, or ``(N, T, I)`` if the network has ``batch_first``.
+        lengths: Use these prefixes, ``(N,)``, instead of random cuts, as for histories of episodes.
+        steps: Number M of constant steps.
+        draws: Number of draws.
+        epsilon: Distance below which two states are the same equilibrium.
+        generator: Source of the cuts and the constant inputs; by default one of seed 0.
+
+    Returns:
+        The figures, see :class:`Multistability`.
+
+    Raises:
+        ValueError: If ``steps`` or ``draws`` is below 1, or a length outside 1..T.
+    """
+    for name, value in {"steps": steps, "draws": draws}.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: must be at least 1")
+    layers, states, inputs = sampled(rnn, sequences, lengths, draws, generator)
+    count = len(inputs) // draws
+    settled, moved = settle(layers, states, inputs, steps, epsilon)
+    resting = at_rest(settled, moved)
+    layer_states = settled.split([flatten_state(state).shape[1] for state in states], dim=1)
+    return Multistability(
+        vaa=_mean(vaa(z, epsilon) for z in settled.chunk(draws)),
+        resting_vaa=_mean(
+            resting_vaa(z, r, epsilon)
+            for z, r in zip(settled.chunk(draws), resting.chunk(draws), strict=True)
+        ),
+        rest=float(resting.float().mean()),
+        residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
+        equilibria=tuple(count * _mean(vaa(z, epsilon) for z in part.chunk(draws)) for part in layer_states),
+    )
+
+
+def _mean(values: Iterable[Tensor]) -> float:
+    return float(torch.stack(list(values)).mean())

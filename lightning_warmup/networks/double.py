@@ -1,0 +1,54 @@
+"""The double layer: two halves on the same input, of which a partial warmup moves the first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lightning_warmup.cells import cell_by_name
+from lightning_warmup.engine.state import State, map_state
+
+
+class DoubleLayer(nn.Module):
+    """Two independent recurrent cells of half the size on the same input, their outputs concatenated.
+
+    Only the first half is warmed up: it keeps information for long, the second half keeps its precision.
+
+    Args:
+        cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
+        input_size: Features I of the input.
+        hidden_size: Width H of both halves together; even.
+        batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
+
+    Shapes: as ``torch.nn.GRU`` of one layer: input ``(T, B, I)``, output ``(T, B, H)``, states ``(1, B, H)``.
+
+    Raises:
+        ValueError: If ``hidden_size`` is odd.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, batch_first: bool = False) -> None:
+        super().__init__()
+        if hidden_size % 2:
+            raise ValueError(
+                f"hidden_size={hidden_size}: a double layer has two equal halves, so it must be even"
+            )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.batch_first = batch_first
+        make = cell_by_name(cell)
+        self.first = make(input_size, hidden_size // 2, batch_first=batch_first)
+        self.second = make(input_size, hidden_size // 2, batch_first=batch_first)
+
+    def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
+        """Runs both halves; see the class for shapes."""
+        first, h_first = self.first(input, None if h_0 is None else self.first_state(h_0))
+        second, h_second = self.second(input, None if h_0 is None else self._second_state(h_0))
+        h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
+        return torch.cat([first, second], dim=-1), h_n
+
+    def first_state(self, state: State) -> State:
+        """The first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
+        return map_state(lambda tensor: tensor[..., : self.hidden_size // 2].contiguous(), state)
+
+    def _second_state(self, state: State) -> State:
+        return map_state(lambda tensor: tensor[..., self.hidden_size // 2 :].contiguous(), state)

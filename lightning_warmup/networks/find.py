@@ -1,0 +1,38 @@
+"""Which recurrent network a module holds."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from lightning_warmup.cells._gated import GatedCell
+from lightning_warmup.networks.double import DoubleLayer
+from lightning_warmup.networks.recurrent import RecurrentNetwork
+
+
+def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
+    """The recurrent network of a module.
+
+    Args:
+        module: Where to look.
+        name: Attribute that holds it, dots allowed; None finds it if there is exactly one.
+
+    Raises:
+        ValueError: If there is no such attribute, or not exactly one recurrent network.
+    """
+    if name is not None:
+        try:
+            return module.get_submodule(name)
+        except AttributeError:
+            raise ValueError(f"network={name!r}: {type(module).__name__} has no such module") from None
+    found: dict[str, nn.Module] = {}
+    for path, child in module.named_modules():
+        known = isinstance(child, (RecurrentNetwork, DoubleLayer, GatedCell, nn.RNNBase))
+        if known and not any(path.startswith(f"{outer}.") for outer in found):
+            found[path] = child
+    if len(found) != 1:
+        names = ", ".join(found) or "none"
+        raise ValueError(
+            f"{type(module).__name__} holds {len(found)} recurrent networks ({names}): name the one to use, "
+            "network=..."
+        )
+    return next(iter(found.values()))
