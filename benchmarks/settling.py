@@ -20,7 +20,7 @@ from benchmarks.measure import clock, in_turns, milliseconds, ratio
 from benchmarks.page import Table, command
 from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa
-from lightning_warmup.dynamics.reachable import run_stack, sampled
+from lightning_warmup.dynamics.reachable import draw_reachable_states, run_constant
 from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
@@ -34,7 +34,7 @@ CHUNK = 250  # steps at a time
 def settle_all(layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int) -> Tensor:
     """Returns what ``settle`` returns first, (N, D), without an early stop."""
     for start in range(0, steps, CHUNK):
-        states = run_stack(layers, states, input, min(CHUNK, steps - start))[1]
+        states = run_constant(layers, input, states, min(CHUNK, steps - start))[1]
     return torch.cat([flatten_state(state) for state in states], dim=1)
 
 
@@ -55,7 +55,7 @@ def settling(H: int, N: int, steps: int, warmup_steps: int, least: int) -> Table
 @torch.no_grad()
 def _figures(network: RecurrentNetwork, sequences: Tensor, steps: int, least: int) -> list[str]:
     start = clock()
-    layers, states, inputs = sampled(network, sequences, None, DRAWS, None)
+    layers, states, inputs = draw_reachable_states(network, sequences, None, DRAWS, None)
     sampling = clock() - start
     found: dict[str, Tensor] = {}
 

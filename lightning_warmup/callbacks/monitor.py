@@ -19,9 +19,10 @@ from lightning_warmup.networks.find import find_network
 class MultistabilityMonitor(Callback):
     """Measures multistability every few epochs of a fit, always on the same training sequences.
 
-    The figures are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../rest``, ``.../residual`` and
-    ``.../equilibria_layer_1`` and so on, with the number M of constant steps in the name: a network that has been
-    warmed up seldom comes to rest early, so M is kept small here. The random streams of training are left alone.
+    The figures are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
+    ``.../residual``, ``.../equilibria_layer_1`` and so on, with the number M of constant steps in the name: a
+    network that has been warmed up seldom comes to rest early, so M is kept small here. The random
+    streams of training are left alone.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network; None finds it if there is
@@ -95,7 +96,7 @@ class MultistabilityMonitor(Callback):
                 generator=torch.Generator().manual_seed(self.seed),
             )
         )
-        layers = figures.pop("equilibria")
+        layers = figures.pop("equilibria_per_layer")
         figures |= {f"equilibria_layer_{index}": number for index, number in enumerate(layers, start=1)}
         metrics = {f"monitor_M{self.steps}/{name}": value for name, value in figures.items()}
         for logger in trainer.loggers:

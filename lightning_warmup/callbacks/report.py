@@ -111,8 +111,13 @@ class Report(Callback):
     def summary(self) -> dict[str, Any]:
         """The report, without what only the run knows: its seed and its checkpoint."""
         by_figure = {
-            figure: {moment: None if m is None else m[figure] for moment, m in self.multistability.items()}
-            for figure in ("vaa", "resting_vaa", "rest", "residual")
+            name: {moment: None if m is None else m[figure] for moment, m in self.multistability.items()}
+            for name, figure in (
+                ("vaa", "vaa"),
+                ("resting_vaa", "resting_vaa"),
+                ("rest", "resting_fraction"),
+                ("residual", "residual"),
+            )
         }
         return {
             **by_figure,

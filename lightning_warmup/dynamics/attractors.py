@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_warmup.dynamics.functional import REST_TOLERANCE
-from lightning_warmup.dynamics.reachable import run_stack
+from lightning_warmup.dynamics.reachable import run_constant
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer
 
@@ -94,7 +94,7 @@ def trajectory(layers: Sequence[Layer], states: Sequence[State], input: Tensor, 
     """The concatenated raw states before and after each of ``steps`` steps, shape ``(steps + 1, N, D)``."""
     path = [torch.cat([flatten_state(state) for state in states], dim=1)]
     for _ in range(steps):
-        states = run_stack(layers, states, input, 1)[1]
+        states = run_constant(layers, input, states, 1)[1]
         path.append(torch.cat([flatten_state(state) for state in states], dim=1))
     return torch.stack(path)
 
@@ -118,7 +118,7 @@ def spectral_radii(layers: Sequence[Layer], states: Sequence[State], input: Tens
         flat = torch.cat([flatten_state(state) for state in single], dim=1)
 
         def step(z: Tensor, like: Sequence[State] = single, row: int = row) -> Tensor:
-            new = run_stack(layers, _unflatten(z, like), input[row : row + 1], 1)[1]
+            new = run_constant(layers, input[row : row + 1], _unflatten(z, like), 1)[1]
             return torch.cat([flatten_state(state) for state in new], dim=1)[0]
 
         jacobian = torch.func.jacrev(step)(flat[0])

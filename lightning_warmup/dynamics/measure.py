@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.dynamics.functional import EPSILON, at_rest, resting_vaa, vaa
-from lightning_warmup.dynamics.reachable import sampled
+from lightning_warmup.dynamics.reachable import draw_reachable_states
 from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.layers import Layer
@@ -22,16 +22,16 @@ class Multistability:
     Attributes:
         vaa: Variability among attractors, in [1/N, 1].
         resting_vaa: Distinct equilibria of the states at rest over N, in [0, 1].
-        rest: Fraction of the settled states that are at rest.
+        resting_fraction: Fraction of the settled states that are at rest.
         residual: Median Euclidean length of one more step.
-        equilibria: Number of distinct settled states of each layer by itself, in [1, N].
+        equilibria_per_layer: Number of distinct settled states of each layer by itself, in [1, N].
     """
 
     vaa: float
     resting_vaa: float
-    rest: float
+    resting_fraction: float
     residual: float
-    equilibria: tuple[float, ...]
+    equilibria_per_layer: tuple[float, ...]
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def multistability(
     for name, value in {"steps": steps, "draws": draws}.items():
         if value < 1:
             raise ValueError(f"{name}={value}: must be at least 1")
-    layers, states, inputs = sampled(rnn, sequences, lengths, draws, generator)
+    layers, states, inputs = draw_reachable_states(rnn, sequences, lengths, draws, generator)
     count = len(inputs) // draws
     settled, moved = settle(layers, states, inputs, steps, epsilon)
     resting = at_rest(settled, moved)
@@ -79,9 +79,11 @@ def multistability(
             resting_vaa(z, r, epsilon)
             for z, r in zip(settled.chunk(draws), resting.chunk(draws), strict=True)
         ),
-        rest=float(resting.float().mean()),
+        resting_fraction=float(resting.float().mean()),
         residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
-        equilibria=tuple(count * _mean(vaa(z, epsilon) for z in part.chunk(draws)) for part in layer_states),
+        equilibria_per_layer=tuple(
+            count * _mean(vaa(z, epsilon) for z in part.chunk(draws)) for part in layer_states
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_warmup.dynamics.attractors import trajectory
 from lightning_warmup.dynamics.functional import at_rest, vaa
-from lightning_warmup.dynamics.reachable import sampled
+from lightning_warmup.dynamics.reachable import draw_reachable_states
 from lightning_warmup.dynamics.settling import settle
 
 MOMENTS = {"before": "initialised", "pretrain": "pretrained", "warmup": "warmed up", "final": "trained"}
@@ -73,7 +73,7 @@ def portrait(
     Returns:
         The portrait.
     """
-    layers, states, input = sampled(rnn, sequences, lengths, 1, generator)
+    layers, states, input = draw_reachable_states(rnn, sequences, lengths, 1, generator)
     count = len(input)
     path = trajectory(layers, states, input, min(SHOWN, steps))
     numbers = [number for number in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000) if number < steps] + [steps]

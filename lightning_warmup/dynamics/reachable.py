@@ -53,7 +53,7 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
     ]
 
 
-def sampled(
+def draw_reachable_states(
     rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer],
     sequences: Tensor,
     lengths: Tensor | None,
@@ -83,7 +83,7 @@ def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:
     return torch.randint(1, length + 1, (count,), generator=generator)
 
 
-def read_stack(layers: Sequence[Layer], states: Sequence[State], input: Tensor) -> tuple[Tensor, list[State]]:
+def run_layers(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
     """Feeds an input ``(steps, N, I)`` through the whole stack.
 
     Returns:
@@ -96,8 +96,8 @@ def read_stack(layers: Sequence[Layer], states: Sequence[State], input: Tensor) 
     return output, new
 
 
-def run_stack(
-    layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int
+def run_constant(
+    layers: Sequence[Layer], input: Tensor, states: Sequence[State], steps: int
 ) -> tuple[Tensor, list[State]]:
-    """Feeds a constant input ``(N, I)`` for ``steps`` steps through the stack, as :func:`read_stack`."""
-    return read_stack(layers, states, input.expand(steps, *input.shape))
+    """Feeds a constant input ``(N, I)`` for ``steps`` steps through the stack, as :func:`run_layers`."""
+    return run_layers(layers, input.expand(steps, *input.shape), states)

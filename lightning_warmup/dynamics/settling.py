@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_warmup.dynamics.functional import EPSILON, at_rest
-from lightning_warmup.dynamics.reachable import run_stack
+from lightning_warmup.dynamics.reachable import run_constant
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer
 
@@ -50,7 +50,7 @@ def settle(
         # An odd number of steps comes first: a cycle that is noticed later stands in the phase it has at M.
         chunk = CHUNK if taken < LATE else LONG_CHUNK
         count = (steps - taken) % chunk or chunk
-        states = run_stack(layers, states, input, count)[1]
+        states = run_constant(layers, input, states, count)[1]
         taken += count
         before, here = here, _concatenated(states)
         last_move, move = move, torch.linalg.vector_norm(here - before, dim=1)
@@ -60,7 +60,7 @@ def settle(
         over = (move == 0) & (count == chunk) | (taken >= steps)
         if not (shrinking | over).any():
             continue
-        ahead = _concatenated(run_stack(layers, states, input, 1)[1])
+        ahead = _concatenated(run_constant(layers, input, states, 1)[1])
         done = shrinking & at_rest(here, ahead) | over
         settled[rows[done]], moved[rows[done]] = here[done], ahead[done]
         keep = ~done

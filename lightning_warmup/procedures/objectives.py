@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lightning_warmup.distributed import gather_rows, rank, world_size
 from lightning_warmup.dynamics.functional import EPSILON, REST_TOLERANCE, vaa_star
-from lightning_warmup.dynamics.reachable import cut_lengths, reachable_states, read_stack, run_stack
+from lightning_warmup.dynamics.reachable import cut_lengths, reachable_states, run_constant, run_layers
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
 
@@ -87,10 +87,10 @@ def rest(
     if reading:
         order = torch.randint(len(shared), (reading,), generator=generator)
         common = (heard * shared[order.to(shared.device)]).unsqueeze(1).expand(-1, count, -1)
-        states = read_stack(layers, states, common)[1]
+        states = run_layers(layers, common, states)[1]
     constant = (heard * torch.randn(size, generator=generator).to(sequences)).expand(count, size)
-    settled = run_stack(layers, states, constant, stabilization)[1]
-    moved = run_stack(layers, settled, constant, 1)[1]
+    settled = run_constant(layers, constant, states, stabilization)[1]
+    moved = run_constant(layers, constant, settled, 1)[1]
     stars, unrests = [], []
     for layer, *pair in zip(layers, settled, moved, strict=True):
         here, ahead = (gather_rows(flatten_state(layer.part(state))) for state in pair)

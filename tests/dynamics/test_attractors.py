@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_warmup.cells import BRC, GRU, LSTM
 from lightning_warmup.dynamics.attractors import KINDS, kinds, spectral_radii
-from lightning_warmup.dynamics.reachable import run_stack
+from lightning_warmup.dynamics.reachable import run_constant
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import layers_of
 
@@ -51,7 +51,7 @@ def test_maps_of_known_kind(name: str) -> None:
     layers = layers_of(Map(function, width))
     states = [0.2 + 0.6 * torch.rand(1, 5, width, dtype=torch.float64)]
     constant = torch.zeros(5, 1, dtype=torch.float64)
-    states = run_stack(layers, states, constant, 500)[1]
+    states = run_constant(layers, constant, states, 500)[1]
     found = kinds(layers, states, constant)
     assert {KINDS[index] for index in found.kind.tolist()} == {kind}
     assert set(found.period.tolist()) == {period}
@@ -81,7 +81,7 @@ def test_the_spectral_radius_is_the_rate_at_which_a_perturbation_dies(cell: type
 
     def after(steps: int) -> list[State]:
         with torch.no_grad():
-            return run_stack(layers, begin, constant, steps)[1]
+            return run_constant(layers, constant, begin, steps)[1]
 
     rest = after(20_000)
     distances = [

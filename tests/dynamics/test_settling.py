@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_warmup.cells import BRC, GRU, LSTM, NBRC
 from lightning_warmup.dynamics.functional import at_rest, vaa
 from lightning_warmup.dynamics.measure import multistability
-from lightning_warmup.dynamics.reachable import reachable_states, run_stack
+from lightning_warmup.dynamics.reachable import reachable_states, run_constant
 from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.double import DoubleLayer
@@ -97,8 +97,8 @@ def test_an_early_stop_does_not_change_where_states_settle(cell: type[nn.Module]
     constant = torch.randn(1, 1).expand(32, 1)
     settled, moved = settle(layers, states, constant, steps)
     with torch.no_grad():
-        full = run_stack(layers, states, constant, steps)[1]
-        ahead = run_stack(layers, full, constant, 1)[1]
+        full = run_constant(layers, constant, states, steps)[1]
+        ahead = run_constant(layers, constant, full, 1)[1]
     reference = torch.cat([flatten_state(state) for state in full], dim=1)
     reference_moved = torch.cat([flatten_state(state) for state in ahead], dim=1)
     torch.testing.assert_close(settled, reference, rtol=0, atol=1e-5)
@@ -171,7 +171,7 @@ def test_standard_cells_are_monostable_at_initialisation(cell: str) -> None:
     network = RecurrentNetwork(1, 32, 1, num_layers=2, cell=cell)
     measured = multistability(network, torch.randn(50, 32, 1), steps=2000, draws=2)
     assert measured.vaa == pytest.approx(1 / 32)
-    assert measured.rest == 1.0
+    assert measured.resting_fraction == 1.0
     assert measured.resting_vaa == pytest.approx(1 / 32)
 
 

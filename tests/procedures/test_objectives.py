@@ -13,7 +13,7 @@ from stranger import Stranger, loader, trainer
 from torch import nn
 
 from lightning_warmup import WarmupStage, multistability, warmup
-from lightning_warmup.dynamics.reachable import read_stack, run_stack
+from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.objectives import WarmupLoss, published, rest, unrest
@@ -62,12 +62,12 @@ def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet
 
 
 def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: dict[str, list[torch.Tensor]] = {"read_stack": [], "run_stack": []}
-    for name, function in (("read_stack", read_stack), ("run_stack", run_stack)):
+    heard: dict[str, list[torch.Tensor]] = {"run_layers": [], "run_constant": []}
+    for name, function in (("run_layers", run_layers), ("run_constant", run_constant)):
 
-        def listening(layers, states, inputs, *rest, name=name, function=function):  # type: ignore[no-untyped-def]
+        def listening(layers, inputs, *rest, name=name, function=function):  # type: ignore[no-untyped-def]
             heard[name].append(inputs.abs().flatten(0, -2).sum(0))
-            return function(layers, states, inputs, *rest)
+            return function(layers, inputs, *rest)
 
         monkeypatch.setattr(f"lightning_warmup.procedures.objectives.{name}", listening)
     torch.manual_seed(0)
@@ -153,7 +153,7 @@ def test_a_warmup_for_rest_ends_in_many_equilibria_at_rest() -> None:
     network, sequences = RecurrentNetwork(1, 32, 1), torch.randn(50, 512, 1)
     history = warmup(network, sequences, objective="rest", steps=300, max_stabilization=400)
     measured = multistability(network, sequences[:, :64], steps=10_000, draws=1)
-    assert measured.rest > 0.9
+    assert measured.resting_fraction > 0.9
     assert measured.resting_vaa > 0.8
     assert history[-1].reached is not None
     assert history[-1].reached > GOAL

@@ -50,7 +50,9 @@ def test_the_figures_of_a_portrait_are_those_of_the_measure(cell: str) -> None:
     for steps, vaa, rest in zip(taken.steps, taken.vaa, taken.rest, strict=True):
         measured = multistability(rnn, sequences, steps=int(steps), draws=1)
         assert vaa == pytest.approx(measured.vaa, abs=1e-6)
-        assert rest == pytest.approx(measured.rest, abs=0.07)  # one state of sixteen, at the tolerance
+        assert rest == pytest.approx(
+            measured.resting_fraction, abs=0.07
+        )  # one state of sixteen, at the tolerance
     assert taken.path.shape == (101, 16, 2)
     assert taken.resting.mean() == pytest.approx(taken.rest[-1])
 
