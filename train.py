@@ -131,11 +131,11 @@ def quieten() -> None:
 
 
 def make_datamodule(config: Config) -> Any:
-    """The benchmark: a LightningDataModule that tells its ``input_size``, ``output_size`` and ``task``."""
-    from datamodules import datamodule_by_name
+    """The benchmark: a LightningDataModule that is a :class:`datamodules.Benchmark`."""
+    from datamodules import make_benchmark
 
     settings = {name: value for name, value in vars(config.data).items() if name != "name"}
-    return datamodule_by_name(config.data.name)(**settings, seed=config.seed)
+    return make_benchmark(config.data.name, **settings, seed=config.seed)
 
 
 def make_module(config: Config, datamodule: Any) -> Any:

@@ -11,21 +11,16 @@ from datamodules.restitution import RestitutionDataModule
 
 
 class CopyFirstInput(RestitutionDataModule):
-    """Independent draws of N(0, 1); the target is the first step, all its values (Lambrechts et al. 2023).
+    """Independent draws of N(0, 1) whose target is the first step (Lambrechts et al. 2023).
 
-    A batch: sequences (B, T, I), targets (B, 1, I), steps ``[T - 1]``.
-
-    Args:
-        settings: Those of :class:`RestitutionDataModule`.
-
-    Raises:
-        ValueError: If a size is below 1 or a length below 2.
+    A batch: sequences (B, T, I), targets (B, 1, I), steps ``[T - 1]``. The settings are those of
+    :class:`RestitutionDataModule`; T is at least 2.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(shortest=2, **settings)
 
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns noise (n, T, I) and its first step (n, 1, I)."""
+        """Return noise (n, T, I) and its first step (n, 1, I)."""
         sequences = torch.randn(n, length, self.output_size, generator=generator)
         return sequences, sequences[:, :1].clone()

@@ -9,23 +9,21 @@ from torch import Tensor
 
 from datamodules.restitution import RestitutionDataModule
 
-# Values to be remembered, and steps in which they are given back.
-MARKS = 5
+MARKS = 5  # values to remember, and steps in which they are given back
 
 
 class Denoising(RestitutionDataModule):
     """Noise of N(0, 1) with five marked steps, whose values are the targets (Lambrechts et al. 2023).
 
-    The last channel is the marker: +1 at five distinct steps, uniform over the first ``T - pad_length``, -1
-    at step T - 5, where the answers begin, and 0 elsewhere. The noise goes on during the answers. The
-    distance between the marks and the answers is the same at every test length: ``pad_length`` counts from
-    the end.
+    The last channel is the marker: +1 at five distinct steps, uniform over the first ``T - pad_length``; -1
+    at step T - 5, where the answers begin; and 0 elsewhere. The noise goes on during the answers.
 
     A batch: sequences (B, T, input_size + 1), targets (B, 5, input_size), steps ``[T - 5, ..., T - 1]``.
 
     Args:
-        pad_length: Steps at the end of a sequence without any mark, the five answers included; at least 5.
-        settings: Those of :class:`RestitutionDataModule`; ``input_size`` counts the channels of noise. The
+        pad_length: Steps at the end of a sequence without any mark, at every test length alike; at least 5,
+            the answers.
+        settings: Settings of :class:`RestitutionDataModule`; ``input_size`` counts the channels of noise. The
             attribute of this name counts the marker too.
 
     Raises:
@@ -40,13 +38,12 @@ class Denoising(RestitutionDataModule):
         self.input_size = self.output_size + 1
 
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns marked noise (n, T, input_size + 1) and the marked values (n, 5, input_size)."""
+        """Return marked noise (n, T, input_size + 1) and the marked values (n, 5, input_size)."""
         values = torch.randn(n, length, self.output_size, generator=generator)
         # The places of the greatest of independent uniform keys are a uniform draw without replacement.
         keys = torch.rand(n, length - self.pad_length, generator=generator)
-        marked = keys.topk(MARKS).indices.sort().values
-        marker = torch.zeros(n, length, 1)
-        marker.scatter_(1, marked.unsqueeze(2), 1.0)
+        marked = keys.topk(MARKS).indices.sort().values.unsqueeze(2)
+        marker = torch.zeros(n, length, 1).scatter_(1, marked, 1.0)
         marker[:, length - MARKS] = -1.0
-        targets = values.gather(1, marked.unsqueeze(2).expand(-1, -1, self.output_size))
+        targets = values.gather(1, marked.expand(-1, -1, self.output_size))
         return torch.cat([values, marker], dim=2), targets

@@ -18,50 +18,33 @@ from datamodules.streams import stream
 # Order of the pixels in permuted images: the same in every run, and that of the authors of the benchmark.
 PERMUTATION = torch.from_numpy(np.random.RandomState(42).permutation(28 * 28))
 
-# Value of the appended pixels. Pixels are x / 255 - 0.5, so that black is -0.5; the authors append 0.0, a
-# grey.
+# Value of the appended pixels. Pixels are x / 255 - 0.5, so that black is -0.5; the authors append a grey.
 PADDING = {"black": -0.5, "grey": 0.0}
 
 
 class ImageSequences(SequenceDataset):
-    """Images that stay bytes until a batch of them is asked for.
-
-    A batch: sequences (B, T + P, I) float32, targets (B, 1) int64, steps ``[T + P - 1]``.
-
-    Args:
-        pixels: Images as sequences (N, T, I), uint8.
-        labels: Classes (N,), int64.
-        appended: P, steps after the image.
-        value: Value of the appended pixels.
-    """
+    """Images that stay bytes (N, T, I) until a batch of them, (B, T + P, I) float32, is asked for."""
 
     def __init__(self, pixels: Tensor, labels: Tensor, appended: int, value: float) -> None:
-        super().__init__(length=pixels.shape[1] + appended, outputs=1)
-        self.pixels = pixels
-        self.labels = labels
-        self.appended = appended
+        super().__init__(pixels, labels.unsqueeze(1), pixels.shape[1] + appended)
+        self.padding = (0, 0, 0, appended)
         self.value = value
 
-    def __len__(self) -> int:
-        return len(self.pixels)
-
     def __getitem__(self, indices: list[int]) -> Batch:
-        sequences = self.pixels[indices].float().div_(255).sub_(0.5)
-        sequences = pad(sequences, (0, 0, 0, self.appended), value=self.value)
-        return sequences, self.labels[indices].unsqueeze(1), self.steps
+        pixels, targets, steps = super().__getitem__(indices)
+        return pad(pixels.float().div_(255).sub_(0.5), self.padding, value=self.value), targets, steps
 
 
 class MNISTDataModule(SequenceDataModule):
-    """Splits MNIST; how an image becomes a sequence is the one method of a subclass, ``arrange``.
+    """Splits of MNIST; a benchmark is a subclass with one method, ``arrange``: an image becomes a sequence.
 
     Training and validation split are drawn by the seed from the 60,000 training images, the test split is the
     same for every seed. A smaller split is a random part of the whole one.
 
     Args:
         root: Folder of the four files; those that are missing are downloaded there.
-        black_pixels: P, steps appended to the image: what the network has to remember through.
-        padding: ``"black"`` appends black pixels, ``"grey"`` zeros as the authors of the benchmark do, which
-            are the grey in the middle between black and white.
+        black_pixels: P, steps appended to the image, through which the network has to remember.
+        padding: Appended pixels: ``"black"``, or ``"grey"``, the 0.0 that the authors of the benchmark append.
         train_size: Images in the training split.
         val_size: Images in the validation split.
         test_size: Images in the test split, at most 10,000.
@@ -107,14 +90,14 @@ class MNISTDataModule(SequenceDataModule):
 
     @abstractmethod
     def arrange(self, images: Tensor) -> Tensor:
-        """Makes sequences (N, T, I) of images (N, 28, 28), both uint8."""
+        """Return images (N, 28, 28) as sequences (N, T, I), both uint8."""
 
     def prepare_data(self) -> None:
-        """Downloads the files that are missing; Lightning calls it in one process of each machine."""
+        """Download the files that are missing; Lightning calls it in one process of each machine."""
         mnist.download(self.root)
 
     def make_split(self, name: str) -> ImageSequences:
-        """Reads the files and takes the images of a split."""
+        """Read the files and take the images of a split."""
         part, seed = ("t10k", 0) if name == "test" else ("train", self.seed)
         images, labels = mnist.load(self.root, part)
         shuffled = torch.randperm(len(images), generator=stream(seed, "MNIST", part))
@@ -124,5 +107,5 @@ class MNISTDataModule(SequenceDataModule):
 
 
 def permuted(images: Tensor) -> Tensor:
-    """The pixels (N, 784) of images (N, 28, 28) in the order of ``PERMUTATION``."""
+    """Return the pixels (N, 784) of images (N, 28, 28) in the order of ``PERMUTATION``."""
     return images.flatten(1)[:, PERMUTATION]

@@ -7,24 +7,41 @@ from itertools import count
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from datamodules.streams import stream
 
 
+def processes(datamodule: LightningDataModule) -> tuple[int, int]:
+    """Return the number of processes that share a batch, and the rank of this one."""
+    trainer = datamodule.trainer
+    return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+
+
+def share_of(rows: int, world_size: int, rank: int) -> slice:
+    """Return the rows of a global batch that a process takes."""
+    return slice(rank * rows // world_size, (rank + 1) * rows // world_size)
+
+
+def check_batch_size(batch_size: int, world_size: int) -> None:
+    """Raise a ValueError if a global batch is empty or the processes cannot share it evenly."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: must be at least 1")
+    if batch_size % world_size:
+        raise ValueError(
+            f"batch_size={batch_size}: must be divisible by the number of processes ({world_size})"
+        )
+
+
 class BatchOrder(DistributedSampler[list[int]]):
-    """Yields, batch by batch, the indices of this process's share of each global batch.
+    """The indices of each batch of an epoch, a function of seed and epoch; Lightning calls ``set_epoch``.
 
-    The order of an epoch is a function of ``(seed, epoch)`` alone; Lightning calls ``set_epoch`` before each
-    epoch. Of a global batch of B samples, process r of W takes the contiguous rows
-    ``r * B // W`` to ``(r + 1) * B // W``, so that the shares in the order of the ranks are the batch that a
-    single process would see.
-
-    The last batch of an epoch may be smaller than the others. When shuffling (training), it is cut to a
-    multiple of W, since gradients are averaged over processes that must hold equally many samples: with one
-    process nothing is left out, and what is left out differs from epoch to epoch. In order (evaluation), each
-    sample comes exactly once: the shares may differ by one sample, and a process whose share is empty has one
-    batch fewer.
+    Each of W processes takes its contiguous share of a global batch, so that the shares in the order of the
+    ranks are the batch of a single process. The last batch of an epoch may be smaller. When shuffling
+    (training), it is cut to a multiple of W, since gradients are averaged over processes that must hold
+    equally many samples. In order (evaluation), each sample comes exactly once: a process whose share of the
+    last batch is empty has one batch fewer.
 
     Args:
         dataset: What is indexed; only its length is used.
@@ -33,7 +50,7 @@ class BatchOrder(DistributedSampler[list[int]]):
         seed: Seed of the order; the same on all processes.
         name: Name of the stream the order is drawn from.
         num_replicas: Number of processes W.
-        rank: Rank r of this process, in 0..W-1.
+        rank: Rank of this process, in 0..W-1.
         drop_last: Leave an incomplete last batch out.
 
     Raises:
@@ -52,26 +69,18 @@ class BatchOrder(DistributedSampler[list[int]]):
         rank: int = 0,
         drop_last: bool = False,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: must be at least 1")
-        if batch_size % num_replicas:
-            raise ValueError(
-                f"batch_size={batch_size}: the global batch size must be divisible by the number of processes"
-                f" ({num_replicas})"
-            )
+        check_batch_size(batch_size, num_replicas)
         super().__init__(dataset, num_replicas, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.name = name
         self.first = 0  # where the next iteration begins
-        self._full, self._rest = divmod(len(dataset), batch_size)
-        if drop_last:
-            self._rest = 0
-        elif shuffle:
-            self._rest -= self._rest % num_replicas
+        self._full, remainder = divmod(len(dataset), batch_size)
+        if shuffle:
+            remainder -= remainder % num_replicas
+        self._last = share_of(0 if drop_last else remainder, num_replicas, rank)
 
     def __len__(self) -> int:
-        start, stop = self._share(self._rest)
-        return self._full + (stop > start)
+        return self._full + (self._last.stop > self._last.start)
 
     def __iter__(self) -> Iterator[list[int]]:
         size = len(self.dataset)  # type: ignore[arg-type]
@@ -79,20 +88,18 @@ class BatchOrder(DistributedSampler[list[int]]):
             order = torch.randperm(size, generator=stream(self.seed, self.name, self.epoch))
         else:
             order = torch.arange(size)
+        share = share_of(self.batch_size, self.num_replicas, self.rank)
         for k in range(self.first, len(self)):
-            start, stop = self._share(self.batch_size if k < self._full else self._rest)
-            yield order[k * self.batch_size + start : k * self.batch_size + stop].tolist()
-
-    def _share(self, rows: int) -> tuple[int, int]:
-        return self.rank * rows // self.num_replicas, (self.rank + 1) * rows // self.num_replicas
+            batch = order[k * self.batch_size :]
+            yield batch[share if k < self._full else self._last].tolist()
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A loader that indexes its dataset once per batch and can go on in the middle of an epoch.
+    """A loader that indexes its dataset once per batch and resumes in the middle of an epoch.
 
-    ``dataset[indices]`` is the batch, as it stands. Lightning keeps the state of the training loader in every
-    checkpoint and gives it back on resume: the next iteration, if it is in the epoch of that state, then
-    yields the batches that remained, and all later ones are whole.
+    ``dataset[indices]`` is the batch. Lightning saves the state of the training loader in every checkpoint
+    and gives it back on resume: the next iteration, if it is in the epoch of that state, then yields the
+    batches that remained, and all later ones are whole.
 
     Args:
         dataset: Gives a whole batch for a list of indices.
@@ -118,8 +125,8 @@ class ResumableLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # Runs at the first ``next``: Lightning calls ``iter`` before it sets the epoch.
         order = self.order
-        continues = self._resumed and self._progress["epoch"] == order.epoch
-        order.first = self._progress["batches"] if continues else 0
+        resumes = self._resumed and self._progress["epoch"] == order.epoch
+        order.first = self._progress["batches"] if resumes else 0
         self._resumed = False
         self._progress = progress = {"epoch": order.epoch, "batches": order.first}
         for batch in super().__iter__():
@@ -127,17 +134,17 @@ class ResumableLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Returns the epoch of the last iteration and how many of its batches have been yielded."""
+        """Return the epoch of the last iteration and how many of its batches have been yielded."""
         return dict(self._progress)
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Lets the next iteration go on from a state."""
+        """Let the next iteration resume from a state."""
         self._progress = dict(state_dict)
         self._resumed = True
 
 
 def endless(loader: ResumableLoader) -> Iterator[Any]:
-    """Yields the batches of a loader, pass after pass, each in an order of its own."""
+    """Yield the batches of a loader, pass after pass, each in an order of its own."""
     for epoch in count():
         loader.order.set_epoch(epoch)
         yield from loader

@@ -1,7 +1,4 @@
-"""The four files of MNIST: read, checked by the hash of their unpacked bytes, downloaded where missing.
-
-The MNIST database of handwritten digits: LeCun, Cortes and Burges, 1998.
-"""
+"""The four files of MNIST (LeCun, Cortes and Burges 1998), downloaded, checked by their hashes, and read."""
 
 from __future__ import annotations
 
@@ -37,33 +34,26 @@ TRAINING_IMAGES, TEST_IMAGES = 60_000, 10_000
 
 
 def load(root: str | Path, part: str) -> tuple[Tensor, Tensor]:
-    """Reads the images and labels of a part.
+    """Return images (N, 28, 28) uint8 and labels (N,) int64.
 
     Args:
         root: Folder of the files, each packed (``.gz``) or unpacked.
         part: ``"train"`` (60,000 images) or ``"t10k"`` (10,000).
 
-    Returns:
-        Images (N, 28, 28) uint8 and labels (N,) int64.
-
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is truncated or altered.
     """
-    images, labels = (
-        parse_idx(_checked(Path(root), f"{part}-{kind}-ubyte")) for kind in ("images-idx3", "labels-idx1")
-    )
-    return torch.from_numpy(images), torch.from_numpy(labels).long()
+    files = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+    images, labels = (torch.from_numpy(parse_idx(_checked(Path(root), name))) for name in files)
+    return images, labels.long()
 
 
 def parse_idx(content: bytes) -> np.ndarray:
-    """Decodes an array of unsigned bytes in the idx format.
+    """Return the array of unsigned bytes that a file in the idx format holds.
 
     The format: two zero bytes, the type 8, the number of dimensions, each dimension as a big-endian 32 bit
-    integer, and then the bytes in C order.
-
-    Raises:
-        ValueError: If the content is anything else.
+    integer, and then the bytes in C order. A ValueError says what is wrong with any other content.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise ValueError("not an idx file of unsigned bytes")
@@ -77,15 +67,12 @@ def parse_idx(content: bytes) -> np.ndarray:
 
 
 def download(root: str | Path) -> None:
-    """Downloads those of the files that are missing, trying one mirror after the other.
+    """Download the files that are missing in a folder, trying one mirror after the other.
 
     A file is checked before it takes its place; a file that is there is never touched.
 
-    Args:
-        root: Folder of the files, made where it is missing.
-
     Raises:
-        FileNotFoundError: If a file is missing and no mirror gives it; the message says what to put where.
+        FileNotFoundError: If no mirror gives a missing file; the message says what to put where.
     """
     root = Path(root)
     missing = [name for name in HASHES if _find(root, name) is None]
@@ -118,7 +105,7 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _checked(root: Path, name: str) -> bytes:
-    """The unpacked bytes of a file, if they are the original ones."""
+    """Return the unpacked bytes of a file, if they are the original ones."""
     path = _find(root, name)
     if path is None:
         raise FileNotFoundError(

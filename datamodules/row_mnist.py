@@ -17,10 +17,7 @@ class RowMNIST(MNISTDataModule):
     Args:
         rows: ``"permuted"`` cuts the 784 permuted pixels into 28 steps, as the authors of the benchmark do;
             ``"natural"`` takes the rows of the image.
-        settings: Those of :class:`MNISTDataModule`.
-
-    Raises:
-        ValueError: If the rows are of no known kind, or for a reason of :class:`MNISTDataModule`.
+        settings: Settings of :class:`MNISTDataModule`.
     """
 
     input_size = 28
@@ -32,5 +29,5 @@ class RowMNIST(MNISTDataModule):
         self.rows = rows
 
     def arrange(self, images: Tensor) -> Tensor:
-        """Returns the rows (N, 28, 28) of images (N, 28, 28)."""
+        """Return the rows (N, 28, 28) of images (N, 28, 28)."""
         return permuted(images).view_as(images) if self.rows == "permuted" else images

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from datamodules.loader import check_batch_size, processes, share_of
 from datamodules.replay import Batch, LazyLoader, Replay, histories, padded
 from datamodules.sequences import check_positive
 from datamodules.streams import stream
@@ -23,26 +24,22 @@ _STOCHASTIC_EPISODES = 50  # of an evaluation where chance decides; else one for
 
 
 class TMaze(LightningDataModule):
-    """Plays T-Mazes and keeps what happened; the rules are those of :class:`VectorTMaze`.
+    """Episodes of a :class:`VectorTMaze`; the buffer is filled by exploration before the fit.
 
-    What the network is given at each step is told in :func:`play`. Before the fit the buffer is filled by
-    exploration. The module that learns plays by :meth:`collect`, once every ``gradient_steps`` training
-    batches, and is judged by :meth:`evaluate`. An epoch is ``episodes_per_epoch`` episodes long.
+    The module that learns plays by :meth:`collect`, once every ``gradient_steps`` training batches, and is
+    judged by :meth:`evaluate`. Processes play the same episodes and share the batches. Everything random in an
+    episode is a function of the seed and the episode's number, and likewise for a batch.
 
     A training batch is ``(inputs, actions, rewards, terminated, weights)``, see :func:`padded`; a batch of the
     other loaders is ``(sequences, lengths)``, histories of exploration (B, T, 9) and their lengths (B,).
-
-    Everything random in an episode is a function of the seed and the episode's number, everything in a batch of
-    the seed and the batch's number. Processes play the same episodes and share the batches.
 
     Args:
         length: L, steps from the cue to the junction.
         stochasticity: Probability in [0, 1) that an action before the junction is replaced by a random one.
         reward: ``"outcome"`` or ``"intention"``: which action is judged.
-        capacity: Transitions in the buffer.
-        samples: A training batch holds whole ``"episodes"`` and is learnt from at all of their steps, or it holds
-            ``"prefixes"`` that lead to uniformly drawn transitions and is learnt from at these alone, as in the
-            authors' code.
+        capacity: Transitions in the buffer, at least those of the longest episode.
+        samples: ``"episodes"`` learns from all steps of whole episodes; ``"prefixes"`` from uniformly drawn
+            transitions, each with all that led to it, as in the authors' code.
         batch_size: Episodes or prefixes in a global training batch.
         gradient_steps: Training batches for each episode played.
         episodes_per_epoch: Episodes played between two evaluations.
@@ -51,10 +48,6 @@ class TMaze(LightningDataModule):
 
     Raises:
         ValueError: If a setting is out of range, or the buffer too small for an episode.
-
-    Attributes:
-        test_lengths: The multiples of the length.
-        episodes_played: Episodes that :meth:`collect` has played.
     """
 
     input_size = INPUT_SIZE
@@ -94,12 +87,12 @@ class TMaze(LightningDataModule):
         self.episodes_played = 0
 
     def setup(self, stage: str) -> None:
-        """Fills the buffer before a fit, unless it holds something already."""
+        """Fill the buffer before a fit, unless it holds something already."""
         if stage == "fit" and not self.replay.episodes:
             self.replay = self._explored(self.seed, "train")
 
     def train_dataloader(self) -> LazyLoader:
-        """As many batches as ``episodes_per_epoch`` episodes take."""
+        """Return as many batches as ``episodes_per_epoch`` episodes take."""
         world_size, rank = self._processes(self.batch_size)
 
         def draw(number: int) -> Batch:
@@ -111,27 +104,22 @@ class TMaze(LightningDataModule):
         return LazyLoader(self.episodes_per_epoch * self.gradient_steps, draw)
 
     def val_dataloader(self) -> LazyLoader:
-        """One batch of histories."""
+        """Return one batch of histories."""
         batch = self._histories(self.seed, "val", _HISTORIES)
         return LazyLoader(1, lambda _: batch)
 
     def test_dataloader(self) -> list[LazyLoader]:
-        """One loader with one batch of histories, the same for every seed."""
+        """Return one loader with one batch of histories, the same for every seed."""
         batch = self.first_test_batch(_HISTORIES)
         return [LazyLoader(1, lambda _: batch)]
 
     def first_test_batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """The ``count`` histories that multistability is measured on, the same for every seed."""
+        """Return the ``count`` histories that multistability is measured on, the same for every seed."""
         return self._histories(0, "test", count)
 
     def warmup_dataloader(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields histories without end: beginnings of the episodes that the buffer is filled with before a fit.
-
-        Args:
-            batch_size: Histories in a global batch, of which each process gets its share.
-        """
-        world_size, rank = self._processes(batch_size)
-        share = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
+        """Yield histories of the exploration before a fit without end, this process's share of each batch."""
+        share = share_of(batch_size, *self._processes(batch_size))
         replay = self._explored(self.seed, "train")
         for number in count():
             generator = stream(self.seed, "TMaze", "warmup", number)
@@ -139,14 +127,9 @@ class TMaze(LightningDataModule):
             yield sequences[share], lengths[share]
 
     def collect(self, policy: Policy, epsilon: float) -> float:
-        """Plays the next episode and keeps it.
+        """Play the next episode, add it to the buffer and return the sum of its rewards.
 
-        Args:
-            policy: Chooses the actions.
-            epsilon: Probability in [0, 1] of each action to be one of exploration instead.
-
-        Returns:
-            The sum of its rewards.
+        ``epsilon`` is the probability in [0, 1] of each action to be one of exploration instead.
         """
         generator = _generator(self.seed, "episode", self.episodes_played)
         (episode,) = play(self.maze, [generator], policy, epsilon)
@@ -155,7 +138,7 @@ class TMaze(LightningDataModule):
         return float(episode.rewards.sum())
 
     def evaluate(self, policy: Policy, gamma: float, length: int | None = None) -> dict[str, float]:
-        """Judges a policy on both goals.
+        """Judge a policy on both goals.
 
         Args:
             policy: Chooses all actions.
@@ -163,8 +146,8 @@ class TMaze(LightningDataModule):
             length: Steps from the cue to the junction; None is the length of the training.
 
         Returns:
-            Means over the episodes of the ``return`` and the ``discounted_return``, and whether the policy is
-            ``optimal``, 1.0 or 0.0: whether it earns 4 in length + 1 steps in every one of them.
+            Means over the episodes of the ``return`` and the ``discounted_return``, and 1.0 as ``optimal`` if
+            every one earns 4 in length + 1 steps, else 0.0.
         """
         length = length or self.maze.length
         maze = VectorTMaze(length, self.maze.stochasticity, self.maze.reward)
@@ -181,16 +164,16 @@ class TMaze(LightningDataModule):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The buffer, and the number of the next episode, on which all that is random in it depends."""
+        """Return the buffer and the number of the next episode, which decides all that is random in it."""
         return {"replay": self.replay.state_dict(), "episodes_played": self.episodes_played}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`."""
+        """Restore a :meth:`state_dict`."""
         self.replay.load_state_dict(state_dict["replay"])
         self.episodes_played = state_dict["episodes_played"]
 
     def _explored(self, seed: int, name: str) -> Replay:
-        """A buffer that exploration has filled."""
+        """Return a buffer that exploration has filled."""
         replay = Replay(self.replay.capacity, self.maze.horizon)
         transitions = 0
         for first in count(step=_SIDE_BY_SIDE):
@@ -206,15 +189,9 @@ class TMaze(LightningDataModule):
         return histories(self._explored(seed, name).draw_prefixes(size, stream(seed, "TMaze", name)))
 
     def _processes(self, batch_size: int) -> tuple[int, int]:
-        if self.trainer is None:
-            return 1, 0
-        world_size = self.trainer.world_size
-        if batch_size % world_size:
-            raise ValueError(
-                f"batch_size={batch_size}: the global batch size must be divisible by the number of processes"
-                f" ({world_size})"
-            )
-        return world_size, self.trainer.global_rank
+        world_size, rank = processes(self)
+        check_batch_size(batch_size, world_size)
+        return world_size, rank
 
 
 def _generator(seed: int, *names: str | int) -> np.random.Generator:

@@ -1,8 +1,4 @@
-"""The T-Maze (Bakker 2001): remember along a corridor which way the cue at its beginning told to turn.
-
-The rules are written once, for many episodes at a time (`VectorTMaze`); the gymnasium environment plays one
-of them.
-"""
+"""The T-Maze (Bakker 2001): remember along a corridor which way the cue at its beginning told to turn."""
 
 from __future__ import annotations
 
@@ -23,29 +19,23 @@ _WALL, _FLOOR, _GOAL, _AGENT = (40, 40, 48), (235, 235, 235), (80, 170, 90), (20
 
 
 class VectorTMaze:
-    """Plays N episodes side by side, each from a random generator of its own.
+    """N episodes side by side, each a function of its random generator and its actions alone.
 
     Positions are x = 0..L of the corridor; at the junction x = L an arm leads up and an arm leads down, and
     the episode ends in either. Actions: 0 right, 1 up, 2 left, 3 down. The observation is a one-hot vector of
     four: cue up or cue down at x = 0 (again on each return), the corridor, the junction (also in its arms).
-
     Rewards: 4 in the arm of the cue; -0.1 in the other one and for an action that cannot move (left at x = 0,
     right at x = L, up and down before the junction); 0 otherwise.
 
-    With probability ``stochasticity`` an action before the junction is replaced by a uniform one of the four;
-    the turn itself is never replaced. Episodes that have not ended after ``horizon`` steps are truncated: 3 L
-    - 1, or ``ceil(3 L / (1 - stochasticity))`` where that is above 0.
-
-    An episode depends on its generator and its actions alone, not on those that are played beside it.
+    Episodes that have not ended after ``horizon`` steps are truncated: 3 L - 1, or
+    ``ceil(3 L / (1 - stochasticity))`` if that is above 0.
 
     Args:
         length: L, steps from the cue to the junction, at least 2.
-        stochasticity: Probability in [0, 1).
+        stochasticity: Probability in [0, 1) that an action is replaced by a uniform one of the four; the turn
+            at the junction never is.
         reward: ``"outcome"`` judges the action that was carried out, ``"intention"`` the one that was chosen,
-            as the authors of the benchmark do; they differ only where actions are replaced.
-
-    Raises:
-        ValueError: If an argument is outside its range.
+            as the authors of the benchmark do.
     """
 
     def __init__(self, length: int = 20, stochasticity: float = 0.0, reward: str = "outcome") -> None:
@@ -65,14 +55,9 @@ class VectorTMaze:
     def reset(
         self, generators: Sequence[np.random.Generator], goals: Sequence[int] | None = None
     ) -> NDArray[np.float32]:
-        """Begins an episode for each generator.
+        """Begin an episode for each of N generators and return the observations (N, 4).
 
-        Args:
-            generators: One for each of the N episodes; all the randomness of an episode is drawn here.
-            goals: For each episode ``UP`` or ``DOWN``, instead of a random one.
-
-        Returns:
-            Observations (N, 4).
+        All the randomness of an episode is drawn here. ``goals`` chooses ``UP`` or ``DOWN`` for each.
         """
         count = len(generators)
         drawn = [generator.choice([UP, DOWN]) for generator in generators]
@@ -91,14 +76,11 @@ class VectorTMaze:
     def step(
         self, actions: ArrayLike
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Takes an action in each episode; one that has ended stays where it is, whatever its action.
-
-        Args:
-            actions: Actions (N,), each in 0..3.
+        """Take an action (N,) in each episode; one that has ended stays where it is.
 
         Returns:
-            Observations (N, 4), rewards (N,), and for each episode whether it has terminated and whether it
-            has been truncated, at this step or before.
+            Observations (N, 4), rewards (N,), and whether each episode has terminated or has been truncated,
+            at this step or before.
 
         Raises:
             RuntimeError: If all episodes have reached the horizon, or none has begun.
@@ -136,19 +118,10 @@ class VectorTMaze:
 
 
 class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """A T-Maze as a gymnasium environment, registered as ``TMaze-v0``; the rules are those of `VectorTMaze`.
+    """One episode of :class:`VectorTMaze` at a time, as the gymnasium environment ``TMaze-v0``.
 
-    ``reset(options={"goal": UP})`` or ``DOWN`` chooses the goal.
-
-    Args:
-        length: L, steps from the cue to the junction, at least 2.
-        stochasticity: Probability in [0, 1) that an action before the junction is replaced by a random one.
-        reward: ``"outcome"`` or ``"intention"``: which action is judged.
-        render_mode: None, ``"ansi"`` (a text of three lines) or ``"rgb_array"`` (a picture (48, 16 (L + 1),
-            3), uint8).
-
-    Raises:
-        ValueError: If an argument is outside its range.
+    ``reset(options={"goal": UP})`` or ``DOWN`` chooses the goal. The render modes are ``"ansi"``, a text of
+    three lines, and ``"rgb_array"``, a picture (48, 16 (L + 1), 3) uint8.
     """
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
@@ -171,7 +144,7 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begins an episode, which draws from ``self.np_random``."""
+        """Begin an episode, which draws from ``self.np_random``."""
         super().reset(seed=seed)
         goal = (options or {}).get("goal")
         if goal not in (None, UP, DOWN):
@@ -179,12 +152,12 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return self.maze.reset([self.np_random], None if goal is None else [goal])[0], {}
 
     def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Takes an action; time-outs are truncations."""
+        """Take an action; time-outs are truncations."""
         observations, rewards, terminated, truncated = self.maze.step([action])
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
 
     def render(self) -> Any:
-        """Draws corridor and arms, the goal and the agent, as text or picture; None without a render mode."""
+        """Return corridor, arms, goal and agent as text or picture, or None without a render mode."""
         if self.render_mode is None:
             return None
         if not len(self.maze.goals):
@@ -197,7 +170,7 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return picture.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
 
     def _cells(self) -> list[list[str]]:
-        """Three rows of L + 1 cells: wall, floor, goal, agent."""
+        """Return three rows of L + 1 cells: wall, floor, goal, agent."""
         length, rows = self.maze.length, {UP: 0, 0: 1, DOWN: 2}
         cells = [[" "] * length + ["."], ["."] * (length + 1), [" "] * length + ["."]]
         cells[rows[int(self.maze.goals[0])]][length] = "G"

@@ -1,4 +1,4 @@
-"""Plays the T-Maze by a recurrent policy, exploring now and then, and keeps the histories."""
+"""Episodes of the T-Maze, played by a recurrent policy that explores now and then."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from datamodules.replay import Episode
 from datamodules.tmaze_env import VectorTMaze
 
+# A step of the input: the previous action, one-hot, the previous reward, and the observation.
+REWARD, OBSERVATION = 4, slice(5, 9)
 INPUT_SIZE = 9
 
 Policy = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -28,10 +30,7 @@ def play(
     epsilon: float = 0.0,
     goals: Sequence[int] | None = None,
 ) -> list[Episode]:
-    """Plays episodes side by side, to the end of the last one.
-
-    A step of a history is the previous action, one-hot (4), the previous reward (1) and the observation (4);
-    the first step has zeros for action and reward.
+    """Play episodes side by side, to the end of the last one.
 
     Args:
         maze: The maze.
@@ -41,14 +40,14 @@ def play(
         goals: For each episode ``UP`` or ``DOWN``, instead of a random one.
 
     Returns:
-        The episodes, in the order of their generators.
+        The episodes, in the order of their generators. The first input has zeros for action and reward.
     """
     size, horizon = len(generators), maze.horizon
     inputs = np.zeros((size, horizon + 1, INPUT_SIZE), dtype=np.float32)
     actions = np.zeros((size, horizon), dtype=np.int64)
     rewards = np.zeros((size, horizon), dtype=np.float32)
     lengths = np.full(size, horizon)
-    inputs[:, 0, 5:] = maze.reset(generators, goals)
+    inputs[:, 0, OBSERVATION] = maze.reset(generators, goals)
     explores = np.array([generator.random(horizon) < epsilon for generator in generators])
     exploration = np.array([generator.choice(4, size=horizon, p=EXPLORATION) for generator in generators])
     rows, ended = np.arange(size), np.zeros(size, dtype=bool)
@@ -59,9 +58,9 @@ def play(
             greedy, state = policy(torch.from_numpy(inputs[:, seen : t + 1]), state)
             actions[:, t] = np.where(explores[:, t], exploration[:, t], greedy)
             seen = t + 1
-        inputs[:, t + 1, 5:], rewards[:, t], terminated, _ = maze.step(actions[:, t])
+        inputs[:, t + 1, OBSERVATION], rewards[:, t], terminated, _ = maze.step(actions[:, t])
         inputs[rows, t + 1, actions[:, t]] = 1
-        inputs[:, t + 1, 4] = rewards[:, t]
+        inputs[:, t + 1, REWARD] = rewards[:, t]
         lengths[terminated & ~ended] = t + 1
         ended = terminated
         if ended.all():
