@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
-import struct
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_mnist import idx
 
 from datamodules import mnist
 from datamodules.image_sequences import PERMUTATION
@@ -23,40 +22,7 @@ from datamodules.row_mnist import RowMNIST
 from datamodules.sequential_mnist import SequentialMNIST
 
 BENCHMARKS = (SequentialMNIST, PermutedMNIST, RowMNIST)
-COUNTS = {"train": 60, "t10k": 24}
 SIZES = {"train_size": 40, "val_size": 20, "test_size": 24, "batch_size": 8}
-
-
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-def small_files() -> dict[str, bytes]:
-    """Files as those of MNIST, each image with its index in the last pixel and a label of index mod 10."""
-    rng = np.random.default_rng(0)
-    files = {}
-    for part, count in COUNTS.items():
-        images = rng.integers(256, size=(count, 28, 28), dtype=np.uint8)
-        images[:, 27, 27] = np.arange(count)
-        files[f"{part}-images-idx3-ubyte"] = idx(images)
-        files[f"{part}-labels-idx1-ubyte"] = idx((np.arange(count) % 10).astype(np.uint8))
-    return files
-
-
-@pytest.fixture
-def files(monkeypatch) -> dict[str, bytes]:
-    files = small_files()
-    monkeypatch.setattr(mnist, "HASHES", {name: hashlib.sha256(files[name]).hexdigest() for name in files})
-    return files
-
-
-@pytest.fixture
-def root(files, tmp_path) -> Path:
-    folder = tmp_path / "mnist"
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +64,7 @@ def test_packed_and_unpacked_files_are_read_alike(root, files):
     assert packed[0].shape == (60, 28, 28)
     assert packed[0].dtype == torch.uint8
     assert packed[1].tolist() == [index % 10 for index in range(60)]
-    assert all(torch.equal(a, b) for a, b in zip(packed, unpacked, strict=True))
+    assert all(map(torch.equal, packed, unpacked))
 
 
 def damage(path: Path, content: bytes, how: str) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import islice
 from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule
 
-from datamodules import datamodule_by_name
 from datamodules.copy_first_input import CopyFirstInput
 from datamodules.denoising import Denoising
 from datamodules.restitution import RestitutionDataModule
@@ -195,21 +191,3 @@ def test_a_new_benchmark_is_one_method():
 
     sequences, targets, steps = next(iter(Sum(**SMALL).train_dataloader()))
     assert (sequences.shape, targets.shape, steps.tolist()) == ((32, 20, 1), (32, 1, 1), [19])
-
-
-@pytest.mark.parametrize("name", ["copy_first_input", "denoising"])
-def test_benchmarks_are_found_by_the_name_of_their_file(name):
-    benchmark = datamodule_by_name(name)
-    assert issubclass(benchmark, LightningDataModule)
-    assert benchmark.__name__.lower() == name.replace("_", "")
-
-
-def test_an_unknown_benchmark_is_refused():
-    for name in ("copy", "restitution", "loader", "../train"):
-        with pytest.raises(ValueError, match=f"data.name='{name}'"):
-            datamodule_by_name(name)
-
-
-def test_importing_the_package_does_not_import_torch():
-    code = "import sys, datamodules; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
