@@ -13,15 +13,17 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 from datamodules.streams import stream
 
 
-def processes(datamodule: LightningDataModule) -> tuple[int, int]:
-    """Return the number of processes that share a batch, and the rank of this one."""
-    trainer = datamodule.trainer
-    return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-
-
 def share_of(rows: int, world_size: int, rank: int) -> slice:
     """Return the rows of a global batch that a process takes."""
     return slice(rank * rows // world_size, (rank + 1) * rows // world_size)
+
+
+def processes(datamodule: LightningDataModule, batch_size: int) -> tuple[int, int]:
+    """Return the number of processes that share a global batch, and the rank of this one."""
+    trainer = datamodule.trainer
+    world_size, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+    check_batch_size(batch_size, world_size)
+    return world_size, rank
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import math
 import os
-import struct
 import tempfile
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pooch
 import torch
 from torch import Tensor
@@ -44,26 +41,14 @@ def load(root: str | Path, part: str) -> tuple[Tensor, Tensor]:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is truncated or altered.
     """
-    files = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
-    images, labels = (torch.from_numpy(parse_idx(_checked(Path(root), name))) for name in files)
-    return images, labels.long()
-
-
-def parse_idx(content: bytes) -> np.ndarray:
-    """Return the array of unsigned bytes that a file in the idx format holds.
-
-    The format: two zero bytes, the type 8, the number of dimensions, each dimension as a big-endian 32 bit
-    integer, and then the bytes in C order. A ValueError says what is wrong with any other content.
-    """
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise ValueError("not an idx file of unsigned bytes")
-    start = 4 + 4 * content[3]
-    if len(content) < start:
-        raise ValueError("truncated in its header")
-    shape = struct.unpack(f">{content[3]}I", content[4:start])
-    if len(content) - start != math.prod(shape):
-        raise ValueError(f"{len(content) - start} bytes of data where its header tells of {math.prod(shape)}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+    # The idx format: a header of 4 bytes and 4 for each dimension, then the values in C order.
+    images, labels = (
+        torch.frombuffer(
+            bytearray(_checked(Path(root), f"{part}-{kind}-ubyte")), dtype=torch.uint8, offset=start
+        )
+        for kind, start in [("images-idx3", 16), ("labels-idx1", 8)]
+    )
+    return images.view(-1, 28, 28), labels.long()
 
 
 def download(root: str | Path) -> None:
@@ -108,9 +93,7 @@ def _checked(root: Path, name: str) -> bytes:
     """Return the unpacked bytes of a file, if they are the original ones."""
     path = _find(root, name)
     if path is None:
-        raise FileNotFoundError(
-            f"{name}.gz of MNIST is missing in {root.resolve()}: call prepare_data() first"
-        )
+        raise FileNotFoundError(f"{name}.gz of MNIST is missing in {root.resolve()}: call prepare_data()")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -47,18 +47,12 @@ class SequenceDataset(Dataset[Batch]):
 class SequenceDataModule(LightningDataModule, ABC):
     """Train, validation and test split of a benchmark whose module learns from marked steps of sequences.
 
-    A subclass sets the attributes and makes the splits, each when it is first needed.
+    A subclass sets the attributes of :class:`datamodules.Benchmark` and makes the splits, each when it is
+    first needed. For each of ``test_lengths``, :meth:`test_dataloader` appends a loader.
 
     Args:
         batch_size: Sequences in a global training batch, divided by the number of processes.
         seed: Seed of the order of the training batches and of the warmup's.
-
-    Attributes:
-        input_size: I, features of a step.
-        output_size: O, features or classes of an output.
-        task: Whether targets are values or classes.
-        trivial_loss: Loss of the best constant prediction, if it is known.
-        test_lengths: Further lengths, for each of which :meth:`test_dataloader` appends a loader.
     """
 
     input_size: int
@@ -128,7 +122,7 @@ class SequenceDataModule(LightningDataModule, ABC):
         return self._loader(dataset, rows, shuffle=False)
 
     def _loader(self, dataset: SequenceDataset, batch_size: int, **order: Any) -> ResumableLoader:
-        world_size, rank = processes(self)
+        world_size, rank = processes(self, batch_size)
         order |= {"num_replicas": world_size, "rank": rank}
         return ResumableLoader(dataset, BatchOrder(dataset, batch_size, **order))
 

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from datamodules.loader import check_batch_size, processes, share_of
+from datamodules.loader import processes, share_of
 from datamodules.replay import Batch, LazyLoader, Replay, histories, padded
 from datamodules.sequences import check_positive
 from datamodules.streams import stream
@@ -93,7 +93,7 @@ class TMaze(LightningDataModule):
 
     def train_dataloader(self) -> LazyLoader:
         """Return as many batches as ``episodes_per_epoch`` episodes take."""
-        world_size, rank = self._processes(self.batch_size)
+        world_size, rank = processes(self, self.batch_size)
 
         def draw(number: int) -> Batch:
             generator = stream(self.seed, "TMaze", "batch", number)
@@ -119,7 +119,7 @@ class TMaze(LightningDataModule):
 
     def warmup_dataloader(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield histories of the exploration before a fit without end, this process's share of each batch."""
-        share = share_of(batch_size, *self._processes(batch_size))
+        share = share_of(batch_size, *processes(self, batch_size))
         replay = self._explored(self.seed, "train")
         for number in count():
             generator = stream(self.seed, "TMaze", "warmup", number)
@@ -187,11 +187,6 @@ class TMaze(LightningDataModule):
 
     def _histories(self, seed: int, name: str, size: int) -> tuple[Tensor, Tensor]:
         return histories(self._explored(seed, name).draw_prefixes(size, stream(seed, "TMaze", name)))
-
-    def _processes(self, batch_size: int) -> tuple[int, int]:
-        world_size, rank = processes(self)
-        check_batch_size(batch_size, world_size)
-        return world_size, rank
 
 
 def _generator(seed: int, *names: str | int) -> np.random.Generator:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_mnist import idx
 
 from datamodules import mnist
 from datamodules.image_sequences import PERMUTATION
@@ -30,29 +29,6 @@ def real_root() -> str:
     if "MNIST_ROOT" not in os.environ:
         pytest.skip("the real files are tested where MNIST_ROOT names their folder")
     return os.environ["MNIST_ROOT"]
-
-
-@pytest.mark.parametrize("shape", [(3,), (2, 28, 28), (0, 2), (1, 2, 3, 4)])
-def test_idx_is_decoded(shape):
-    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-    decoded = mnist.parse_idx(idx(array))
-    assert decoded.dtype == np.uint8
-    assert np.array_equal(decoded, array)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not an idx file"),
-        (b"\x00\x00\x0d\x01\x00\x00\x00\x00", "not an idx file of unsigned bytes"),
-        (b"\x00\x00\x08\x02\x00\x00\x00\x00", "truncated in its header"),
-        (idx(np.zeros((3, 4), np.uint8))[:-1], "11 bytes of data where its header tells of 12"),
-        (idx(np.zeros((3, 4), np.uint8)) + b"\x00", "13 bytes of data where its header tells of 12"),
-    ],
-)
-def test_what_is_not_idx_is_refused(content, message):
-    with pytest.raises(ValueError, match=message):
-        mnist.parse_idx(content)
 
 
 def test_packed_and_unpacked_files_are_read_alike(root, files):
