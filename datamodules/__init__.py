@@ -43,14 +43,10 @@ def datamodule_by_name(name: str) -> type[Any]:
 
 
 def make_benchmark(name: str, **settings: Any) -> Any:
-    """Return the LightningDataModule of a benchmark, which is a :class:`Benchmark`.
-
-    Args:
-        name: Name of its file in ``datamodules/``, for instance ``"copy_first_input"``.
-        settings: Keyword arguments of its constructor.
+    """Return the LightningDataModule of a benchmark, made from its settings, which is a :class:`Benchmark`.
 
     Raises:
-        ValueError: If there is no such benchmark, a setting is refused, or something is missing in the class.
+        ValueError: If there is no such benchmark, it refuses a setting, or its class lacks something.
     """
     datamodule = datamodule_by_name(name)(**settings)
     if lacks := missing(datamodule):

@@ -45,8 +45,7 @@ class MNISTDataModule(SequenceDataModule):
         root: Folder of the four files; those that are missing are downloaded there.
         black_pixels: P, steps appended to the image, through which the network has to remember.
         padding: Appended pixels: ``"black"``, or ``"grey"``, the 0.0 that the authors of the benchmark append.
-        train_size: Images in the training split.
-        val_size: Images in the validation split.
+        train_size, val_size: Images in the training and validation split, together at most 60,000.
         test_size: Images in the test split, at most 10,000.
         batch_size: Images in a global training batch.
         seed: Seed of training and validation split and of the order of the batches.
@@ -74,9 +73,8 @@ class MNISTDataModule(SequenceDataModule):
         super().__init__(batch_size, seed)
         check_positive(train_size=train_size, val_size=val_size, test_size=test_size)
         if train_size + val_size > mnist.TRAINING_IMAGES:
-            raise ValueError(
-                f"train_size + val_size = {train_size + val_size}: MNIST has 60000 training images"
-            )
+            total = train_size + val_size
+            raise ValueError(f"train_size + val_size = {total}: MNIST has 60000 training images")
         if test_size > mnist.TEST_IMAGES:
             raise ValueError(f"test_size={test_size}: MNIST has 10000 test images")
         if black_pixels < 0:

@@ -18,16 +18,13 @@ SEQUENCES_PER_LENGTH = 256  # at each of the test lengths
 class RestitutionDataModule(SequenceDataModule):
     """Splits of generated sequences; a benchmark is a subclass with one method, ``generate``.
 
-    The test split and the sequences of the test lengths are the same for every seed, so that figures of
-    several runs differ by the runs alone. The values to give back have mean 0 and variance 1: the best
-    constant prediction is 0, with a mean squared error of 1.
+    The test sequences are the same for every seed, so that figures of several runs differ by the runs alone.
+    The values to give back have mean 0 and variance 1: the best constant prediction is 0, with a loss of 1.
 
     Args:
         seq_length: T, steps in a sequence.
         input_size: I, values in a step, each of which is given back.
-        train_size: Sequences in the training split.
-        val_size: Sequences in the validation split.
-        test_size: Sequences in the test split.
+        train_size, val_size, test_size: Sequences in each split.
         test_lengths: Lengths at which the trained network is tested as well, 256 sequences each.
         batch_size: Sequences in a global training batch.
         seed: Seed of training and validation split and of the order of the batches.

@@ -138,7 +138,7 @@ class TMaze(LightningDataModule):
         return float(episode.rewards.sum())
 
     def evaluate(self, policy: Policy, gamma: float, length: int | None = None) -> dict[str, float]:
-        """Judge a policy on both goals.
+        """Return how a policy does on both goals, without exploration.
 
         Args:
             policy: Chooses all actions.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ import datamodules
 from configs.schema import benchmarks
 from datamodules import Benchmark, ControlBenchmark, datamodule_by_name, make_benchmark
 
+ROOT = Path(__file__).parents[2]
 SMALL = {"train_size": 40, "val_size": 20, "test_size": 24, "batch_size": 8, "capacity": 500}
 SUPERVISED = {"regression": torch.float32, "classification": torch.int64}
 
@@ -173,6 +175,19 @@ def test_a_benchmark_that_lacks_something_is_refused_in_one_line(write, task, la
     write("lacking", f"class Lacking(LightningDataModule):\n    input_size = 1\n    task = {task!r}\n")
     with pytest.raises(ValueError, match=f"data.name='lacking': Lacking must have {lacks}$"):
         make_benchmark("lacking")
+
+
+def test_train_says_what_a_benchmark_lacks_before_anything_is_trained(tmp_path):
+    code = """if True:
+        import sys, train
+        from datamodules.copy_first_input import CopyFirstInput
+        CopyFirstInput.first_test_batch = property()  # as if there were none
+        sys.exit(train.main(sys.argv[1:]))
+    """
+    command = [sys.executable, "-c", code, f"run_dir={tmp_path / 'run'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    message = "error: data.name='copy_first_input': CopyFirstInput must have first_test_batch\n"
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 def test_importing_the_package_does_not_import_torch():
