@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -58,7 +59,5 @@ def missing(datamodule: Any) -> list[str]:
     """Return the names that a datamodule lacks to be a benchmark of its task."""
     control = getattr(datamodule, "task", None) == "control"
     bases = reversed((ControlBenchmark if control else Benchmark).__mro__)
-    names = [
-        name for base in bases for name in [*inspect.get_annotations(base), *vars(base)] if name[0] != "_"
-    ]
-    return [name for name in names if not hasattr(datamodule, name)]
+    names = chain.from_iterable((*inspect.get_annotations(base), *vars(base)) for base in bases)
+    return [name for name in names if name[0] != "_" and not hasattr(datamodule, name)]

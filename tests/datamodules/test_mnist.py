@@ -171,8 +171,10 @@ def test_an_image_becomes_the_sequence_of_its_benchmark(root, benchmark, setting
             steps_of = {
                 k: expected(benchmark, images[k].numpy(), **settings) for k in range(24) if k not in seen
             }
-            kept = sequence[: length - black_pixels].numpy()
-            found = [k for k, oracle in steps_of.items() if np.allclose(oracle, kept, rtol=0, atol=1e-7)]
+            image_steps = sequence[: length - black_pixels].numpy()
+            found = [
+                k for k, oracle in steps_of.items() if np.allclose(oracle, image_steps, rtol=0, atol=1e-7)
+            ]
             assert len(found) == 1
             assert labels[found[0]] == target
             assert (sequence[length - black_pixels :] == value).all()

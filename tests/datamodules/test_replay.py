@@ -48,14 +48,14 @@ def same(one: Episode, other: Episode) -> bool:
 
 
 def test_the_oldest_episodes_go_when_the_transitions_exceed_the_capacity():
-    rng, replay, kept = np.random.default_rng(0), Replay(50, 20), []
+    rng, replay, expected = np.random.default_rng(0), Replay(50, 20), []
     for steps in rng.integers(1, 21, size=100).tolist():
         replay.add([episode(steps)])
-        kept.append(steps)
-        while sum(kept) > 50:
-            del kept[0]
-        assert lengths(replay.episodes) == kept
-        assert replay.transitions == sum(kept)
+        expected.append(steps)
+        while sum(expected) > 50:
+            del expected[0]
+        assert lengths(replay.episodes) == expected
+        assert replay.transitions == sum(expected)
 
 
 def test_episodes_are_drawn_without_repetition_where_there_are_enough():
