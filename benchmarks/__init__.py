@@ -1,1 +1,1 @@
-"""What the speed and the memory of this project are, measured where it runs: ``python -m benchmarks``."""
+"""Speed and memory of this project, measured where it runs: ``python -m benchmarks``."""

@@ -1,56 +1,64 @@
-"""All benchmarks in one run.
+"""Measure speed and memory, print every figure, and write the page about them.
 
-    python -m benchmarks [--quick] [--threads 2] [--output BENCHMARKS.md]
+    python -m benchmarks [SUBJECT ...] [--quick] [--threads 2] [--output BENCHMARKS.md]
 
-About a quarter of an hour on two cores, which should be idle; a minute or two with --quick.
+About twelve minutes on two cores, which should be idle; a minute or two with --quick.
 """
 
 from __future__ import annotations
 
-import inspect
+import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import cells, epoch, growth, memory, page, settling, vanishing, warmup
+import torch
 
-SUBJECTS = (cells, vanishing, memory, growth, warmup, settling, epoch)
+from benchmarks import cells, epoch, growth, memory, page, results, settling, warmup
 
-INTRODUCTION = """\
-# Benchmarks
-
-{machine}
-
-```bash
-python -m benchmarks {arguments}
-```
-
-Contenders take turns in one process. Times are medians over the turns, ±% is half the distance of the quartiles
-in per cent of the median, a ratio is the median over the turns. Times are {clock}."""
+SUBJECTS = {
+    "cells": cells, "memory": memory, "growth": growth, "warmup": warmup, "settling": settling, "epoch": epoch,
+}  # fmt: skip
 
 
-def sections(quick: bool, arguments: list[str], threads: int) -> Iterator[str]:
-    """Yields the page piece by piece, as it is measured."""
-    clock = "those of the processor" if threads == 1 else "those on the wall"
-    yield INTRODUCTION.format(machine=page.machine(), arguments=" ".join(arguments), clock=clock)
-    for subject in SUBJECTS:
-        title, _, text = inspect.getdoc(subject).partition("\n\n")  # type: ignore[union-attr]
-        yield f"## {title.rstrip('.')}\n\n{text}"
-        yield from map(str, subject.tables(quick))
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what the command was given."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; else all")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few repeats")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help=f"the page, or a folder for {page.PAGE}; {page.CSV} and {page.CHART} go beside it",
+    )
+    parser.add_argument("--page-only", action="store_true", help=f"write the page anew from its {page.CSV}")
+    chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.subjects) - set(SUBJECTS):
+        parser.error(f"SUBJECT={unknown.pop()}: must be one of {', '.join(SUBJECTS)}")
+    return chosen
 
 
-def main(arguments: list[str]) -> None:
-    """Runs all benchmarks, and writes the page if a file is given for it."""
-    parser = page.parser(__doc__)
-    parser.add_argument("--output", type=Path, help="file to write the page to, beside printing it")
-    options = parser.parse_args(arguments)
-    page.prepare(options.threads)
-    pieces = []
-    for piece in sections(options.quick, arguments, options.threads):
-        print(f"{piece}\n", flush=True)
-        pieces.append(piece)
-    if options.output:
-        options.output.write_text("\n\n".join(pieces) + "\n")
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    chosen = options(arguments)
+    output = chosen.output or (Path(page.PAGE) if chosen.page_only else None)
+    folder, name = (output.parent, output.name) if output and output.suffix == ".md" else (output, page.PAGE)
+    if not chosen.page_only:
+        torch.set_num_threads(chosen.threads)
+        torch.manual_seed(0)
+        figures = []
+        for subject in chosen.subjects or SUBJECTS:
+            for figure in SUBJECTS[subject].measure(chosen.quick):
+                print(figure, flush=True)
+                figures.append(figure)
+        if folder:
+            (folder / page.CSV).parent.mkdir(parents=True, exist_ok=True)
+            results.write(folder / page.CSV, results.origin(arguments), figures)
+    if folder:
+        page.write(folder, name)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,7 @@
 """Where the time of an epoch goes.
 
-    python -m benchmarks.epoch [--quick] [--threads 2]
-
-The default run of `train.py` (copy first input, T = 100, a GRU of 2 x 128, 150 batches of 32), with its logs,
-checkpoints and callbacks, and with the monitor of multistability after every epoch, as Lightning's profiler sees
-it. "the rest" is what Lightning's loops, logs, callbacks and checkpoints take.
+The default run of `train.py`, with its logs, checkpoints and callbacks and with the monitor of multistability after
+every epoch, as Lightning's profiler sees it.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ from pathlib import Path
 from lightning.pytorch.profilers import SimpleProfiler
 
 from benchmarks.measure import in_new_process
-from benchmarks.page import Table, command
+from benchmarks.results import Figure
 
 SETTINGS = (
     "stages=[fit]", "monitor.every_n_epochs=1", "tracking.wandb=disabled", "trainer.accelerator=cpu",
@@ -31,7 +28,7 @@ PARTS = {
     "forward": (".training_step",),
     "backward": (".backward",),
     "validation": ("val_next", ".validation_step"),
-    "monitor, M=1000": ("MultistabilityMonitor.on_train_epoch_end",),
+    "monitor of multistability": ("MultistabilityMonitor.on_train_epoch_end",),
 }
 """Parts of an epoch, and how the names of the profiler's actions end that belong to them."""
 
@@ -40,11 +37,11 @@ class Durations(SimpleProfiler):
     """Lightning's profiler without its printed summary."""
 
     def describe(self) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
 
-def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
-    """Runs `train.py` with ``settings``; returns the seconds of every action of Lightning's, by its name."""
+def profile(settings: tuple[str, ...]) -> tuple[dict[str, int], dict[str, list[float]]]:
+    """Run `train.py` with settings; return its size, and the seconds of every action of Lightning's by name."""
     import train
     from configs.compose import compose
     from configs.run_folder import open_run_folder
@@ -56,35 +53,31 @@ def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
         opened = open_run_folder(config)
         config.trainer.profiler = profiler  # type: ignore[assignment]  # Lightning takes an object as well
         train.run(config, opened)
-    return dict(profiler.recorded_durations)
+    data, model = config.data, config.model
+    size = {"T": data.seq_length, "B": data.batch_size, "H": model.hidden_size, "L": model.num_layers}
+    return size, dict(profiler.recorded_durations)
 
 
-def epoch(*settings: str) -> Table:
-    """Returns the table of the default run with ``settings``."""
-    durations = in_new_process(profile, settings)
+def epoch(*settings: str) -> list[Figure]:
+    """Measure the parts of an epoch of the default run with ``settings``, and the warmup before it."""
+    size, durations = in_new_process(profile, settings)
 
     def total(*endings: str) -> float:
         return sum(sum(seconds) for name, seconds in durations.items() if name.endswith(endings))
 
-    epochs, batches = len(durations["run_training_epoch"]), len(durations["run_training_batch"])
+    epochs = len(durations["run_training_epoch"])
     parts = {part: total(*endings) for part, endings in PARTS.items()}
     # Lightning calls forward and backward pass from within the step of the optimiser.
     parts["optimiser"] = total(".optimizer_step") - parts["forward"] - parts["backward"]
     whole = total("run_training_epoch", ".on_train_epoch_end")
-    parts["the rest"] = whole - sum(parts.values())
-    rows = [["part", "s an epoch", "ms a batch", "%"]]
-    for part, seconds in [*parts.items(), ("whole epoch", whole)]:
-        row = [part, f"{seconds / epochs:.3f}", f"{1e3 * seconds / batches:.2f}"]
-        rows.append([*row, f"{100 * seconds / whole:.1f}"])
-    rows.append(["warmup, once", f"{total('WarmupStage.on_fit_start'):.3f}", "", ""])
-    return Table(f"Mean of {epochs} epochs of {batches // epochs} batches", rows)
+    parts |= {"loops, logs, callbacks and checkpoints": whole - sum(parts.values()), "whole epoch": whole}
+    figures = [Figure("epoch", part, "s", parts[part] / epochs, size, turns=epochs) for part in parts]
+    batches = len(durations["run_training_batch"]) // epochs
+    warmup = Figure("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"), size)
+    return [*figures, warmup, Figure("epoch", "whole epoch", "batches", batches, size)]
 
 
-def tables(quick: bool) -> Iterator[Table]:
-    """Yields the table."""
+def measure(quick: bool) -> Iterator[Figure]:
+    """Measure three epochs, or a part of one."""
     small = ("trainer.max_epochs=1", "trainer.limit_train_batches=50", "warmup.steps=5")
-    yield epoch(*small) if quick else epoch("trainer.max_epochs=3")
-
-
-if __name__ == "__main__":
-    command(__doc__, tables)
+    yield from epoch(*small) if quick else epoch("trainer.max_epochs=3")

@@ -1,11 +1,7 @@
 """The warmup stage, against sampling one sequence at a time.
 
-    python -m benchmarks.warmup [--quick] [--threads 2]
-
-Steps of `lightning_warmup.procedures.warmup.warmup_steps`, whole: states sampled and settled, gradient, Adam. Against
-them the same steps, with the same draws, as they are commonly written (`benchmarks/reference.py`): every sequence
-sampled by itself, gated cells in a loop over time, the GRU on `torch.nn.GRU`. Both go from the same weights, step
-by step in turns, with stabilisations drawn from 1..200. A hundred steps are extrapolated from those timed.
+Whole steps: states sampled and settled, gradient, Adam. Against them the same steps with the same draws as they are
+commonly written, see `reference.py`: gated cells in a loop over time, the GRU as `torch.nn.GRU`.
 """
 
 from __future__ import annotations
@@ -17,17 +13,17 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from benchmarks.measure import clock, milliseconds, ratio, spread
-from benchmarks.page import Table, command
+from benchmarks.measure import figures, in_turns
 from benchmarks.reference import Looped, warmup_one_by_one
+from benchmarks.results import Figure
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.procedures.warmup import warmup_steps
+from lightning_warmup.procedures.warmup import WarmupStep, warmup_steps
 
-LONGEST = 200  # stabilisation
+LONGEST = 200  # stabilisation; each step draws its own from 1..200
 
 
 def as_commonly_written(network: RecurrentNetwork) -> list[nn.Module]:
-    """Returns a copy of a network's layers: GRUs as torch has them, other cells in a loop."""
+    """Return a copy of a network's layers: GRUs as torch has them, other cells in a loop."""
     layers: list[nn.Module] = []
     for cell in copy.deepcopy(network.layers):
         if type(cell).__name__ == "GRU":
@@ -38,10 +34,16 @@ def as_commonly_written(network: RecurrentNetwork) -> list[nn.Module]:
     return layers
 
 
-def stage(cell: str, T: int, H: int, L: int, batch: int, steps: int) -> list[tuple[float, ...]]:
-    """Returns for each step: seconds here and one by one, loss here and one by one, and its stabilisation M."""
+def both(
+    cell: str, T: int, B: int, H: int, L: int, steps: int
+) -> tuple[dict[str, list[float]], list[WarmupStep], list[float]]:
+    """Warm up from the same weights in both ways, step by step in turns.
+
+    Returns:
+        The seconds of every step by contender, the steps, and the losses one by one.
+    """
     network = RecurrentNetwork(1, H, 1, L, cell)
-    batches = [torch.randn(T, batch, 1) for _ in range(steps)]
+    batches = [torch.randn(T, B, 1) for _ in range(steps)]
     slow = warmup_one_by_one(as_commonly_written(network), batches, LONGEST, LONGEST)
     fast = warmup_steps(
         network,
@@ -50,34 +52,27 @@ def stage(cell: str, T: int, H: int, L: int, batch: int, steps: int) -> list[tup
         max_stabilization=LONGEST,
         stabilization_ramp=LONGEST,
     )
-    figures = []
-    for _ in range(steps):
-        start = clock()
-        step = next(fast)
-        middle = clock()
-        loss = next(slow)
-        figures.append((middle - start, clock() - middle, step.loss, loss, step.stabilization))
-    return figures
+    found: list[WarmupStep] = []
+    losses: list[float] = []
+    contenders = {
+        cell: lambda: found.append(next(fast)),
+        f"{cell}, one by one": lambda: losses.append(next(slow)),
+    }
+    return in_turns(contenders, budget=0, least=steps), found, losses
 
 
-def warmup(T: int, H: int, L: int, batch: int, steps: int) -> Table:
-    """Returns the table of the GRU and the nBRC; the first step, with M = 1, is not counted."""
-    rows = [["cell", "mean M", "ms", "one by one, ms", "one by one / here", "±%"]]
-    rows[0] += ["100 steps, s, extrapolated", "one by one, extrapolated"]
+def warmup(cell: str, T: int, B: int, H: int, L: int, steps: int) -> Iterator[Figure]:
+    """Measure one cell; the first step, with M = 1, is not counted. M is the mean stabilisation."""
+    seconds, found, _ = both(cell, T, B, H, L, steps)
+    seconds = {name: times[1:] for name, times in seconds.items()}
+    stabilization = round(statistics.fmean(step.stabilization for step in found[1:]))
+    size = {"T": T, "B": B, "H": H, "L": L, "M": stabilization}
+    yield from figures("warmup", size, seconds, [(f"{cell}, one by one", cell)])
+    for name, times in seconds.items():  # extrapolated: steps differ in M, so the mean counts
+        yield Figure("warmup", name, "s for 100 steps", 100 * statistics.fmean(times), size)
+
+
+def measure(quick: bool) -> Iterator[Figure]:
+    """Measure the GRU and the nBRC."""
     for cell in ("gru", "nbrc"):
-        _, *timed = stage(cell, T, H, L, batch, steps)
-        here, other, _, _, stabilizations = map(list, zip(*timed, strict=True))
-        ratios = [slow / fast for slow, fast in zip(other, here, strict=True)]
-        row = [cell, f"{statistics.fmean(stabilizations):.0f}", milliseconds(here), milliseconds(other)]
-        row += [f"{ratio(other, here):.1f}", spread(ratios)]
-        rows.append(row + [f"{100 * statistics.fmean(seconds):.0f}" for seconds in (here, other)])
-    return Table(f"T={T} H={H} L={L} batch={batch}, {steps - 1} steps", rows)
-
-
-def tables(quick: bool) -> Iterator[Table]:
-    """Yields the table."""
-    yield warmup(100, 64, 2, 32, steps=4) if quick else warmup(300, 256, 2, 32, steps=8)
-
-
-if __name__ == "__main__":
-    command(__doc__, tables)
+        yield from warmup(cell, 100, 32, 64, 2, steps=4) if quick else warmup(cell, 300, 32, 256, 2, steps=8)
