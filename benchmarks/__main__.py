@@ -1,63 +1,78 @@
 """Measure speed and memory, print every figure, and write the page about them.
 
-    python -m benchmarks [SUBJECT ...] [--quick] [--threads 2] [--output BENCHMARKS.md]
+    python -m benchmarks [--quick] [--threads 2] [--output BENCHMARKS.md] [--only SUBJECT ...]
 
 About twelve minutes on two cores, which should be idle; a minute or two with --quick.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
+import platform
+import shlex
+import subprocess
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from benchmarks import cells, epoch, growth, memory, page, results, settling, warmup
+from benchmarks import cells, epoch, growth, memory, page, settling, warmup
+from benchmarks.measure import write
 
 SUBJECTS = {
     "cells": cells, "memory": memory, "growth": growth, "warmup": warmup, "settling": settling, "epoch": epoch,
 }  # fmt: skip
 
 
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what the command was given."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def origin(arguments: Sequence[str]) -> str:
+    """Return what the figures depend on: processor, threads, versions, system, commit, command."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+    return (
+        f"{name}, {os.cpu_count()} cores, torch on {torch.get_num_threads()} threads; "
+        f"torch {torch.__version__}, lightning {version('lightning')}, Python {platform.python_version()}; "
+        f"{platform.platform()}; commit {commit}; {shlex.join(['python', '-m', 'benchmarks', *arguments])}"
     )
-    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; else all")
-    parser.add_argument("--quick", action="store_true", help="small sizes and few repeats")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help=f"the page, or a folder for {page.PAGE}; {page.CSV} and {page.CHART} go beside it",
-    )
-    parser.add_argument("--page-only", action="store_true", help=f"write the page anew from its {page.CSV}")
-    chosen = parser.parse_args(arguments)
-    if unknown := set(chosen.subjects) - set(SUBJECTS):
-        parser.error(f"SUBJECT={unknown.pop()}: must be one of {', '.join(SUBJECTS)}")
-    return chosen
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    chosen = options(arguments)
-    output = chosen.output or (Path(page.PAGE) if chosen.page_only else None)
-    folder, name = (output.parent, output.name) if output and output.suffix == ".md" else (output, page.PAGE)
-    if not chosen.page_only:
-        torch.set_num_threads(chosen.threads)
+    parser = ArgumentParser("benchmarks", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="small sizes and few repeats")
+    add("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    add("--output", type=Path, help=f"page, or folder of {page.PAGE}; {page.CSV} and its chart go beside it")
+    add("--only", nargs="+", choices=SUBJECTS, default=SUBJECTS, help="subjects to measure; all by default")
+    add("--page-only", action="store_true", help="measure nothing, write page and chart from the CSV")
+    options = parser.parse_args(arguments)
+    output = options.output or Path(page.PAGE)
+    folder, name = (output.parent, output.name) if output.suffix == ".md" else (output, page.PAGE)
+    if not options.page_only:
+        torch.set_num_threads(options.threads)
         torch.manual_seed(0)
         figures = []
-        for subject in chosen.subjects or SUBJECTS:
-            for figure in SUBJECTS[subject].measure(chosen.quick):
-                print(figure, flush=True)
-                figures.append(figure)
-        if folder:
+        for figure in (
+            figure for subject in options.only for figure in SUBJECTS[subject].measure(options.quick)
+        ):
+            spread = "" if figure.spread_percent is None else f" ±{figure.spread_percent:.0f}%"
+            print(
+                figure.subject,
+                figure.size(),
+                f"{figure.contender}:",
+                f"{figure.value:.4g} {figure.quantity}{spread}",
+            )
+            sys.stdout.flush()
+            figures.append(figure)
+        if options.output:
             (folder / page.CSV).parent.mkdir(parents=True, exist_ok=True)
-            results.write(folder / page.CSV, results.origin(arguments), figures)
-    if folder:
+            write(folder / page.CSV, origin(arguments), figures)
+    if options.output or options.page_only:
         page.write(folder, name)
 
 

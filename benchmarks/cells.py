@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import figures, in_turns
+from benchmarks.measure import Figure, figures, in_turns
 from benchmarks.reference import Looped
-from benchmarks.results import Figure
 from lightning_warmup.cells import cell_by_name, cell_names
 from lightning_warmup.cells._gated import GatedCell
 
@@ -23,33 +22,21 @@ TORCH: dict[str, Any] = {"nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM}
 LOOP_STEPS = 30_000  # of all sequences of a batch together, beyond which loops take minutes
 
 
-class Stack(nn.Module):
-    """Layers of one cell with torch's call; "loop mgu" is the stack "mgu", run in a loop."""
-
-    def __init__(self, name: str, hidden_size: int, num_layers: int) -> None:
-        super().__init__()
-        cell = cell_by_name(name.removeprefix("loop "))
-        cells = [cell(hidden_size if index else 1, hidden_size) for index in range(num_layers)]
-        self.layers = nn.ModuleList(map(Looped, cells) if name.startswith("loop ") else cells)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Return the outputs of the last layer, ``(T, B, H)``."""
-        for layer in self.layers:
-            x = layer(x)[0]
-        return x, None
-
-
-def make(name: str, hidden_size: int, num_layers: int) -> nn.Module:
-    """Return a stack of layers by the name of its cell, "loop" and its name, or "nn.GRU" or "nn.LSTM"."""
+def make(name: str, H: int, L: int) -> nn.ModuleList:
+    """Return L layers of the cell "mgu", of the same in a loop, "loop mgu", or a module of torch, "nn.GRU"."""
     if name in TORCH:
-        return TORCH[name](1, hidden_size, num_layers)
-    return Stack(name, hidden_size, num_layers)
+        return nn.ModuleList([TORCH[name](1, H, L)])
+    cell = cell_by_name(name.removeprefix("loop "))
+    cells = [cell(H if index else 1, H) for index in range(L)]
+    return nn.ModuleList(map(Looped, cells) if name.startswith("loop ") else cells)
 
 
-def train(module: nn.Module, x: Tensor, outputs: slice = slice(-1, None)) -> None:
-    """Run a forward and a backward pass with a loss on some outputs."""
-    output, _ = module(x)
-    output[outputs].square().sum().backward()
+def train(layers: nn.ModuleList, x: Tensor, outputs: slice = slice(-1, None)) -> Tensor:
+    """Run a forward and a backward pass with a loss on some outputs; return all of them, ``(T, B, H)``."""
+    for layer in layers:
+        x = layer(x)[0]
+    x[outputs].square().sum().backward()
+    return x.detach()
 
 
 def training_step(T: int, B: int, H: int, L: int, budget: float) -> list[Figure]:
@@ -63,22 +50,17 @@ def training_step(T: int, B: int, H: int, L: int, budget: float) -> list[Figure]
         train(module, x[:2])
     seconds = in_turns({name: partial(train, module, x) for name, module in modules.items()}, budget)
     ratios = [(name, other) for other in TORCH for name in names if name != other]
-    return figures("training step", {"T": T, "B": B, "H": H, "L": L}, seconds, ratios + loops)
+    return figures("training step", seconds, ratios + loops, T=T, B=B, H=H, L=L)
 
 
 def vanishing_gradient(T: int, B: int, H: int, budget: float) -> Iterator[Figure]:
-    """Measure what a loss on the last output costs against one on all outputs.
-
-    With the former the gradient of the first steps falls below the smallest normal number, on which processors are
-    slow.
-    """
+    """Compare a loss on the last output, whose gradient falls below the normal numbers, with one on all outputs."""
     x = torch.randn(T, B, 1)
     for name in ("nn.GRU", "gru", "nn.LSTM", "lstm"):
         module = make(name, H, 1)
         last, every = f"{name}, last output", f"{name}, all outputs"
         steps = {last: partial(train, module, x), every: partial(train, module, x, slice(None))}
-        size = {"T": T, "B": B, "H": H, "L": 1}
-        yield from figures("vanishing gradient", size, in_turns(steps, budget), [(last, every)])
+        yield from figures("vanishing gradient", in_turns(steps, budget), [(last, every)], T=T, B=B, H=H, L=1)
 
 
 def measure(quick: bool) -> Iterator[Figure]:

@@ -1,8 +1,4 @@
-"""Where the time of an epoch goes.
-
-The default run of `train.py`, with its logs, checkpoints and callbacks and with the monitor of multistability after
-every epoch, as Lightning's profiler sees it.
-"""
+"""Where the time of an epoch of the default run goes, with the monitor, as Lightning's profiler sees it."""
 
 from __future__ import annotations
 
@@ -15,13 +11,11 @@ from pathlib import Path
 
 from lightning.pytorch.profilers import SimpleProfiler
 
-from benchmarks.measure import in_new_process
-from benchmarks.results import Figure
+from benchmarks.measure import Figure, in_new_process
 
 SETTINGS = (
     "stages=[fit]", "monitor.every_n_epochs=1", "tracking.wandb=disabled", "trainer.accelerator=cpu",
-    "trainer.num_sanity_val_steps=0", "trainer.enable_progress_bar=false",
-    "trainer.enable_model_summary=false",
+    "trainer.num_sanity_val_steps=0", "trainer.enable_progress_bar=false", "trainer.enable_model_summary=false",
 )  # fmt: skip
 PARTS = {
     "data": ("train_dataloader_next", "batch_to_device"),
@@ -40,8 +34,8 @@ class Durations(SimpleProfiler):
         """Print nothing."""
 
 
-def profile(settings: tuple[str, ...]) -> tuple[dict[str, int], dict[str, list[float]]]:
-    """Run `train.py` with settings; return its size, and the seconds of every action of Lightning's by name."""
+def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
+    """Run `train.py` with settings; return the seconds of every action of Lightning's by name."""
     import train
     from configs.compose import compose
     from configs.run_folder import open_run_folder
@@ -53,14 +47,12 @@ def profile(settings: tuple[str, ...]) -> tuple[dict[str, int], dict[str, list[f
         opened = open_run_folder(config)
         config.trainer.profiler = profiler  # type: ignore[assignment]  # Lightning takes an object as well
         train.run(config, opened)
-    data, model = config.data, config.model
-    size = {"T": data.seq_length, "B": data.batch_size, "H": model.hidden_size, "L": model.num_layers}
-    return size, dict(profiler.recorded_durations)
+    return dict(profiler.recorded_durations)
 
 
 def epoch(*settings: str) -> list[Figure]:
     """Measure the parts of an epoch of the default run with ``settings``, and the warmup before it."""
-    size, durations = in_new_process(profile, settings)
+    durations = in_new_process(profile, settings)
 
     def total(*endings: str) -> float:
         return sum(sum(seconds) for name, seconds in durations.items() if name.endswith(endings))
@@ -71,10 +63,10 @@ def epoch(*settings: str) -> list[Figure]:
     parts["optimiser"] = total(".optimizer_step") - parts["forward"] - parts["backward"]
     whole = total("run_training_epoch", ".on_train_epoch_end")
     parts |= {"loops, logs, callbacks and checkpoints": whole - sum(parts.values()), "whole epoch": whole}
-    figures = [Figure("epoch", part, "s", parts[part] / epochs, size, turns=epochs) for part in parts]
+    figures = [Figure("epoch", part, "s", parts[part] / epochs, turns=epochs) for part in parts]
     batches = len(durations["run_training_batch"]) // epochs
-    warmup = Figure("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"), size)
-    return [*figures, warmup, Figure("epoch", "whole epoch", "batches", batches, size)]
+    warmup = Figure("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"))
+    return [*figures, warmup, Figure("epoch", "whole epoch", "batches", batches)]
 
 
 def measure(quick: bool) -> Iterator[Figure]:

@@ -8,8 +8,7 @@ from functools import partial
 import torch
 
 from benchmarks.cells import make, train
-from benchmarks.measure import figures, in_turns
-from benchmarks.results import Figure
+from benchmarks.measure import Figure, figures, in_turns
 from lightning_warmup.dynamics.functional import vaa, vaa_star
 
 CELLS = ("nn.GRU", "gru", "mgu", "nbrc", "brc")
@@ -35,7 +34,7 @@ def growth(name: str, first: int, doublings: int, budget: float, **others: int) 
     contenders = comparing if name == "N" else training
     for doubling in range(doublings + 1):
         size = others | {name: first * 2**doubling}
-        yield from figures(f"growth with {name}", size, in_turns(contenders(**size), budget))
+        yield from figures(f"growth with {name}", in_turns(contenders(**size), budget), **size)
 
 
 def measure(quick: bool) -> Iterator[Figure]:

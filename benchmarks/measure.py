@@ -1,19 +1,71 @@
-"""Contenders timed in turns, so that whatever disturbs the machine disturbs them alike."""
+"""Figures: contenders timed in turns, so that what disturbs the machine disturbs them alike, and the CSV of all."""
 
 from __future__ import annotations
 
+import csv
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.results import Figure
-
 MOST_TURNS = 25
+
+
+class Figure(NamedTuple):
+    """One number, a row of the CSV.
+
+    Attributes:
+        subject: What is measured, such as ``"training step"``.
+        contender: The cell or the code that it is measured of.
+        quantity: Unit of the value, or ``"/ nn.GRU"`` for a ratio to another contender.
+        value: The number; the median if there were several turns.
+        spread_percent: Half the distance of the quartiles, in per cent of the median.
+        turns: How many times it was measured.
+        T, B, H, L, N, M: Steps, sequences in a batch, units, layers, states compared, and constant steps.
+    """
+
+    subject: str
+    contender: str
+    quantity: str
+    value: float
+    spread_percent: float | None = None
+    turns: int | None = None
+    T: int | None = None
+    B: int | None = None
+    H: int | None = None
+    L: int | None = None
+    N: int | None = None
+    M: int | None = None
+
+    def size(self, *, without: str = "") -> str:
+        """Return the size in words, such as "T=100 B=32"."""
+        sizes = {name: getattr(self, name) for name in "TBHLNM" if name != without}
+        return " ".join(f"{name}={number}" for name, number in sizes.items() if number is not None)
+
+
+def write(path: Path, origin: str, figures: Sequence[Figure]) -> None:
+    """Write figures to a CSV whose first line is a comment on their origin."""
+    with path.open("w", newline="") as file:
+        file.write(f"# {origin}\n")
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(Figure._fields)
+        rows.writerows([f"{x:.5g}" if isinstance(x, float) else x for x in figure] for figure in figures)
+
+
+def read(path: Path) -> tuple[str, list[Figure]]:
+    """Return the origin and the figures of a CSV."""
+    origin, _, *lines = path.read_text().splitlines()
+
+    def number(text: str) -> Any:
+        return int(text) if text.isdigit() else float(text) if text else None
+
+    rows: Any = ([*row[:3], *map(number, row[3:])] for row in csv.reader(lines))
+    return origin.removeprefix("# "), [Figure(*row) for row in rows]
 
 
 def clock() -> float:
@@ -24,11 +76,7 @@ def clock() -> float:
 def in_turns(
     contenders: Mapping[str, Callable[[], object]], budget: float, least: int = 3
 ) -> dict[str, list[float]]:
-    """Call contenders in turns until ``budget`` seconds have passed, and ``least`` times at the least.
-
-    Returns:
-        The seconds of every call, by the name of the contender.
-    """
+    """Call contenders in turns for ``budget`` seconds, but ``least`` times or more; return all their seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     began, turns = time.perf_counter(), 0
     while turns < least or (time.perf_counter() - began < budget and turns < MOST_TURNS):
@@ -41,16 +89,14 @@ def in_turns(
 
 
 def figures(
-    subject: str,
-    size: Mapping[str, int],
-    seconds: Mapping[str, Sequence[float]],
-    ratios: Iterable[tuple[str, str]] = (),
+    subject: str, seconds: Mapping[str, Sequence[float]], ratios: Iterable[tuple[str, str]] = (), **size: int
 ) -> list[Figure]:
-    """Return the median of every contender's seconds in ms, then those of the ratios, turn by turn."""
+    """Return the median of every contender in ms, then those of the ratios, turn by turn."""
 
     def figure(contender: str, quantity: str, values: Sequence[float]) -> Figure:
         lower, median, upper = statistics.quantiles(values, n=4)
-        return Figure(subject, contender, quantity, median, size, 50 * (upper - lower) / median, len(values))
+        spread = round(50 * (upper - lower) / median)
+        return Figure(subject, contender, quantity, median, spread, len(values), **size)
 
     times = [figure(name, "ms", [1e3 * s for s in values]) for name, values in seconds.items()]
     return times + [

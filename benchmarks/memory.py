@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.cells import TORCH, make, train
-from benchmarks.measure import in_new_process
-from benchmarks.results import Figure
+from benchmarks.measure import Figure, in_new_process
 from lightning_warmup.cells import cell_names
 
 
@@ -29,14 +28,11 @@ def peak(name: str, T: int, B: int, H: int, L: int) -> float:
 
 
 def peak_memory(names: Sequence[str], T: int, B: int, H: int, L: int) -> Iterator[Figure]:
-    """Measure contenders, each in a process of its own; "nn.GRU" comes first."""
-    size = {"T": T, "B": B, "H": H, "L": L}
-    peaks: dict[str, float] = {}
-    for name in names:
-        peaks[name] = in_new_process(peak, name, T, B, H, L)
-        yield Figure("peak memory", name, "MB", peaks[name], size)
-        if name != "nn.GRU":
-            yield Figure("peak memory", name, "/ nn.GRU", peaks[name] / peaks["nn.GRU"], size)
+    """Measure contenders, each in a process of its own."""
+    peaks = {name: in_new_process(peak, name, T, B, H, L) for name in names}
+    for name, megabytes in peaks.items():
+        for quantity, value in (("MB", megabytes), ("/ nn.GRU", megabytes / peaks["nn.GRU"])):
+            yield Figure("peak memory", name, quantity, value, T=T, B=B, H=H, L=L)
 
 
 def measure(quick: bool) -> Iterator[Figure]:

@@ -5,129 +5,95 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import chart, results
-from benchmarks.chart import select
-from benchmarks.results import Figure
+from benchmarks import chart
+from benchmarks.measure import Figure, read
 
 PAGE, CSV, CHART = "BENCHMARKS.md", "benchmarks/results.csv", "benchmarks/results.png"
-
-
-def write(folder: Path, page: str = PAGE) -> None:
-    """Write page and chart from the CSV that lies in a folder."""
-    origin, figures = results.read(folder / CSV)
-    chart.draw(figures, folder / CHART)
-    (folder / page).write_text(text(origin, figures))
-
-
-def text(origin: str, figures: Sequence[Figure]) -> str:
-    """Return the page in Markdown; it leaves out what was not measured."""
-    parts = [training_step, growth, vanishing_gradient, warmup, settling, epoch]
-    head = f"""\
+HEAD = f"""\
 # Benchmarks
 
-![Time and memory of training steps, of the warmup and of VAA]({CHART})
+![Time and memory of training steps, time of the warmup and of VAA]({CHART})
 
-Measured on {origin}.
+Measured on {{origin}}.
 
-[{CSV}]({CSV}) has every figure. A ratio compares two contenders that took turns in one process; "a to b" is the
-range over the sizes that were measured. `python -m benchmarks --output {PAGE}` measures again, in about twelve
-minutes on two idle cores.
-"""
-    return "\n".join([head, *(line for part in parts for line in part(figures))]) + "\n"
+All figures, with their spread, are in [{CSV}]({CSV}). Contenders took turns; "a to b" is a range over all sizes.
+`python -m benchmarks --output {PAGE}` measures again, in twelve minutes on two idle cores."""
+GROWING = {"T": "steps", "H": "units", "B": "sequences in a batch", "N": "states compared for VAA"}
+Values = dict[str, list[float]]
+
+
+def write(folder: Path, page: str) -> None:
+    """Write page and chart from the CSV that lies in a folder."""
+    origin, figures = read(folder / CSV)
+    chart.draw(figures, folder / CHART)
+    parts = [HEAD.format(origin=origin), "\n".join(table(figures)), "\n".join(sentences(figures))]
+    (folder / page).write_text("\n\n".join(filter(None, parts)) + "\n")
+
+
+def select(figures: Sequence[Figure], subject: str, quantity: str = "ms") -> Values:
+    """Return the values of a subject and quantity by contender, in the order in which they were measured."""
+    found: Values = {}
+    for figure in figures:
+        if (figure.subject, figure.quantity) == (subject, quantity):
+            found.setdefault(figure.contender, []).append(figure.value)
+    return found
 
 
 def span(values: Sequence[float]) -> str:
     """Return the range of values in two digits."""
-    low, high = (f"{value:.2g}" for value in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
+    return " to ".join(dict.fromkeys(f"{value:.2g}" for value in (min(values), max(values))))
 
 
-def value(figures: Sequence[Figure], contender: str) -> float:
-    """Return the value of the only figure of a contender."""
-    (found,) = [figure.value for figure in figures if figure.contender == contender]
-    return found
-
-
-def training_step(figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a table of time and memory, cell by cell."""
-    steps = select(figures, "training step")
-    if not steps:
-        return
-    names = ("T", "B", "H", "L")
-    sizes = [f"{name} {span([step.size[name] for step in steps])}" for name in names]
-    yield f"**Training step**, forward and backward: {', '.join(sizes)}; memory at the size in the chart.\n"
-    yield "| cell | time / `nn.GRU` | time / `nn.LSTM` | plain loop over time / cell | memory / `nn.GRU` |"
-    yield "| --- | --: | --: | --: | --: |"
+def table(figures: Sequence[Figure]) -> Iterator[str]:
+    """Yield the lines of a table of training steps, cell by cell."""
+    steps = [figure for figure in figures if figure.subject == "training step"]
+    if steps:
+        ends = {name: sorted({getattr(step, name) for step in steps}) for name in "TBHL"}
+        sizes = ", ".join(f"{name}={' and '.join(map(str, values))}" for name, values in ends.items())
+        yield f"A **training step**, forward and backward, at {sizes}; memory at the size in the chart:\n"
+        yield "| cell | time / `nn.GRU` | time / `nn.LSTM` | plain loop over time / cell | memory / `nn.GRU` |"
+        yield "| --- | --: | --: | --: | --: |"
     for cell in dict.fromkeys(step.contender for step in steps if "loop" not in step.contender):
-        columns = [
-            ("training step", "/ nn.GRU", cell),
-            ("training step", "/ nn.LSTM", cell),
-            ("training step", f"/ {cell}", f"loop {cell}"),
-            ("peak memory", "/ nn.GRU", cell),
-        ]
-        found = [[f.value for f in select(figures, s, q) if f.contender == c] for s, q, c in columns]
+        found = [select(steps, "training step", f"/ {other}").get(cell) for other in ("nn.GRU", "nn.LSTM")]
+        found.append(select(steps, "training step", f"/ {cell}").get(f"loop {cell}"))
+        found.append(select(figures, "peak memory", "/ nn.GRU").get(cell))
         yield f"| {cell} | {' | '.join(span(values) if values else '' for values in found)} |"
-    yield ""
 
 
-def growth(figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a sentence on what the last doubling of each size multiplies the time by."""
-    doubled = {"T": "steps", "H": "units", "B": "sequences in a batch", "N": "states compared for VAA"}
+def sentences(figures: Sequence[Figure]) -> Iterator[str]:
+    """Yield a sentence on every other subject that was measured."""
     factors = []
-    for name, words in doubled.items():
-        grown: dict[str, list[float]] = {}
-        for figure in select(figures, f"growth with {name}"):
-            grown.setdefault(figure.contender, []).append(figure.value)
-        if grown:
-            top = max(figure.size[name] for figure in select(figures, f"growth with {name}"))
-            factors.append(f"{span([times[-1] / times[-2] for times in grown.values()])} for {top} {words}")
+    for name, words in GROWING.items():
+        if grown := select(figures, f"growth with {name}"):
+            ratios = [times[-1] / times[-2] for times in grown.values()]
+            top = max(getattr(figure, name) for figure in figures if figure.subject == f"growth with {name}")
+            factors.append(f"{span(ratios)} ({top} {words})")
     if factors:
-        yield f"- **Growth.** The last doubling multiplies the time by {', '.join(factors)}."
-
-
-def vanishing_gradient(figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a sentence on what a vanishing gradient costs."""
-    ratios = [f.value for f in figures if f.subject == "vanishing gradient" and f.quantity.startswith("/")]
-    if ratios:
+        yield f"- **Growth**: the last doubling multiplies the time by {', '.join(factors)}."
+    if ratios := [f.value for f in figures if f.subject == "vanishing gradient" and "/" in f.quantity]:
+        yield f"- **Vanishing gradients**: a loss on the last output takes {span(ratios)} x one on all outputs."
+    seconds = {f.contender: f for f in figures if f.quantity == "s for 100 steps"}
+    for cell, slow in ((name.partition(",")[0], f) for name, f in seconds.items() if "one by one" in name):
         yield (
-            f"- **A vanishing gradient** costs nothing more: a loss on the last output alone takes {span(ratios)} "
-            "of the time of one on all outputs."
+            f"- **Warmup**, 100 steps of {cell}, {slow.size()}: {seconds[cell].value:.3g} s; {slow.value:.3g} s "
+            "where every sequence is sampled by itself."
         )
-
-
-def warmup(figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a sentence on each cell that was warmed up."""
-    seconds = select(figures, "warmup", "s for 100 steps")
-    for fast, slow in zip(seconds[::2], seconds[1::2], strict=True):
-        (ratio,) = select(figures, "warmup", f"/ {fast.contender}")
+    times, vaa = select(figures, "settling"), select(figures, "settling", "VAA")
+    for name in (name for name in vaa if "every step" not in name):
+        (early,), (every,), values = (
+            times[name],
+            times[f"{name}, every step"],
+            vaa[name] + vaa[f"{name}, every step"],
+        )
         yield (
-            f"- **A warmup** of 100 steps ({fast.contender}, {chart.size_text(fast)}) takes {fast.value:.3g} s, and "
-            f"{slow.value:.3g} s one sequence at a time: {ratio.value:.2g} times as long."
+            f"- **VAA at 10,000 steps**, {name}: {early / 1e3:.2g} s with early stop, {every / 1e3:.2g} s without; "
+            f"VAA is {span(values)}."
         )
-
-
-def settling(figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a sentence on each network whose VAA was measured."""
-    times, values = select(figures, "settling"), select(figures, "settling", "VAA")
-    for contender in [figure.contender for figure in values if "every step" not in figure.contender]:
-        early, every = (value(times, name) for name in (contender, f"{contender}, every step"))
-        one, other = (value(values, name) for name in (contender, f"{contender}, every step"))
-        same = f"VAA {one:.4f} both ways" if one == other else f"VAA {one:.4f} and {other:.4f}"
-        yield (
-            f"- **VAA at {values[0].size['M']:,} steps**, {contender}: {early / 1e3:.2g} s with early stop, "
-            f"{every / 1e3:.2g} s without; {same}."
-        )
-
-
-def epoch(figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a sentence on the parts of an epoch, the largest first."""
-    seconds = {figure.contender: figure.value for figure in select(figures, "epoch", "s")}
-    if seconds:
-        whole, once = seconds.pop("whole epoch"), seconds.pop("warmup, once")
+    parts = {part: value for part, (value,) in select(figures, "epoch", "s").items()}
+    if parts:
+        whole, once = parts.pop("whole epoch"), parts.pop("warmup, once")
         shares = [
-            f"{part} {100 * s / whole:.2g} %" for part, s in sorted(seconds.items(), key=lambda i: -i[1])
+            f"{part} {100 * parts[part] / whole:.2g} %" for part in sorted(parts, key=parts.__getitem__)
         ]
-        yield (
-            f"- **An epoch** of the default run takes {whole:.2g} s: {', '.join(shares)}. The warmup before it takes "
-            f"{once:.2g} s, once."
-        )
+        yield f"- **An epoch** of the default run, {whole:.2g} s: {', '.join(shares[::-1])}."
+        yield f"- **The warmup** of the default run, once before the first epoch: {once:.2g} s."

@@ -1,7 +1,7 @@
 """The method as it is commonly written: a loop over time, over sequences and over pairs of states.
 
-What the fast paths are timed against. The formulas are those of arXiv 2106.01001, and the draws those of
-:func:`lightning_warmup.procedures.warmup.warmup_steps`, so that both do the same and can be compared number by number.
+The fast paths are timed against it. Formulas are those of arXiv 2106.01001, draws those of `warmup_steps`, so that
+both can be compared number by number.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from lightning_warmup.engine.gates import Weights, gate_weights
 
 
 class Looped(nn.Module):
-    """A cell run step by step: inputs projected at every step, states written one by one into the output.
-
-    Called like ``torch.nn.GRU`` of one layer: input ``(T, B, I)``, output ``(T, B, H)``, states ``(1, B, H)``.
-    """
+    """A cell run step by step, with the call and the shapes of ``torch.nn.GRU`` of one layer."""
 
     def __init__(self, cell: Any) -> None:
         super().__init__()
@@ -31,7 +28,7 @@ class Looped(nn.Module):
         self.input_size = cell.input_size
 
     def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Runs a sequence; see the class for shapes."""
+        """Run a sequence: project inputs at every step, write states one by one into the output."""
         weights = gate_weights(self.cell)
         h = x.new_zeros(x.size(1), self.cell.hidden_size) if h_0 is None else h_0[0]
         output = x.new_zeros(len(x), *h.shape)
@@ -53,28 +50,24 @@ def _value(weights: Weights, x: Tensor, v: Tensor | None = None) -> Tensor:
     return terms[0] + terms[1] if len(terms) == 2 else terms[0]
 
 
-def warmup_one_by_one(
-    layers: Sequence[nn.Module], batches: Iterable[Tensor], ramp: int, longest: int, seed: int = 0
-) -> Iterator[float]:
-    """Warms layers up in place, each sequence sampled by itself; yields the loss of every step.
+def warmup_one_by_one(layers: Sequence[Any], batches: Iterable[Tensor], longest: int) -> Iterator[float]:
+    """Warm layers up in place, with every sequence sampled by itself; yield the loss of every step.
 
     Args:
         layers: Layers with torch's call, of one state each.
         batches: Sequences ``(T, N, I)`` for every step.
-        ramp: Step k, from 0, draws its stabilisation from 1..min(1 + ramp * k, longest).
-        longest: Longest stabilisation, in steps.
-        seed: Seed of the stabilisations, cuts and inputs.
+        longest: Step k, from 0, draws its stabilisation from 1..min(1 + longest * k, longest).
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam([p for layer in layers for p in layer.parameters()], lr=1e-2)
     for step, sequences in enumerate(batches):
         length, count, _ = sequences.shape
-        cap = min(1 + ramp * step, longest)
+        cap = min(1 + longest * step, longest)
         stabilization = int(torch.randint(1, cap + 1, (), generator=generator))
         cuts = torch.randint(1, length + 1, (count,), generator=generator)
         losses = []
         for layer, state in zip(layers, states_one_by_one(layers, sequences, cuts), strict=True):
-            input = torch.randn(int(layer.input_size), generator=generator)
+            input = torch.randn(layer.input_size, generator=generator)
             _, settled = layer(input.expand(stabilization, count, -1), state)
             losses.append((vaa_star_by_pairs(settled[0]) - 0.95) ** 2)
         loss = torch.stack(losses).mean()
@@ -84,8 +77,8 @@ def warmup_one_by_one(
         yield loss.item()
 
 
-def states_one_by_one(layers: Sequence[nn.Module], sequences: Tensor, cuts: Tensor) -> list[Tensor]:
-    """Returns the state ``(1, N, H)`` of each layer after the first steps of every sequence, with gradients."""
+def states_one_by_one(layers: Sequence[Any], sequences: Tensor, cuts: Tensor) -> list[Tensor]:
+    """Return the state ``(1, N, H)`` of each layer after the first steps of every sequence, with gradients."""
     states: list[list[Tensor]] = [[] for _ in layers]
     for row, cut in enumerate(cuts.tolist()):
         output = sequences[:cut, row : row + 1]
@@ -95,12 +88,12 @@ def states_one_by_one(layers: Sequence[nn.Module], sequences: Tensor, cuts: Tens
     return [torch.cat(found, dim=1) for found in states]
 
 
-def vaa_star_by_pairs(states: Tensor, epsilon: float = EPSILON) -> Tensor:
-    """Returns VAA* of states ``(N, H)``, a distance at a time."""
+def vaa_star_by_pairs(states: Tensor) -> Tensor:
+    """Return VAA* of states ``(N, H)``, a distance at a time."""
     points = torch.tanh(states)
     shares = []
     for one in points:
         distances = torch.stack([torch.linalg.vector_norm(one - other) for other in points])
-        closeness = 1 - torch.relu(distances - epsilon) / (distances + 1e-6)
+        closeness = 1 - torch.relu(distances - EPSILON) / (distances + 1e-6)
         shares.append(1 / closeness.sum())
     return torch.stack(shares).mean()

@@ -1,20 +1,20 @@
-"""The measure of multistability at 10,000 steps, with early stop and without.
+"""VAA at 10,000 steps, with early stop and without, which gives the same value.
 
-States of N sequences and three draws, as for a report, settle under a constant input. `settle` lets those go that will
-hardly move any more; without it all of them run all the steps. Both must give the same VAA. A monostable network
-rests at once, one that has been warmed up may never: what is saved depends on the network.
+States of N sequences and three draws settle, as for a report. What an early stop saves depends on the network: a
+monostable one rests at once, one that has been warmed up may never.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.measure import clock, figures, in_turns
-from benchmarks.results import Figure
+from benchmarks.measure import Figure, clock, figures, in_turns
 from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa
 from lightning_warmup.dynamics.reachable import run_stack, sampled
@@ -36,36 +36,32 @@ def settle_all(layers: Sequence[Layer], states: Sequence[State], input: Tensor, 
 
 
 @torch.no_grad()
-def settling(name: str, network: RecurrentNetwork, H: int, N: int, M: int) -> Iterator[Figure]:
-    """Measure one network of two layers, and how far apart a state ends at most with early stop and without."""
-    subject, size, every = "settling", {"T": 100, "H": H, "L": 2, "N": N, "M": M}, f"{name}, every step"
+def settling(name: str, network: Any, N: int, M: int) -> Iterator[Figure]:
+    """Measure one network, and how far apart a state ends at most with early stop and without."""
+    H, L, every = network.layers[0].hidden_size, len(network.layers), f"{name}, every step"
+    figure = partial(Figure, "settling", T=100, H=H, L=L, N=N, M=M)
     start = clock()
     layers, states, inputs = sampled(network, torch.randn(100, N, 1), None, DRAWS, None)
-    yield Figure(subject, f"{name}, sampling", "ms", 1e3 * (clock() - start), size)
+    yield figure(f"{name}, sampling", "ms", 1e3 * (clock() - start))
     found: dict[str, Tensor] = {}
     contenders = {
         name: lambda: found.update({name: settle(layers, states, inputs, M)[0]}),
         every: lambda: found.update({every: settle_all(layers, states, inputs, M)}),
     }
-    yield from figures(subject, size, in_turns(contenders, budget=0, least=2), [(every, name)])
+    seconds = in_turns(contenders, budget=0, least=2)
+    yield from figures("settling", seconds, [(every, name)], T=100, H=H, L=L, N=N, M=M)
     for contender, settled in found.items():
         mean = statistics.fmean(float(vaa(states)) for states in settled.chunk(DRAWS))
-        yield Figure(subject, contender, "VAA", mean, size)
+        yield figure(contender, "VAA", mean)
     distance = torch.linalg.vector_norm(found[name] - found[every], dim=1).max()
-    yield Figure(subject, name, "furthest apart", float(distance), size)
-
-
-def networks(H: int, warmup_steps: int) -> Iterator[tuple[str, RecurrentNetwork]]:
-    """Yield networks of two layers by what they are."""
-    for cell in ("gru", "brc", "nbrc"):
-        yield f"{cell} at initialisation", RecurrentNetwork(1, H, 1, 2, cell)
-    warmed = RecurrentNetwork(1, H, 1, 2, "gru")
-    warmup(warmed, torch.randn(100, 512, 1), steps=warmup_steps)
-    yield f"gru after {warmup_steps} warmup steps", warmed
+    yield figure(name, "furthest apart", float(distance))
 
 
 def measure(quick: bool) -> Iterator[Figure]:
-    """Measure networks at initialisation and one that has been warmed up."""
-    H, N, warmup_steps = (32, 16, 20) if quick else (128, 64, 100)
-    for name, network in networks(H, warmup_steps):
-        yield from settling(name, network, H, N, 10_000)
+    """Measure networks of two layers at initialisation, and one that has been warmed up."""
+    H, N, steps = (32, 16, 20) if quick else (128, 64, 100)
+    for cell in ("gru", "brc", "nbrc"):
+        yield from settling(f"{cell} at initialisation", RecurrentNetwork(1, H, 1, 2, cell), N, 10_000)
+    warmed = RecurrentNetwork(1, H, 1, 2, "gru")
+    warmup(warmed, torch.randn(100, 512, 1), steps=steps)
+    yield from settling(f"gru after {steps} warmup steps", warmed, N, 10_000)

@@ -9,49 +9,37 @@ from __future__ import annotations
 import copy
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.measure import figures, in_turns
+from benchmarks.measure import Figure, figures, in_turns
 from benchmarks.reference import Looped, warmup_one_by_one
-from benchmarks.results import Figure
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.warmup import WarmupStep, warmup_steps
 
 LONGEST = 200  # stabilisation; each step draws its own from 1..200
 
 
-def as_commonly_written(network: RecurrentNetwork) -> list[nn.Module]:
-    """Return a copy of a network's layers: GRUs as torch has them, other cells in a loop."""
-    layers: list[nn.Module] = []
-    for cell in copy.deepcopy(network.layers):
-        if type(cell).__name__ == "GRU":
-            layers.append(nn.GRU(cell.input_size, cell.hidden_size))
-            layers[-1].load_state_dict(cell.state_dict())
-        else:
-            layers.append(Looped(cell))
-    return layers
+def as_commonly_written(cell: Any) -> nn.Module:
+    """Return a copy of a cell: a GRU as torch has it, another cell in a loop."""
+    if type(cell).__name__ != "GRU":
+        return Looped(copy.deepcopy(cell))
+    layer = nn.GRU(cell.input_size, cell.hidden_size)
+    layer.load_state_dict(cell.state_dict())
+    return layer
 
 
 def both(
     cell: str, T: int, B: int, H: int, L: int, steps: int
 ) -> tuple[dict[str, list[float]], list[WarmupStep], list[float]]:
-    """Warm up from the same weights in both ways, step by step in turns.
-
-    Returns:
-        The seconds of every step by contender, the steps, and the losses one by one.
-    """
+    """Warm up both ways in turns from the same weights; return all seconds, the steps, the losses one by one."""
     network = RecurrentNetwork(1, H, 1, L, cell)
     batches = [torch.randn(T, B, 1) for _ in range(steps)]
-    slow = warmup_one_by_one(as_commonly_written(network), batches, LONGEST, LONGEST)
-    fast = warmup_steps(
-        network,
-        [(sequences, None) for sequences in batches],
-        steps=steps,
-        max_stabilization=LONGEST,
-        stabilization_ramp=LONGEST,
-    )
+    slow = warmup_one_by_one([*map(as_commonly_written, network.layers)], batches, LONGEST)
+    pairs = [(sequences, None) for sequences in batches]
+    fast = warmup_steps(network, pairs, steps=steps, max_stabilization=LONGEST, stabilization_ramp=LONGEST)
     found: list[WarmupStep] = []
     losses: list[float] = []
     contenders = {
@@ -65,11 +53,10 @@ def warmup(cell: str, T: int, B: int, H: int, L: int, steps: int) -> Iterator[Fi
     """Measure one cell; the first step, with M = 1, is not counted. M is the mean stabilisation."""
     seconds, found, _ = both(cell, T, B, H, L, steps)
     seconds = {name: times[1:] for name, times in seconds.items()}
-    stabilization = round(statistics.fmean(step.stabilization for step in found[1:]))
-    size = {"T": T, "B": B, "H": H, "L": L, "M": stabilization}
-    yield from figures("warmup", size, seconds, [(f"{cell}, one by one", cell)])
-    for name, times in seconds.items():  # extrapolated: steps differ in M, so the mean counts
-        yield Figure("warmup", name, "s for 100 steps", 100 * statistics.fmean(times), size)
+    size = {"T": T, "B": B, "H": H, "L": L, "M": round(statistics.fmean(s.stabilization for s in found[1:]))}
+    yield from figures("warmup", seconds, [(f"{cell}, one by one", cell)], **size)
+    for name, times in seconds.items():  # extrapolated from the mean, since steps differ in M
+        yield Figure("warmup", name, "s for 100 steps", 100 * statistics.fmean(times), **size)
 
 
 def measure(quick: bool) -> Iterator[Figure]:

@@ -1,37 +1,41 @@
-"""The benchmarks run, and their tables have what they promise; nothing here is about speed."""
+"""The benchmarks run, and their figures are what they promise; nothing here is about speed."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from command import SMALL
+from command import ROOT, SMALL
 
 from benchmarks import __main__ as everything
-from benchmarks import cells, epoch, growth, measure, memory, settling, vanishing, warmup
-from benchmarks.page import Table
+from benchmarks import cells, epoch, growth, measure, memory, page, settling, warmup
+from benchmarks.measure import Figure
 from lightning_warmup.cells import cell_names
+from lightning_warmup.networks.recurrent import RecurrentNetwork
 
-TABLES = {
-    "cells": (lambda: cells.training(3, 4, 1, 2, 0), ["nn.GRU", "nn.LSTM", *cell_names()]),
-    "vanishing": (lambda: vanishing.vanishing(3, 4, 2, 0), ["nn.GRU", "gru", "nn.LSTM", "lstm"]),
-    "growth with T": (
-        lambda: growth.growth("", "T", [2, 4], lambda T: growth.training(T, 4, 2), 0),
-        ["2", "4", "last doubling x"],
+SUBJECTS = {
+    "cells": (
+        lambda: cells.training_step(3, 2, 4, 1, 0),
+        {"nn.GRU", "nn.LSTM", *cell_names(), *(f"loop {cell}" for cell in ("gru", "mgu", "brc", "nbrc", "rnn"))},
     ),
-    "growth with N": (
-        lambda: growth.growth("", "N", [2, 4], lambda N: growth.comparing(N, 3), 0),
-        ["2", "4", "last doubling x"],
+    "vanishing gradient": (
+        lambda: cells.vanishing_gradient(3, 2, 4, 0),
+        {f"{name}, {of} outputs" for name in ("nn.GRU", "gru", "nn.LSTM", "lstm") for of in ("all",)}
+        | {f"{name}, last output" for name in ("nn.GRU", "gru", "nn.LSTM", "lstm")},
     ),
-    "warmup": (lambda: warmup.warmup(5, 4, 2, 3, 3), ["gru", "nbrc"]),
+    "growth with T": (lambda: growth.growth("T", 2, 1, 0, B=2, H=4), set(growth.CELLS)),
+    "growth with N": (lambda: growth.growth("N", 2, 1, 0, H=3), {"vaa", "vaa_star"}),
+    "warmup": (lambda: warmup.warmup("nbrc", 5, 3, 4, 2, 3), {"nbrc", "nbrc, one by one"}),
     "settling": (
-        lambda: settling.settling(4, 3, 60, 1, 2),
-        [*(f"{cell}, at initialisation" for cell in ("gru", "brc", "nbrc")), "gru, after 1 warmup steps"],
+        lambda: settling.settling("net", RecurrentNetwork(1, 4, 1, 2, "gru"), 3, 60),
+        {"net", "net, every step", "net, sampling"},
     ),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -39,19 +43,25 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize(("table", "rows"), TABLES.values(), ids=TABLES)
-def test_a_table_has_its_rows(table, rows: list[str]) -> None:
-    heading, *body = table().rows
-    assert [row[0] for row in body] == rows
-    assert all(len(row) == len(heading) for row in body)
-    assert all(any(character.isdigit() for character in row[1]) for row in body)
+@pytest.mark.parametrize(("subject", "contenders"), SUBJECTS.values(), ids=SUBJECTS)
+def test_a_subject_has_its_contenders(subject, contenders: set[str]) -> None:
+    figures = list(subject())
+    assert {figure.contender for figure in figures} == contenders
+    assert all(math.isfinite(f.value) and (f.value > 0 or f.quantity == "furthest apart") for f in figures)
+    times = [figure for figure in figures if figure.quantity == "ms"]
+    assert {figure.contender for figure in times} == contenders
 
 
-def test_loops_are_timed_beside_the_cells_they_run() -> None:
-    heading, *body = cells.training(3, 4, 2, 2, 0).rows
-    loops = {row[0] for row in body if row[heading.index("loop ms")]}
-    assert {"gru", "mgu", "brc", "nbrc"} <= loops
-    assert not {"nn.GRU", "nn.LSTM"} & loops
+def test_a_loop_is_compared_with_the_cell_it_runs_and_cells_with_those_of_torch() -> None:
+    figures = cells.training_step(3, 2, 4, 2, 0)
+    ratios = {(figure.contender, figure.quantity) for figure in figures}
+    assert {
+        ("loop gru", "/ gru"),
+        ("gru", "/ nn.GRU"),
+        ("lstm", "/ nn.LSTM"),
+        ("nn.LSTM", "/ nn.GRU"),
+    } <= ratios
+    assert ("loop lstm", "/ lstm") not in ratios
 
 
 @pytest.mark.parametrize("cell", ["gru", "mgu", "brc", "nbrc"])
@@ -61,10 +71,7 @@ def test_a_loop_has_the_values_and_gradients_of_its_cell(cell: str) -> None:
     for weight, other in zip(weights, slow.parameters(), strict=True):
         other.data.copy_(weight.data)
     x = torch.randn(7, 3, 1)
-    outputs = [module(x)[0] for module in (fast, slow)]
-    torch.testing.assert_close(*outputs)
-    for module in (fast, slow):
-        cells.training_step(module, x)
+    torch.testing.assert_close(cells.train(fast, x), cells.train(slow, x))
     for weight, other in zip(weights, slow.parameters(), strict=True):
         torch.testing.assert_close(weight.grad, other.grad)
 
@@ -73,33 +80,38 @@ def test_a_loop_has_the_values_and_gradients_of_its_cell(cell: str) -> None:
 def test_a_warmup_one_by_one_has_the_losses_of_the_warmup(cell: str) -> None:
     torch.set_default_dtype(torch.float64)
     try:
-        figures = warmup.stage(cell, T=9, H=12, L=2, batch=5, steps=4)
+        _, steps, one_by_one = warmup.both(cell, T=9, B=5, H=12, L=2, steps=4)
     finally:
         torch.set_default_dtype(torch.float32)
-    _, _, here, one_by_one, _ = zip(*figures, strict=True)
+    here = [step.loss for step in steps]
     assert here == pytest.approx(one_by_one, rel=1e-6)
     assert len(set(here)) > 2
 
 
-def test_the_measure_is_the_same_with_early_stop_and_without() -> None:
-    heading, *body = settling.settling(8, 6, 400, 2, 2).rows
-    for row in body:
-        assert row[heading.index("VAA")] == row[heading.index("all steps, VAA")]
+@pytest.mark.parametrize("cell", ["gru", "brc", "nbrc"])
+def test_vaa_is_the_same_with_early_stop_and_without(cell: str) -> None:
+    figures = list(settling.settling("net", RecurrentNetwork(1, 8, 1, 2, cell), 6, 400))
+    early, every = (figure.value for figure in figures if figure.quantity == "VAA")
+    assert f"{early:.4f}" == f"{every:.4f}"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_holds_what_the_gradient_needs() -> None:
     """A loop keeps the states and five more tensors of their size, at the least, for its gradient."""
     states = 200 * 64 * 64 * 4 / 2**20
-    assert measure.in_new_process(memory.peak, "loop nbrc", 200, 64, 1, 64) > 5 * states
+    assert measure.in_new_process(memory.peak, "loop nbrc", 200, 64, 64, 1) > 5 * states
 
 
 def test_the_parts_of_an_epoch_add_up() -> None:
-    heading, *body = epoch.epoch(*SMALL).rows
-    seconds = {row[0]: float(row[heading.index("s an epoch")]) for row in body}
-    assert list(seconds) == [*epoch.PARTS, "optimiser", "the rest", "whole epoch", "warmup, once"]
-    assert seconds["the rest"] >= 0
-    assert all(seconds[part] > 0 for part in ("forward", "backward", "optimiser", "monitor, M=1000"))
+    seconds = {figure.contender: figure.value for figure in epoch.epoch(*SMALL) if figure.quantity == "s"}
+    rest = "loops, logs, callbacks and checkpoints"
+    assert list(seconds) == [*epoch.PARTS, "optimiser", rest, "whole epoch", "warmup, once"]
+    assert seconds[rest] >= 0
+    assert all(
+        seconds[part] > 0 for part in ("forward", "backward", "optimiser", "monitor of multistability")
+    )
+    whole, _ = seconds.pop("whole epoch"), seconds.pop("warmup, once")
+    assert sum(seconds.values()) == pytest.approx(whole)
 
 
 def test_contenders_take_turns() -> None:
@@ -109,26 +121,48 @@ def test_contenders_take_turns() -> None:
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
 
 
-class _OneTable:
-    """One table.
-
-    Nothing else.
-    """
-
-    @staticmethod
-    def tables(quick: bool) -> Iterator[Table]:
-        yield Table("Title", [["name", "ms"], ["one", "1.5" if quick else "2.5"]])
+def test_a_ratio_is_the_median_over_the_turns() -> None:
+    one, other, ratio = measure.figures("s", {"a": [1, 2, 30], "b": [1, 4, 10]}, [("a", "b")], T=5)
+    assert one == Figure("s", "a", "ms", 2000, one.spread_percent, 3, T=5)
+    assert other.value == 4000
+    assert (ratio.contender, ratio.quantity, ratio.value) == ("a", "/ b", 1)
 
 
-def test_the_page_has_the_machine_the_command_and_the_tables(tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(everything, "SUBJECTS", (_OneTable,))
-    page = tmp_path / "BENCHMARKS.md"
-    everything.main(["--quick", "--threads", "1", "--output", str(page)])
-    text = page.read_text()
+def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
+    figures = [Figure("s", "a, b", "/ nn.GRU", 0.5, 3, 7, T=100, M=10_000), Figure("s", "c", "ms", 1e-7)]
+    measure.write(tmp_path / "results.csv", "a machine", figures)
+    assert measure.read(tmp_path / "results.csv") == ("a machine", figures)
+
+
+@pytest.mark.parametrize("output", ["", "SPEED.md"])
+def test_a_run_prints_its_figures_and_writes_csv_chart_and_page(
+    tmp_path, monkeypatch, capsys, output: str
+) -> None:
+    def measured(quick: bool) -> Iterator[Figure]:
+        for name in ("nn.GRU", "gru"):
+            yield Figure("peak memory", name, "MB", 1.5 if quick else 2.5, T=3)
+        yield Figure("epoch", "whole epoch", "s", 2.0)
+        yield Figure("epoch", "warmup, once", "s", 3.0)
+
+    monkeypatch.setattr(everything, "SUBJECTS", {"one": SimpleNamespace(measure=measured)})
+    everything.main(["--quick", "--threads", "1", "--output", str(tmp_path / output)])
+    text = (tmp_path / (output or page.PAGE)).read_text()
     assert f"torch {torch.__version__}" in text
-    assert f"python -m benchmarks --quick --threads 1 --output {page}" in text
-    assert (
-        "## One table\n\nNothing else.\n\n**Title**\n\n| name |  ms |\n| ---- | --: |\n| one  | 1.5 |\n"
-        in text
-    )
-    assert text.strip() == capsys.readouterr().out.strip()
+    assert "python -m benchmarks --quick --threads 1 --output" in text
+    assert "once before the first epoch: 3 s" in text
+    assert "peak memory T=3 gru: 1.5 MB" in capsys.readouterr().out
+    assert (tmp_path / page.CHART).stat().st_size > 1000
+
+    monkeypatch.setattr(everything, "SUBJECTS", {})  # nothing to measure
+    everything.main(["--page-only", "--output", str(tmp_path / output)])
+    assert (tmp_path / (output or page.PAGE)).read_text() == text
+
+
+def test_the_page_of_this_repository_is_that_of_its_figures(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / page.CSV).write_bytes((ROOT / page.CSV).read_bytes())
+    everything.main(["--page-only", "--output", str(tmp_path)])
+    text = (tmp_path / page.PAGE).read_text()
+    assert text == (ROOT / page.PAGE).read_text()
+    assert len(text.splitlines()) <= 40
+    assert (ROOT / page.CHART).is_file()
