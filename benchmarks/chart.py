@@ -15,7 +15,7 @@ from benchmarks.measure import Figure
 BLACK, BLUE, ORANGE, GREEN, VERMILION = "#000000", "#0072B2", "#E69F00", "#009E73", "#D55E00"
 BARS = {"torch": (BLACK, ""), "this project": (BLUE, ""), "as commonly written": (ORANGE, "///")}
 LINES = (
-    (BLACK, "o", "-"), (BLUE, "s", "-"), (VERMILION, "^", "--"), (GREEN, "D", "-."), (ORANGE, "v", ":"),
+    (ORANGE, "v", ":"), (BLUE, "s", "-"), (VERMILION, "^", "--"), (GREEN, "D", "-."), (BLACK, "o", "-"),
 )  # fmt: skip
 
 
