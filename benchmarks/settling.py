@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.measure import Figure, clock, figures, in_turns
 from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa
-from lightning_warmup.dynamics.reachable import run_stack, sampled
+from lightning_warmup.dynamics.reachable import draw_reachable_states, run_constant
 from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
@@ -31,7 +31,7 @@ CHUNK = 250  # steps at a time
 def settle_all(layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int) -> Tensor:
     """Return what ``settle`` returns first, ``(N, H)`` of all layers, without an early stop."""
     for start in range(0, steps, CHUNK):
-        states = run_stack(layers, states, input, min(CHUNK, steps - start))[1]
+        states = run_constant(layers, input, states, min(CHUNK, steps - start))[1]
     return torch.cat([flatten_state(state) for state in states], dim=1)
 
 
@@ -41,7 +41,7 @@ def settling(name: str, network: Any, N: int, M: int) -> Iterator[Figure]:
     H, L, every = network.layers[0].hidden_size, len(network.layers), f"{name}, every step"
     figure = partial(Figure, "settling", T=100, H=H, L=L, N=N, M=M)
     start = clock()
-    layers, states, inputs = sampled(network, torch.randn(100, N, 1), None, DRAWS, None)
+    layers, states, inputs = draw_reachable_states(network, torch.randn(100, N, 1), None, DRAWS, None)
     yield figure(f"{name}, sampling", "ms", 1e3 * (clock() - start))
     found: dict[str, Tensor] = {}
     contenders = {
