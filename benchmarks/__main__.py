@@ -14,6 +14,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,12 +33,15 @@ def origin(arguments: Sequence[str]) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+    commit, git = "unknown", ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    with suppress(OSError, subprocess.CalledProcessError):
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    clock = "of the processor" if torch.get_num_threads() == 1 else "on the wall"
     return (
         f"{name}, {os.cpu_count()} cores, torch on {torch.get_num_threads()} threads; "
         f"torch {torch.__version__}, lightning {version('lightning')}, Python {platform.python_version()}; "
-        f"{platform.platform()}; commit {commit}; {shlex.join(['python', '-m', 'benchmarks', *arguments])}"
+        f"{platform.platform()}; load {os.getloadavg()[0]:.1f} at the start; times {clock}; commit {commit}; "
+        f"{shlex.join(['python', '-m', 'benchmarks', *arguments])}"
     )
 
 
@@ -56,22 +60,14 @@ def main(arguments: Sequence[str]) -> None:
     if not options.page_only:
         torch.set_num_threads(options.threads)
         torch.manual_seed(0)
-        figures = []
-        for figure in (
-            figure for subject in options.only for figure in SUBJECTS[subject].measure(options.quick)
-        ):
-            spread = "" if figure.spread_percent is None else f" ±{figure.spread_percent:.0f}%"
-            print(
-                figure.subject,
-                figure.size(),
-                f"{figure.contender}:",
-                f"{figure.value:.4g} {figure.quantity}{spread}",
-            )
-            sys.stdout.flush()
-            figures.append(figure)
+        measured_on, figures = origin(arguments), []
+        for subject in options.only:
+            for figure in SUBJECTS[subject].measure(options.quick):
+                print(figure, flush=True)
+                figures.append(figure)
         if options.output:
             (folder / page.CSV).parent.mkdir(parents=True, exist_ok=True)
-            write(folder / page.CSV, origin(arguments), figures)
+            write(folder / page.CSV, measured_on, figures)
     if options.output or options.page_only:
         page.write(folder, name)
 

@@ -42,6 +42,11 @@ class Figure(NamedTuple):
     N: int | None = None
     M: int | None = None
 
+    def __str__(self) -> str:
+        spread = "" if self.spread_percent is None else f" ±{self.spread_percent:.0f}%"
+        size = f" {self.size()}".rstrip()
+        return f"{self.subject}{size} {self.contender}: {self.value:.4g} {self.quantity}{spread}"
+
     def size(self, *, without: str = "") -> str:
         """Return the size in words, such as "T=100 B=32"."""
         sizes = {name: getattr(self, name) for name in "TBHLNM" if name != without}

@@ -71,12 +71,14 @@ def sentences(figures: Sequence[Figure]) -> Iterator[str]:
     if factors:
         yield f"- **Growth**: the last doubling multiplies the time by {', '.join(factors)}."
     if ratios := [f.value for f in figures if f.subject == "vanishing gradient" and "/" in f.quantity]:
-        yield f"- **Vanishing gradients**: a loss on the last output takes {span(ratios)} x one on all outputs."
+        yield f"- **Vanishing gradients**: a loss on the last output costs {span(ratios)} times one on all outputs."
     seconds = {f.contender: f for f in figures if f.quantity == "s for 100 steps"}
-    for cell, slow in ((name.partition(",")[0], f) for name, f in seconds.items() if "one by one" in name):
+    for fast in (f for name, f in seconds.items() if "one by one" not in name):
+        slow = f"{fast.contender}, one by one"
+        (ratio,) = select(figures, "warmup", f"/ {fast.contender}")[slow]
         yield (
-            f"- **Warmup**, 100 steps of {cell}, {slow.size()}: {seconds[cell].value:.3g} s; {slow.value:.3g} s "
-            "where every sequence is sampled by itself."
+            f"- **Warmup**, 100 steps of {fast.contender}, {fast.size()}: {fast.value:.3g} s, extrapolated; "
+            f"{seconds[slow].value:.3g} s with one sequence at a time (a step: {ratio:.2g} times as long)."
         )
     times, vaa = select(figures, "settling"), select(figures, "settling", "VAA")
     for name in (name for name in vaa if "every step" not in name):
