@@ -16,7 +16,8 @@ HEAD = f"""\
 
 Measured on {{origin}}.
 
-All figures, with their spread, are in [{CSV}]({CSV}). Contenders took turns; "a to b" is a range over all sizes.
+All figures are in [{CSV}]({CSV}): medians, with half the distance of the quartiles as
+their spread. Contenders of a ratio took turns. In the table "a to b" is the range over all sizes.
 `python -m benchmarks --output {PAGE}` measures again, in twelve minutes on two idle cores."""
 GROWING = {"T": "steps", "H": "units", "B": "sequences in a batch", "N": "states compared for VAA"}
 Values = dict[str, list[float]]
@@ -62,6 +63,13 @@ def table(figures: Sequence[Figure]) -> Iterator[str]:
 
 def sentences(figures: Sequence[Figure]) -> Iterator[str]:
     """Yield a sentence on every other subject that was measured."""
+    same = [
+        f.value
+        for f in figures
+        if (f.contender, f.quantity) == ("nn.GRU", "ms") and (f.T, f.B, f.H) == (100, 32, 64) and f.L != 2
+    ]
+    if len(same) > 1:
+        yield f"- **Drift**: one and the same step of `nn.GRU` took {span(same)} ms in the course of this run."
     factors = []
     for name, words in GROWING.items():
         if grown := select(figures, f"growth with {name}"):
