@@ -27,7 +27,11 @@ def write(folder: Path, page: str) -> None:
     """Write page and chart from the CSV that lies in a folder."""
     origin, figures = read(folder / CSV)
     chart.draw(figures, folder / CHART)
-    parts = [HEAD.format(origin=origin), "\n".join(table(figures)), "\n".join(sentences(figures))]
+    parts = [
+        HEAD.format(origin=origin),
+        "\n".join(table(figures)),
+        "\n".join([*steps(figures), *procedures(figures)]),
+    ]
     (folder / page).write_text("\n\n".join(filter(None, parts)) + "\n")
 
 
@@ -61,8 +65,8 @@ def table(figures: Sequence[Figure]) -> Iterator[str]:
         yield f"| {cell} | {' | '.join(span(values) if values else '' for values in found)} |"
 
 
-def sentences(figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a sentence on every other subject that was measured."""
+def steps(figures: Sequence[Figure]) -> Iterator[str]:
+    """Yield what else is known of training steps, and of comparing states."""
     same = [
         f.value
         for f in figures
@@ -80,6 +84,10 @@ def sentences(figures: Sequence[Figure]) -> Iterator[str]:
         yield f"- **Growth**: the last doubling multiplies the time by {', '.join(factors)}."
     if ratios := [f.value for f in figures if f.subject == "vanishing gradient" and "/" in f.quantity]:
         yield f"- **Vanishing gradients**: a loss on the last output costs {span(ratios)} times one on all outputs."
+
+
+def procedures(figures: Sequence[Figure]) -> Iterator[str]:
+    """Yield a sentence on every procedure that was measured."""
     seconds = {f.contender: f for f in figures if f.quantity == "s for 100 steps"}
     for fast in (f for name, f in seconds.items() if "one by one" not in name):
         slow = f"{fast.contender}, one by one"

@@ -25,8 +25,7 @@ SUBJECTS = {
     ),
     "vanishing gradient": (
         lambda: cells.vanishing_gradient(3, 2, 4, 0),
-        {f"{name}, {of} outputs" for name in ("nn.GRU", "gru", "nn.LSTM", "lstm") for of in ("all",)}
-        | {f"{name}, last output" for name in ("nn.GRU", "gru", "nn.LSTM", "lstm")},
+        {f"{name}, {of}" for name in ("nn.GRU", "gru", "nn.LSTM", "lstm") for of in ("last output", "all outputs")},
     ),
     "growth with T": (lambda: growth.growth("T", 2, 1, 0, B=2, H=4), set(growth.CELLS)),
     "growth with N": (lambda: growth.growth("N", 2, 1, 0, H=3), {"vaa", "vaa_star"}),
