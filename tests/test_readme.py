@@ -113,9 +113,7 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark(fork: Path) -> None:
         (fork / path).write_text(content)
     (settings,) = [block for block in blocks("python") if "class Adding(_" in block]
     schema = fork / "configs" / "schema.py"
-    schema.write_text(
-        schema.read_text().replace("@dataclass\nclass Model:", f"{settings}\n\n@dataclass\nclass Model:")
-    )
+    schema.write_text(schema.read_text().replace("class Model(", f"{settings}\n\nclass Model("))
 
     overview = run(fork, "python train.py --help").stdout
     assert "janet" in overview

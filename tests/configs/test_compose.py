@@ -16,15 +16,17 @@ from hypothesis import strategies as st
 
 from configs.compose import ConfigError, compose, help_text, to_yaml
 from configs.help import as_argument
-from configs.schema import Config, benchmarks
-from configs.setting import Setting, settings_of
+from configs.schema import benchmarks, settings_of
+from configs.setting import Setting, settings_in
+from configs.trainer import Trainer as TrainerSettings
+from configs.values import members
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
 SETTINGS = {
     f"{name}:{setting.key}": (name, setting)
-    for name, data in benchmarks().items()
-    for setting in settings_of(Config(data=data()))
+    for name in benchmarks()
+    for setting in settings_of(name).values()
 }
 
 # Argument, and the value that its key then has.
@@ -193,6 +195,8 @@ INVALID_OVERLAYS = [
     ("warmup:\n", ["'warmup' is a section"]),
     ("warmup: {}\n", ["'warmup' is a section"]),
     ("warmup: [1]\n", ["'warmup' is a section"]),
+    ("data: {name: [tmaze]}\n", ["line 1", "data.name=a list", "one of copy_first_input"]),
+    ("data: {name: {tmaze: 1}}\n", ["'data.name.tmaze'", "data.name"]),
     ("warmups:\n  steps: 1\n", ["'warmups.steps'", "warmup.steps"]),
     ("nothing: {}\n", ["'nothing'"]),
     ("stages: fit\n", ["stages='fit'", "list of: one of fit, test"]),
@@ -479,7 +483,7 @@ def test_trainer_settings_are_lightnings_with_its_defaults() -> None:
     from lightning.pytorch import Trainer
 
     parameters = inspect.signature(Trainer).parameters
-    for setting in settings_of(Config().trainer):
+    for setting in settings_in(TrainerSettings):
         assert setting.key in parameters
         assert setting.default == OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default)
         assert type(setting.default) is type(OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default))
@@ -495,8 +499,8 @@ def test_trainer_choices_are_lightnings() -> None:
         "strategy": {"auto", *StrategyRegistry.available_strategies()},
         "precision": {*get_args(_PRECISION_INPUT_STR), *get_args(_PRECISION_INPUT_STR_ALIAS)},
     }
-    choices = {setting.key: setting.choices for setting in settings_of(Config().trainer)}
+    choices = {setting.key: members(setting.kind)[0] for setting in settings_in(TrainerSettings)}
     for key, names in known.items():
-        offered = choices[key]
-        assert isinstance(offered, tuple)
+        offered = get_args(choices[key])
+        assert offered
         assert set(offered) <= names
