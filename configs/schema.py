@@ -6,10 +6,11 @@ objectives are those of the files in their folders.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, reduce
 from math import ceil
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,10 +19,10 @@ from configs.trainer import Trainer
 from configs.values import ConfigError
 
 
-def _names_in(folder: str) -> Any:
+def _names_in(folder: str, *otherwise: str) -> Any:
     """Return the type of the names of the files in a folder of the library."""
     library = Path(__file__).parents[1] / "lightning_warmup"
-    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py")))]
+    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py"))) or otherwise]
 
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Objective = str
 else:
     Cell, Initialisation = _names_in("cells"), _names_in("initialisations")
-    Objective = Literal["published", "rest"]
+    Objective = _names_in("procedures/objectives", "published", "rest")
 
 
 class Data(Section):
@@ -287,7 +288,7 @@ def benchmarks() -> dict[str, type[Data]]:
 if TYPE_CHECKING:
     Benchmark = Data
 else:
-    Benchmark = Annotated[Union[tuple(benchmarks().values())], Field(discriminator="name")]
+    Benchmark = Annotated[reduce(or_, benchmarks().values()), Field(discriminator="name")]
 
 
 class Config(Section):

@@ -343,7 +343,7 @@ def test_help_tells_about_every_setting(benchmark: str, setting: Setting) -> Non
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_every_overlay_of_the_repository_composes(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").startswith("# ")
+    assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n# ")
     assert compose([str(path)]) != compose([])
 
 
