@@ -79,9 +79,7 @@ def _read(text: str) -> Iterator[Entry]:
     if text.endswith((".yaml", ".yml")) and (not equals or "/" in key):
         yield from _overlay(Path(text))
     elif text.startswith("-"):
-        raise ConfigError(
-            f"{quote(text)}: no such option; there are --help and --cfg, and settings as key=value"
-        )
+        raise ConfigError(f"{quote(text)}: no such option; give --help, --cfg, or settings as key=value")
     elif not key or not equals:
         raise ConfigError(f"{quote(text)}: must be key=value or the path of a .yaml file")
     else:
@@ -92,15 +90,18 @@ def _overlay(path: Path) -> Iterator[Entry]:
     """Yield the entries of a YAML file."""
     try:
         root = parse_yaml(path.read_text(encoding="utf-8"))
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError("must hold settings, as key: value")
     except ConfigError as error:
-        raise ConfigError(f"{quote(path)}: {error}") from None
+        why = str(error)
     except OSError as error:
-        raise ConfigError(f"{quote(path)}: can't be read: {error.strerror}") from None
+        why = f"can't be read: {error.strerror}"
     except ValueError:
-        raise ConfigError(f"{quote(path)}: is not text in UTF-8") from None
-    if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{quote(path)}: must hold settings, as key: value")
-    yield from _entries(root, quote(path), "", set())
+        why = "is not text in UTF-8"
+    else:
+        yield from _entries(root, quote(path), "", set())
+        return
+    raise ConfigError(f"{quote(path)}: {why}")
 
 
 def _entries(mapping: yaml.MappingNode, file: str, prefix: str, seen: set[str]) -> Iterator[Entry]:

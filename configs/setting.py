@@ -33,17 +33,14 @@ class Setting:
     sentence: str
 
     def parse(self, node: yaml.Node) -> Any:
-        """Return the value of a node, read by the type of the setting and checked.
-
-        Raises:
-            ConfigError: If it is not allowed; the message names the key, the value and what is allowed.
-        """
+        """Return the value of a node; raise a ConfigError that says what is allowed if it is not."""
         try:
             return self._adapter.validate_python(read(self.kind, node))
         except ValueError:  # pydantic's ValidationError is one
-            raise ConfigError(f"{self.key}={show(node)}: expected {self.allowed()}") from None
+            why = f"expected {self.allowed()}"
         except ConfigError as error:
-            raise ConfigError(f"{self.key}={show(node)}: {error}") from None
+            why = str(error)
+        raise ConfigError(f"{self.key}={show(node)}: {why}")
 
     def allowed(self) -> str:
         """Return in words what may be given: ``whole number >= 1 or null``."""
@@ -55,7 +52,7 @@ class Setting:
 
 
 def settings_in(section: type[Section], prefix: str = "") -> list[Setting]:
-    """Return the settings of a section, without those of the sections in it."""
+    """Return the settings of a section, without those of the sections in it, which have factories."""
     return [
         Setting(
             f"{prefix}{name}",
@@ -64,30 +61,24 @@ def settings_in(section: type[Section], prefix: str = "") -> list[Setting]:
             " ".join((field.description or "").split()),
         )
         for name, field in section.model_fields.items()
-        if field.default_factory is None  # a section has one
+        if field.default_factory is None
     ]
 
 
 def _describe(kind: Any) -> str:
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin, (first, *others) = get_origin(kind), get_args(kind) or (kind,)
     if origin is list:
-        return f"list of: {_describe(arguments[0])}"
+        return f"list of: {_describe(first)}"
     if origin is Literal:
-        return f"one of {', '.join(arguments)}"
+        return f"one of {', '.join([first, *others])}"
     if origin is Annotated:
-        words = _describe(arguments[0])
-        null = " or null" if NoneType in members(kind) else ""
-        return f"{words.removesuffix(null)} {_limits(arguments[1:])}{null}"
-    if len(members(kind)) == 1:
+        limits = [limit for item in others for limit in getattr(item, "metadata", [item])]
+        signs = [
+            (sign, limit, name) for name, sign in _SIGNS.items() for limit in limits if hasattr(limit, name)
+        ]
+        words, null = _describe(first), " or null" if NoneType in members(kind) else ""
+        shown = " and ".join(f"{sign} {getattr(limit, name)}" for sign, limit, name in signs)
+        return f"{words.removesuffix(null)} {shown}{null}"
+    if not others:
         return _WORDS[kind]
-    return " or ".join(_describe(m) for m in members(kind) if m is not int or float not in members(kind))
-
-
-def _limits(metadata: tuple[Any, ...]) -> str:
-    limits = [limit for item in metadata for limit in getattr(item, "metadata", [item])]
-    return " and ".join(
-        f"{sign} {getattr(limit, name)}"
-        for name, sign in _SIGNS.items()
-        for limit in limits
-        if hasattr(limit, name)
-    )
+    return " or ".join(_describe(m) for m in (first, *others) if m is not int or float not in others)

@@ -13,12 +13,8 @@ from configs.values import ConfigError, quote
 _DEVICES = re.compile(r"auto|-1|[1-9][0-9]*|[0-9]+(,[0-9]+)+|[0-9]+,")
 _MAX_TIME = re.compile(r"[0-9]{1,6}(:[0-9]{2}){3}")
 _SHARES = (
-    "limit_train_batches",
-    "limit_val_batches",
-    "limit_test_batches",
-    "overfit_batches",
-    "val_check_interval",
-)
+    "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval",
+)  # fmt: skip
 
 Precision = Literal[
     "64-true", "32-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "64", "32", "16", "bf16"

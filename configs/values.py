@@ -1,15 +1,12 @@
 """Values: from the text of an argument or of a YAML file to the type that a setting asks for.
 
-YAML 1.1 reads ``012`` as 10, ``12:30:00`` as 45000 and ``1e-3`` as text; pydantic, left to itself, reads ``1.0`` as
-one batch instead of all. So scalars stay text, as YAML nodes, until the type of the setting is known, and are read
-by that type.
+YAML 1.1 reads ``012`` as 10, ``12:30:00`` as 45000 and ``1e-3`` as text; pydantic reads ``1.0`` as 1. So scalars
+stay text, as YAML nodes, until the type of the setting is known, and are read by that type.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import suppress
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -17,9 +14,12 @@ import yaml
 
 _NULL = "tag:yaml.org,2002:null"
 _ARGUMENT = "argument"
-# At most 18 digits: fits in 64 bits. No leading zero, which is octal to some readers.
-_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_FORMS = {
+    # At most 18 digits: fits in 64 bits. No leading zero, which is octal to some readers.
+    int: re.compile(r"[+-]?(0|[1-9][0-9]{0,17})"),
+    float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+    bool: re.compile(r"(?i:true|false)"),
+}
 
 
 class ConfigError(Exception):
@@ -42,11 +42,7 @@ def argument(text: str) -> yaml.ScalarNode:
 
 
 def parse_yaml(text: str) -> yaml.Node | None:
-    """Return the node of a YAML document, None if it is empty.
-
-    Raises:
-        ConfigError: If it is not well formed.
-    """
+    """Return the node of a YAML document, None if it is empty; raise a ConfigError if it is not well formed."""
     try:
         return yaml.compose(text, _Loader)
     except RecursionError:
@@ -75,15 +71,17 @@ def read(kind: Any, node: yaml.Node) -> Any:
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError("not a scalar")
     node = _with_environment(node)
-    if node.tag == _NULL or (node.tag == _ARGUMENT and node.value == "null" and NoneType in kinds):
-        if NoneType not in kinds:
-            raise ValueError("null")
+    if NoneType in kinds and (node.tag == _NULL or (node.tag, node.value) == (_ARGUMENT, "null")):
         return None
-    for reader in [_READERS.get(member, _text) for member in kinds if member is not NoneType]:
-        if reader is _text or not node.style:  # what YAML has in quotes is text
-            with suppress(ValueError):
-                return reader(node.value)
-    raise ValueError("of another type")
+    for member in kinds:
+        if member in _FORMS and not node.style and _FORMS[member].fullmatch(node.value):
+            return node.value.lower() == "true" if member is bool else member(node.value)
+    # What is left is text, or a literal, which is one; what YAML has in quotes is nothing else.
+    if node.tag == _NULL or set(kinds) <= {NoneType, *_FORMS}:
+        raise ValueError("of another type")
+    if not node.value or not node.value.isprintable():
+        raise ConfigError("text must be printable and not empty")
+    return node.value
 
 
 def members(kind: Any) -> tuple[Any, ...]:
@@ -134,30 +132,3 @@ def _with_environment(node: yaml.ScalarNode) -> yaml.ScalarNode:
     if "${" in node.value or node.value == "???":
         raise ConfigError(f"{quote(node.value)} is reserved for interpolation")
     return node
-
-
-def _whole(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _number(text: str) -> float:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(text)
-    return float(text)
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-def _text(text: str) -> str:
-    if not text or not text.isprintable():
-        raise ConfigError("text must be printable and not empty")
-    return text
-
-
-_READERS: dict[Any, Callable[[str], Any]] = {int: _whole, float: _number, bool: _truth}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
-import time
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args
@@ -468,11 +468,12 @@ def test_help_and_errors_come_at_once_and_without_torch(argv: list[str]) -> None
     command = [sys.executable, "-c", PROGRAM, *argv]
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
+        after = os.times()  # the processor's time: it does not depend on what else runs
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))
     assert answer.stdout
-    assert min(seconds) < 1.0
+    assert min(seconds) < 0.6
 
 
 # Lightning trains without end by default, or for 1,000 epochs with a warning.

@@ -66,7 +66,7 @@ def test_texts_that_look_like_numbers_fit(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["sed: 1", "seed: a", "seed: -1", "warmup: {lr: 0}", "model: {cell: gruu}", "data: {name: denoising, length: 5}",
+    ["sed: 1", "seed: a", "seed: -1", "warmup: {lr: 0}", "model: {cell: gruu}", "data: {name: denoising, rows: 5}",
      "data: {test_lengths: [1]}", "stages: fit", "warmup: false"],
 )  # fmt: skip
 def test_what_the_composer_refuses_does_not_fit(text: str) -> None:
