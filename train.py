@@ -193,7 +193,11 @@ def make_loggers(config: Config, folder: RunFolder) -> list[Logger]:
     tracking["name"] = tracking["name"] or folder.path.name
     csv = csv_logger(folder.path, folder.checkpoint, training="fit" in config.stages)
     wandb = wandb_logger(
-        mode, folder.path, origin["id"], config.model_dump() | {"provenance": origin}, **tracking
+        mode,
+        folder.path,
+        origin["id"],
+        config.model_dump(warnings=False) | {"provenance": origin},
+        **tracking,
     )
     return [csv, *([wandb] if wandb else [])]
 
