@@ -132,8 +132,8 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark(fork: Path) -> None:
         "-q",
         "-k",
         "janet",
-        "tests/test_cells.py",
-        "tests/test_module.py",
+        "tests/cells/test_cells.py",
+        "tests/modules/test_sequence.py",
     ]
     done = subprocess.run(tests, cwd=fork, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout
