@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +192,8 @@ def make_loggers(config: Config, folder: RunFolder) -> list[Logger]:
     mode = tracking.pop("wandb")
     tracking["name"] = tracking["name"] or folder.path.name
     csv = csv_logger(folder.path, folder.checkpoint, training="fit" in config.stages)
-    wandb = wandb_logger(mode, folder.path, origin["id"], asdict(config) | {"provenance": origin}, **tracking)
+    settings = config.model_dump(warnings=False)  # Lightning's profiler may be an object
+    wandb = wandb_logger(mode, folder.path, origin["id"], settings | {"provenance": origin}, **tracking)
     return [csv, *([wandb] if wandb else [])]
 
 

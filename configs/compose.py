@@ -1,8 +1,8 @@
-"""Puts a configuration together from overlay files and ``key=value`` arguments; the later wins.
+"""Put a configuration together from overlay files and ``key=value`` arguments; the later wins.
 
 What a command needs, none of which imports torch:
 
-- ``compose(argv)`` gives a typed `Config`, or raises `ConfigError`, whose text is the one line to show;
+- ``compose(argv)`` returns a typed `Config`, or raises `ConfigError`, whose text is the one line to show;
 - ``to_yaml(config)`` is that configuration as YAML; ``help_text()`` the table of all settings.
 """
 
@@ -11,14 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import yaml
-from omegaconf import OmegaConf
 
 from configs.help import help_text, unknown
-from configs.schema import Config, benchmarks
-from configs.setting import Setting, settings_of
+from configs.schema import Config, settings_of
+from configs.setting import Setting
 from configs.values import ConfigError, argument, parse_yaml, quote
 
 __all__ = ["CONFIG_FILE", "Config", "ConfigError", "compose", "help_text", "to_yaml"]
@@ -35,7 +34,7 @@ class Entry(NamedTuple):
 
 
 def compose(argv: Sequence[str]) -> Config:
-    """The configuration that the arguments describe.
+    """Return the configuration that the arguments describe.
 
     With ``ckpt=last`` the configuration saved in `run_dir`, if there is one, comes before all arguments.
 
@@ -46,41 +45,41 @@ def compose(argv: Sequence[str]) -> Config:
         ConfigError: If an argument or a file can't be used; the message says which, and what is allowed.
     """
     entries = [entry for text in argv for entry in _read(text)]
-    known = {setting.key: setting for setting in settings_of(Config())}
-    run_dir = _latest(entries, known["run_dir"])
-    if run_dir is not None and _latest(entries, known["ckpt"]) == "last":
+    settings = settings_of()
+    run_dir = _latest(entries, settings["run_dir"])
+    if run_dir is not None and _latest(entries, settings["ckpt"]) == "last":
         saved = Path(run_dir, CONFIG_FILE)
         entries = [*(_overlay(saved) if os.path.isfile(saved) else ()), *entries]
-    defaults = Config(data=benchmarks()[_latest(entries, known["data.name"])]())
-    known = {setting.key: setting for setting in settings_of(defaults)}
-    config = OmegaConf.structured(defaults)
+    benchmark = _latest(entries, settings["data.name"])
+    settings = settings_of(benchmark)
+    tree: dict[str, Any] = {"data": {"name": benchmark}}
     for entry in entries:
-        if entry.key not in known:
-            raise ConfigError(entry.where + unknown(entry.key, entry.node, defaults))
-        OmegaConf.update(config, entry.key, _value(entry, known[entry.key]))
-    return cast(Config, OmegaConf.to_object(config))
+        if entry.key not in settings:
+            raise ConfigError(entry.where + unknown(entry.key, entry.node, benchmark))
+        section, _, name = entry.key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = _value(entry, settings[entry.key])
+    return Config.model_validate(tree)
 
 
 def to_yaml(config: Config, leave_out: Sequence[str] = ()) -> str:
-    """A configuration as YAML that can be used as an overlay.
+    """Return a configuration as YAML that can be used as an overlay.
 
     Args:
         config: The configuration.
         leave_out: Settings or sections of the root to leave out.
     """
-    tree = OmegaConf.structured(config)
-    return OmegaConf.to_yaml(OmegaConf.masked_copy(tree, [key for key in tree if key not in leave_out]))
+    from omegaconf import OmegaConf  # takes longer to import than help and errors take without it
+
+    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(exclude=set(leave_out))))
 
 
 def _read(text: str) -> Iterator[Entry]:
-    """The entries of an argument."""
+    """Yield the entries of an argument."""
     key, equals, value = text.partition("=")
     if text.endswith((".yaml", ".yml")) and (not equals or "/" in key):
         yield from _overlay(Path(text))
     elif text.startswith("-"):
-        raise ConfigError(
-            f"{quote(text)}: no such option; there are --help and --cfg, and settings as key=value"
-        )
+        raise ConfigError(f"{quote(text)}: no such option; give --help, --cfg, or settings as key=value")
     elif not key or not equals:
         raise ConfigError(f"{quote(text)}: must be key=value or the path of a .yaml file")
     else:
@@ -88,18 +87,21 @@ def _read(text: str) -> Iterator[Entry]:
 
 
 def _overlay(path: Path) -> Iterator[Entry]:
-    """The entries of a YAML file."""
+    """Yield the entries of a YAML file."""
     try:
         root = parse_yaml(path.read_text(encoding="utf-8"))
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError("must hold settings, as key: value")
     except ConfigError as error:
-        raise ConfigError(f"{quote(path)}: {error}") from None
+        why = str(error)
     except OSError as error:
-        raise ConfigError(f"{quote(path)}: can't be read: {error.strerror}") from None
+        why = f"can't be read: {error.strerror}"
     except ValueError:
-        raise ConfigError(f"{quote(path)}: is not text in UTF-8") from None
-    if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{quote(path)}: must hold settings, as key: value")
-    yield from _entries(root, quote(path), "", set())
+        why = "is not text in UTF-8"
+    else:
+        yield from _entries(root, quote(path), "", set())
+        return
+    raise ConfigError(f"{quote(path)}: {why}")
 
 
 def _entries(mapping: yaml.MappingNode, file: str, prefix: str, seen: set[str]) -> Iterator[Entry]:
@@ -118,7 +120,7 @@ def _entries(mapping: yaml.MappingNode, file: str, prefix: str, seen: set[str]) 
 
 
 def _latest(entries: Sequence[Entry], setting: Setting) -> Any:
-    """The value of a setting that other entries depend on."""
+    """Return the value of a setting that other entries depend on."""
     given = [entry for entry in entries if entry.key == setting.key]
     return _value(given[-1], setting) if given else setting.default
 

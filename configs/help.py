@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Any
 
 import yaml
 
-from configs.schema import Config, benchmarks
-from configs.setting import Setting, settings_of
+from configs.schema import benchmarks, settings_of
+from configs.setting import Setting
 from configs.values import quote, show
 
 _USAGE = """\
@@ -20,37 +21,37 @@ setting, default, what is allowed, and what it does; null means none, a list is 
 
 
 def help_text() -> str:
-    """The table of all settings by section: name, default, what is allowed, and a sentence."""
+    """Return the table of all settings by section: name, default, what is allowed, and a sentence."""
     sections: dict[str, list[Setting]] = {}
-    for setting in settings_of(Config()):
+    for setting in settings_of().values():
         sections.setdefault(setting.key.rpartition(".")[0], []).append(setting)
     lines = [_USAGE]
     for section, settings in sections.items():
         if section == "data":
-            for name, data in benchmarks().items():
-                lines += _table(f"data, with data.name={name}", list(settings_of(data(), "data.")))
+            for name in benchmarks():
+                own = [setting for key, setting in settings_of(name).items() if key.startswith("data.")]
+                lines += ["", f"data, with data.name={name}", *_rows(own)]
         else:
-            lines += _table(section, settings)
+            lines += ["", *([section] if section else []), *_rows(settings)]
     return "\n".join(lines)
 
 
-def unknown(key: str, node: yaml.Node, defaults: Config) -> str:
-    """Says why a key names no setting, and which ones may have been meant.
+def unknown(key: str, node: yaml.Node, benchmark: str) -> str:
+    """Return why a key names no setting, and which ones may have been meant.
 
     Args:
         key: The key.
-        node: What it was given, for an example.
-        defaults: A configuration with the benchmark that was chosen.
+        node: The value that it was given, for an example.
+        benchmark: The `data.name` of the run.
     """
-    keys = [setting.key for setting in settings_of(defaults)]
+    keys = list(settings_of(benchmark))
     inside = [other for other in keys if other.startswith(f"{key}.")]
     if inside:
         value = show(node).strip("'") if isinstance(node, yaml.ScalarNode) else "..."
         return f"{quote(key)} is a section: give its settings one by one, as {inside[0]}={value}"
-    others = {name: settings_of(data(), "data.") for name, data in benchmarks().items()}
-    owners = [name for name, settings in others.items() if any(key == setting.key for setting in settings)]
+    owners = [name for name in benchmarks() if key in settings_of(name)]
     if owners:
-        return f"no setting {quote(key)} with data.name={defaults.data.name}, only with {', '.join(owners)}"
+        return f"no setting {quote(key)} with data.name={benchmark}, only with {', '.join(owners)}"
     likeness = {other: _likeness(key[:80], other) for other in keys}
     nearest = sorted(
         (other for other in keys if likeness[other] > 0.7), key=likeness.__getitem__, reverse=True
@@ -59,21 +60,20 @@ def unknown(key: str, node: yaml.Node, defaults: Config) -> str:
     return f"no setting {quote(key)}; {hint}"
 
 
-def _likeness(key: str, other: str) -> float:
-    """Likeness of two keys, or of their last parts if that is greater: from 0 to 1."""
-    pairs = (key, other), (key.rpartition(".")[2], other.rpartition(".")[2])
-    return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
-
-
-def _table(title: str, settings: list[Setting]) -> list[str]:
-    rows = [f"  {s.key:<31}  {as_argument(s.default):<19}  ({s.allowed()})  {s.sentence}" for s in settings]
-    return ["", title, *rows] if title else ["", *rows]
-
-
 def as_argument(value: Any) -> str:
-    """A default as it is written in an argument."""
+    """Return a default as it is written in an argument."""
     if isinstance(value, list):
         return f"[{','.join(map(as_argument, value))}]"
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _likeness(key: str, other: str) -> float:
+    """Return the likeness of two keys, or of their last parts if that is greater: from 0 to 1."""
+    pairs = (key, other), (key.rpartition(".")[2], other.rpartition(".")[2])
+    return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+
+def _rows(settings: Iterable[Setting]) -> list[str]:
+    return [f"  {s.key:<31}  {as_argument(s.default):<19}  ({s.allowed()})  {s.sentence}" for s in settings]

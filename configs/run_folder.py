@@ -1,4 +1,4 @@
-"""Where a run lives: its folder, the checkpoint it goes on from, and its saved configuration."""
+"""Where a run lives: its folder, the checkpoint it resumes from, and its saved configuration."""
 
 from __future__ import annotations
 
@@ -26,30 +26,32 @@ _UNDECIDED = "run_dir=null: must be given where a launcher, as torchrun or srun,
 
 
 class RunFolder(NamedTuple):
-    """The folder of a run, and the checkpoint to go on from or to test, if any."""
+    """The folder of a run, and the checkpoint to resume from or to test, if any."""
 
     path: Path
     checkpoint: Path | None
 
 
 def open_run_folder(config: Config) -> RunFolder:
-    """Decides where a run lives and what it goes on from, makes the folder, and saves the configuration there.
+    """Make the folder of a run, save the configuration there, and find the checkpoint.
 
-    A new folder under `runs/` is named by the time, the benchmark and the cell. The first process decides,
-    and hands its folder to those that Lightning starts from it; where a launcher starts them all, `run_dir`
-    has to be given. `config.yaml` is saved without `run_dir` and `ckpt`; a run that is only tested keeps the one it
-    was trained with.
+    A new folder under `runs/` is named by the time, the benchmark and the cell. The first process decides, and
+    hands its folder to those that Lightning starts from it. `config.yaml` is saved without `run_dir` and `ckpt`;
+    a run that is only tested keeps the one it was trained with.
 
     Raises:
-        ConfigError: If `run_dir` holds a run already and `ckpt` is not given, or can't be written to, or if
-            there is no such checkpoint.
+        ConfigError: If `run_dir` holds a run already and `ckpt` is not given, or can't be written to; if there
+            is no such checkpoint; or if a launcher starts several processes and `run_dir` is not given.
     """
     checkpoint = _checkpoint(config)
     if config.stages == ["test"] and checkpoint is None:
         raise ConfigError("stages=[test]: needs ckpt=PATH, or ckpt=last and a run_dir with a checkpoint")
     if not is_first_process(os.environ):
-        return RunFolder(_handed_over(config, os.environ), checkpoint)
-    path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config, os.environ)
+        folder = config.run_dir or os.environ.get(FOLDER_VARIABLE)
+        if folder is None:
+            raise ConfigError(_UNDECIDED)
+        return RunFolder(Path(folder), checkpoint)
+    path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
     os.environ[PROCESS_VARIABLE] = str(os.getpid())
     _save_config(config, path)
@@ -59,7 +61,7 @@ def open_run_folder(config: Config) -> RunFolder:
 
 
 def give_up(config: Config, folder: RunFolder) -> None:
-    """Frees the folder of a run that turned out to be impossible before it began."""
+    """Free the folder of a run that turned out to be impossible before it began."""
     if config.ckpt is None and is_first_process(os.environ):
         with suppress(OSError):
             (folder.path / CONFIG_FILE).unlink()
@@ -67,7 +69,7 @@ def give_up(config: Config, folder: RunFolder) -> None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to go on from: last.ckpt, else the one that was written last, None if there is none."""
+    """Return last.ckpt of a run, else the checkpoint that was written last, None if there is none."""
     last = folder / CHECKPOINTS / "last.ckpt"
     if last.is_file():
         return last
@@ -76,12 +78,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def is_first_process(environ: Mapping[str, str]) -> bool:
-    """Whether this process is alone or the first of its run, by the environment that launchers set."""
+    """Return whether this process is alone or the first of its run, by the environment that launchers set."""
     return all(environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
 
 
 def started_by(environ: Mapping[str, str]) -> int | None:
-    """Number of the process of this run that has started this one, None if none has."""
+    """Return the number of the process of this run that has started this one, None if none has."""
     return None if is_first_process(environ) else int(environ.get(PROCESS_VARIABLE, 0)) or None
 
 
@@ -95,16 +97,8 @@ def _checkpoint(config: Config) -> Path | None:
     return Path(config.ckpt)
 
 
-def _handed_over(config: Config, environ: Mapping[str, str]) -> Path:
-    """The folder that the first process decided on."""
-    folder = config.run_dir or environ.get(FOLDER_VARIABLE)
-    if folder is None:
-        raise ConfigError(_UNDECIDED)
-    return Path(folder)
-
-
 def _save_config(config: Config, folder: Path) -> None:
-    """Writes `config.yaml`, whole or not at all; a new run is the first to put one there."""
+    """Write `config.yaml`, whole or not at all; of two new runs in one folder, the second is refused."""
     path = folder / CONFIG_FILE
     if "fit" not in config.stages and path.exists():
         return
@@ -132,8 +126,8 @@ def _given(path: Path, ckpt: str | None) -> Path:
     return path
 
 
-def _new(config: Config, environ: Mapping[str, str]) -> Path:
-    if any(environ.get(name, "1") != "1" for name in _SIZE_VARIABLES):
+def _new(config: Config) -> Path:
+    if any(os.environ.get(name, "1") != "1" for name in _SIZE_VARIABLES):
         raise ConfigError(_UNDECIDED)
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}_{config.model.cell}"
     path, number = RUNS / name, 1
@@ -150,7 +144,9 @@ def _new(config: Config, environ: Mapping[str, str]) -> Path:
 
 
 def _used(path: Path) -> ConfigError:
-    return ConfigError(f"run_dir={quote(path)}: holds a run; go on with ckpt=last or choose another")
+    return ConfigError(
+        f"run_dir={quote(path)}: holds a run; resume it with ckpt=last or choose another folder"
+    )
 
 
 def _unusable(path: Path, why: str | None) -> ConfigError:

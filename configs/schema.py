@@ -1,315 +1,321 @@
 """Every setting there is: its name, type, default, what is allowed, and a sentence about it.
 
-A benchmark is a dataclass here that derives from `Data`, and `data.name` is the class's name in snake case; a
-class whose name begins with an underscore only lends its fields. The names of cells and initialisations are
-those of the files in their folders. Checks of several settings at once are in `__post_init__`.
+A benchmark is a class here that derives from `Data` and has a name. The names of cells, initialisations and
+objectives are those of the files in their folders.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from functools import cache, reduce
 from math import ceil
+from operator import or_
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from configs.setting import setting
+from pydantic import Field, model_validator
+
+from configs.setting import Section, Setting, settings_in
 from configs.trainer import Trainer
 from configs.values import ConfigError
 
-_LIBRARY = Path(__file__).parents[1] / "lightning_warmup"
+
+def _names_in(folder: str, *otherwise: str) -> Any:
+    """Return the type of the names of the files in a folder of the library."""
+    library = Path(__file__).parents[1] / "lightning_warmup"
+    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py"))) or otherwise]
 
 
-def snake(name: str) -> str:
-    """The name of a class in snake case: ``CopyFirstInput`` gives ``copy_first_input``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+if TYPE_CHECKING:
+    Cell = str
+    Initialisation = str
+    Objective = str
+else:
+    Cell, Initialisation = _names_in("cells"), _names_in("initialisations")
+    Objective = _names_in("procedures/objectives", "published", "rest")
 
 
-def benchmarks() -> dict[str, type[Data]]:
-    """The settings class of every benchmark by its `data.name`."""
-    classes = [value for value in globals().values() if isinstance(value, type) and issubclass(value, Data)]
-    return {snake(c.__name__): c for c in classes if c is not Data and not c.__name__.startswith("_")}
-
-
-def _files_in(folder: str) -> list[str]:
-    return sorted(path.stem for path in (_LIBRARY / folder).glob("[!_]*.py"))
-
-
-@dataclass
-class Data:
+class Data(Section):
     """What all benchmarks share."""
 
-    name: str = setting("", "Benchmark to learn.", choices=lambda: list(benchmarks()))
-    batch_size: int = setting(32, "Sequences in a global training batch, over all processes.", minimum=1)
-
-    def __post_init__(self) -> None:
-        """Fills in the name, which is that of the class."""
-        self.name = snake(type(self).__name__)
+    name: str
+    """Benchmark to learn."""
+    batch_size: int = Field(32, ge=1)
+    """Sequences in a training batch, over all processes."""
 
 
-@dataclass
 class _Restitution(Data):
-    seq_length: int = setting(100, "Length of the sequences, in steps.", minimum=2)
-    input_size: int = setting(1, "Values in each step, all of which are to be given back.", minimum=1)
-    train_size: int = setting(4800, "Sequences in the training split.", minimum=1)
-    val_size: int = setting(1000, "Sequences in the validation split.", minimum=1)
-    test_size: int = setting(1000, "Sequences in the test split.", minimum=1)
-    test_lengths: list[int] = setting(
-        [200, 400, 1000, 3000], "Lengths at which the trained network is tested too, in steps.", minimum=2
-    )
+    seq_length: int = Field(100, ge=2)
+    """Length of the sequences, in steps."""
+    input_size: int = Field(1, ge=1)
+    """Values in each step, all of which are to be given back."""
+    train_size: int = Field(4800, ge=1)
+    """Sequences in the training split."""
+    val_size: int = Field(1000, ge=1)
+    """Sequences in the validation split."""
+    test_size: int = Field(1000, ge=1)
+    """Sequences in the test split."""
+    test_lengths: list[Annotated[int, Field(ge=2)]] = Field([200, 400, 1000, 3000])
+    """Further lengths at which the trained network is tested, in steps."""
 
-    def __post_init__(self) -> None:
-        """Checks that no length comes twice."""
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _check_that_test_lengths_differ(self) -> _Restitution:
         if len(set(self.test_lengths)) < len(self.test_lengths):
             raise ConfigError(f"data.test_lengths={self.test_lengths}: must be different lengths")
+        return self
 
 
-@dataclass
 class CopyFirstInput(_Restitution):
     """Give back at the last step what was seen at the first."""
 
+    name: Literal["copy_first_input"] = "copy_first_input"
 
-@dataclass
+
 class Denoising(_Restitution):
     """Give back five marked values of a noisy sequence."""
 
-    pad_length: int = setting(5, "Steps at the end without a mark, the five answers included.", minimum=5)
+    name: Literal["denoising"] = "denoising"
+    pad_length: int = Field(5, ge=5)
+    """Steps at the end without a mark, the five answers included."""
 
-    def __post_init__(self) -> None:
-        """Checks that five marks fit before the window without marks."""
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _check_that_five_marks_fit(self) -> Denoising:
         shortest = self.pad_length + 5
         for key, lengths in {"seq_length": [self.seq_length], "test_lengths": self.test_lengths}.items():
             if min(lengths, default=shortest) < shortest:
                 raise ConfigError(f"data.{key}={min(lengths)}: must be >= data.pad_length + 5 = {shortest}")
+        return self
 
 
-@dataclass
 class _MNIST(Data):
-    root: str = setting("data/mnist", "Folder of the four MNIST files; those missing are downloaded there.")
-    black_pixels: int = setting(5, "Steps appended to each image, to remember through.", minimum=0)
-    padding: str = setting(
-        "black", "What is appended: black, or the authors' mid-grey 0.0.", choices=("black", "grey")
-    )
-    train_size: int = setting(48000, "Images in the training split.", minimum=1)
-    val_size: int = setting(12000, "Images in the validation split.", minimum=1)
-    test_size: int = setting(10000, "Images in the test split.", minimum=1, maximum=10000)
+    root: str = "data/mnist"
+    """Folder of the four MNIST files; missing ones are downloaded there."""
+    black_pixels: int = Field(5, ge=0)
+    """Steps appended to each image, which the network has to remember through."""
+    padding: Literal["black", "grey"] = "black"
+    """Value of the appended steps: black, or the authors' mid-grey 0.0."""
+    train_size: int = Field(48000, ge=1)
+    """Images in the training split."""
+    val_size: int = Field(12000, ge=1)
+    """Images in the validation split."""
+    test_size: int = Field(10000, ge=1, le=10000)
+    """Images in the test split."""
 
-    def __post_init__(self) -> None:
-        """Checks that there are as many training images."""
-        super().__post_init__()
-        if self.train_size + self.val_size > 60000:
+    @model_validator(mode="after")
+    def _check_that_there_are_so_many_images(self) -> _MNIST:
+        most = 60000 - self.val_size
+        if self.train_size > most:
             raise ConfigError(
-                f"data.train_size={self.train_size}: must be at most {60000 - self.val_size}, 60000 - data.val_size"
+                f"data.train_size={self.train_size}: must be at most {most}, 60000 - data.val_size"
             )
+        return self
 
 
-@dataclass
 class SequentialMNIST(_MNIST):
     """Classify an image that is read pixel by pixel."""
 
+    name: Literal["sequential_mnist"] = "sequential_mnist"
 
-@dataclass
+
 class PermutedMNIST(_MNIST):
     """Classify an image that is read pixel by pixel, in a fixed random order."""
 
+    name: Literal["permuted_mnist"] = "permuted_mnist"
 
-@dataclass
+
 class RowMNIST(_MNIST):
     """Classify an image that is read 28 pixels at a time."""
 
-    rows: str = setting(
-        "permuted",
-        "Rows of the permuted image, as the authors have them, or its own.",
-        choices=("permuted", "natural"),
-    )
+    name: Literal["row_mnist"] = "row_mnist"
+    rows: Literal["permuted", "natural"] = "permuted"
+    """Rows of the permuted image, as in the authors' code, or of the image itself."""
 
 
-@dataclass
 class TMaze(Data):
     """Remember along a corridor which way a cue told to turn, by reinforcement learning."""
 
-    length: int = setting(20, "Steps from the cue to the junction.", minimum=2)
-    stochasticity: float = setting(
-        0.0,
-        "Probability, below 1, that an action before the junction is replaced by a random one.",
-        minimum=0,
-    )
-    reward: str = setting(
-        "outcome",
-        "Action that is judged: the one carried out, or the one intended, as in the authors' code.",
-        choices=("outcome", "intention"),
-    )
-    capacity: int = setting(8192, "Transitions in the replay buffer.", minimum=1)
-    samples: str = setting(
-        "episodes",
-        "What is learnt from: whole episodes at all their steps, or prefixes at their last step alone.",
-        choices=("episodes", "prefixes"),
-    )
-    gradient_steps: int = setting(10, "Training batches for each episode played.", minimum=1)
-    episodes_per_epoch: int = setting(20, "Episodes played between two evaluations.", minimum=1)
-    test_multiples: list[int] = setting(
-        [2, 5, 10, 50], "Multiples of the length at which the trained policy is tested too.", minimum=1
-    )
+    name: Literal["tmaze"] = "tmaze"
+    length: int = Field(20, ge=2)
+    """Steps from the cue to the junction."""
+    stochasticity: float = Field(0.0, ge=0, lt=1)
+    """Probability that an action before the junction is replaced by a random one."""
+    reward: Literal["outcome", "intention"] = "outcome"
+    """Action that is rewarded: the one carried out, or the one intended, as in the authors' code."""
+    capacity: int = Field(8192, ge=1)
+    """Transitions in the replay buffer."""
+    samples: Literal["episodes", "prefixes"] = "episodes"
+    """What a training batch holds: whole episodes, learnt at every step, or prefixes, at their last step."""
+    gradient_steps: int = Field(10, ge=1)
+    """Training batches for each episode played."""
+    episodes_per_epoch: int = Field(20, ge=1)
+    """Episodes played between two evaluations."""
+    test_multiples: list[Annotated[int, Field(ge=1)]] = Field([2, 5, 10, 50])
+    """Multiples of the length at which the trained policy is tested as well."""
 
-    def __post_init__(self) -> None:
-        """Checks that actions count, and that the longest episode fits into the buffer."""
-        super().__post_init__()
-        if self.stochasticity >= 1:
-            raise ConfigError(f"data.stochasticity={self.stochasticity}: must be >= 0 and < 1")
-        longest = (
-            ceil(3 * self.length / (1 - self.stochasticity)) if self.stochasticity else 3 * self.length - 1
-        )
+    @model_validator(mode="after")
+    def _check_that_the_longest_episode_fits(self) -> TMaze:
+        steps = 3 * self.length
+        longest = ceil(steps / (1 - self.stochasticity)) if self.stochasticity else steps - 1
         if self.capacity < longest:
             raise ConfigError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")
+        return self
 
 
-@dataclass
-class Model:
+class Model(Section):
     """The recurrent network."""
 
-    cell: str = setting("gru", "Recurrent cell.", choices=_files_in("cells"))
-    hidden_size: int = setting(128, "Units in a layer, both halves of a double layer included.", minimum=1)
-    num_layers: int = setting(2, "Recurrent layers.", minimum=1)
-    double: bool = setting(False, "Build each layer of two halves, of which the warmup moves only the first.")
-    init: str = setting("default", "Initialisation of the cell.", choices=_files_in("initialisations"))
-    t_max: int = setting(600, "Longest time scale of the chrono initialisation, in steps.", minimum=3)
+    cell: Cell = "gru"
+    """Recurrent cell."""
+    hidden_size: int = Field(128, ge=1)
+    """Units in a layer, both halves of a double layer included."""
+    num_layers: int = Field(2, ge=1)
+    """Recurrent layers."""
+    double: bool = False
+    """Build each layer of two halves, of which the warmup moves only the first."""
+    init: Initialisation = "default"
+    """Initialisation of the cell."""
+    t_max: int = Field(600, ge=3)
+    """Longest time scale of the chrono initialisation, in steps."""
 
-    def __post_init__(self) -> None:
-        """Checks that a double layer can be halved."""
+    @model_validator(mode="after")
+    def _check_that_a_double_layer_can_be_halved(self) -> Model:
         if self.double and self.hidden_size % 2:
             raise ConfigError(f"model.hidden_size={self.hidden_size}: must be even with model.double=true")
+        return self
 
 
-@dataclass
-class Warmup:
+class Warmup(Section):
     """The warmup before the training."""
 
-    enabled: bool = setting(True, "Warm the network up before it is trained.")
-    objective: str = setting(
-        "published",
-        "Aim at VAA* alone, or at states that come to rest apart from each other as well.",
-        choices=("published", "rest"),
-    )
-    steps: int = setting(
-        100, "Gradient steps; with objective=rest the most of them, over attempts of 150 to 300.", minimum=1
-    )
-    lr: float = setting(
-        1e-2,
-        "Learning rate of the warmup's own Adam; with objective=rest twice as much from the third attempt on.",
-        above=0,
-    )
-    batch_size: int = setting(32, "Sequences in a global warmup batch, over all processes.", minimum=2)
-    epsilon: float = setting(1e-4, "Distance below which two states are one equilibrium.", above=0)
-    target: float = setting(0.95, "VAA* that is aimed at, from both sides.", above=0, maximum=1)
-    max_stabilization: int = setting(200, "Upper limit of the stabilisation, in constant steps.", minimum=1)
-    stabilization_ramp: int = setting(
-        10, "Growth of the longest stabilisation with each warmup step, with objective=published.", minimum=0
-    )
-    rest_weight: float = setting(
-        0.6, "Weight of what keeps states from rest, with objective=rest.", minimum=0
-    )
-    silent: list[int] = setting(
-        [],
-        "Numbers of input channels, from 0, or -1 for the last, that are 0 while states settle, such as a marker; "
-        "with objective=rest.",
-    )
-    regularize: float = setting(
-        0.0, "Weight of the objective in the loss of every fourth training step; 0 = none.", minimum=0
-    )
-    leaky: bool = setting(
-        False, "Let a partial warmup also move the second half of lower layers, as the authors' code does."
-    )
+    enabled: bool = True
+    """Warm up the network before the training."""
+    objective: Objective = "published"
+    """Aim: VAA* alone (published), or states that also come to rest apart from each other (rest)."""
+    steps: int = Field(100, ge=1)
+    """Gradient steps; with objective=rest their upper limit, over attempts of 150 to 300."""
+    lr: float = Field(1e-2, gt=0)
+    """Learning rate of the warmup's own Adam; with objective=rest doubled from the third attempt on."""
+    batch_size: int = Field(32, ge=2)
+    """Sequences in a warmup batch, over all processes."""
+    epsilon: float = Field(1e-4, gt=0)
+    """Distance below which two states are one equilibrium."""
+    target: float = Field(0.95, gt=0, le=1)
+    """VAA* to reach, from above or below."""
+    max_stabilization: int = Field(200, ge=1)
+    """Upper limit of the stabilisation, in steps under a constant input."""
+    stabilization_ramp: int = Field(10, ge=0)
+    """Steps by which that limit grows with each warmup step, with objective=published."""
+    rest_weight: float = Field(0.6, ge=0)
+    """Weight in the loss of the states' motion, with objective=rest."""
+    silent: list[int] = Field([])
+    """Numbers of input channels, from 0, or -1 for the last, that are 0 while states settle, such as a marker;
+    with objective=rest."""
+    regularize: float = Field(0.0, ge=0)
+    """Weight of the objective in the loss of every fourth training step; 0 = none."""
+    leaky: bool = False
+    """Let a partial warmup also move the second half of lower layers, as in the authors' code."""
 
 
-@dataclass
-class Optim:
+class Optim(Section):
     """The training."""
 
-    lr: float = setting(1e-3, "Learning rate of Adam.", above=0)
-    patience: int | None = setting(
-        None,
-        "Epochs without improvement of the validation after which training stops; null = never.",
-        minimum=1,
-    )
-    min_delta: float = setting(0.0, "Change of the validation that counts as an improvement.", minimum=0)
+    lr: float = Field(1e-3, gt=0)
+    """Learning rate of Adam."""
+    patience: int | None = Field(None, ge=1)
+    """Epochs without improvement of the validation after which training stops; null = never."""
+    min_delta: float = Field(0.0, ge=0)
+    """Change of the validation that counts as an improvement."""
 
 
-@dataclass
-class Agent:
-    """The agent that learns the T-Maze; of no matter to the other benchmarks."""
+class Agent(Section):
+    """The agent that learns the T-Maze; other benchmarks ignore it."""
 
-    gamma: float = setting(0.98, "Discount of a step.", minimum=0, maximum=1)
-    epsilon: float = setting(0.2, "Probability of an action to be one of exploration.", minimum=0, maximum=1)
-    target_update: int = setting(20, "Episodes between two updates of the target network.", minimum=1)
-    stop_when_optimal: bool = setting(False, "End the training when a policy is seen to be optimal.")
+    gamma: float = Field(0.98, ge=0, le=1)
+    """Discount factor of a step."""
+    epsilon: float = Field(0.2, ge=0, le=1)
+    """Probability that an action is one of exploration."""
+    target_update: int = Field(20, ge=1)
+    """Episodes between two updates of the target network."""
+    stop_when_optimal: bool = False
+    """End the training as soon as an evaluation finds the policy optimal."""
 
 
-@dataclass
-class Monitor:
+class Monitor(Section):
     """The measure of multistability."""
 
-    steps: int = setting(
-        2000, "Steps under a constant input before states are compared in the report.", minimum=1
-    )
-    every_n_epochs: int | None = setting(
-        None, "Epochs between two measurements during the training, of 1000 steps; null = none.", minimum=1
-    )
+    steps: int = Field(2000, ge=1)
+    """Steps under a constant input before states are compared in the report."""
+    every_n_epochs: int | None = Field(None, ge=1)
+    """Epochs between two measurements during the training, of 1000 steps each; null = none."""
 
 
-@dataclass
-class Pretrain:
-    """A pretraining before the training, and before the warmup."""
+class Pretrain(Section):
+    """A pretraining before the warmup and the training."""
 
-    task: str = setting(
-        "none",
-        "What the network is pretrained to give back: each sequence from its final state, or each next step.",
-        choices=("none", "autoencode", "next_step"),
-    )
-    steps: int = setting(300, "Gradient steps.", minimum=1)
-    lr: float = setting(1e-3, "Learning rate of the pretraining's own Adam.", above=0)
-    batch_size: int = setting(32, "Sequences in a global pretraining batch, over all processes.", minimum=1)
-
-
-@dataclass
-class Tracking:
-    """Weights & Biases; a CSV log is always kept."""
-
-    wandb: str = setting(
-        "auto",
-        "Weights & Biases: auto is online where an API key is set, else offline.",
-        choices=("auto", "online", "offline", "disabled"),
-    )
-    project: str = setting("lightning-warmup", "Project in which the run appears.")
-    entity: str | None = setting(None, "User or team it belongs to; null = that of the API key.")
-    name: str | None = setting(None, "Name of the run; null = that of its folder.")
-    group: str | None = setting(None, "Group of runs it belongs to.")
-    tags: list[str] = setting([], "Tags of the run.")
+    task: Literal["none", "autoencode", "next_step"] = "none"
+    """What the network learns to give back: each sequence from its final state, or each next step."""
+    steps: int = Field(300, ge=1)
+    """Gradient steps."""
+    lr: float = Field(1e-3, gt=0)
+    """Learning rate of the pretraining's own Adam."""
+    batch_size: int = Field(32, ge=1)
+    """Sequences in a pretraining batch, over all processes."""
 
 
-@dataclass
-class Config:
+class Tracking(Section):
+    """Weights & Biases; a CSV log is always written."""
+
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """Weights & Biases: auto is online where an API key is set, else offline."""
+    project: str = "lightning-warmup"
+    """Project in which the run appears."""
+    entity: str | None = None
+    """User or team that owns the run; null = that of the API key."""
+    name: str | None = None
+    """Name of the run; null = that of its folder."""
+    group: str | None = None
+    """Group of runs it belongs to."""
+    tags: list[str] = Field([])
+    """Tags of the run."""
+
+
+def benchmarks() -> dict[str, type[Data]]:
+    """Return the settings class of every benchmark by its `data.name`."""
+    classes = [value for value in globals().values() if isinstance(value, type) and issubclass(value, Data)]
+    fields = [(c.model_fields["name"], c) for c in classes]
+    return {name.default: c for name, c in fields if not name.is_required()}
+
+
+if TYPE_CHECKING:
+    Benchmark = Data
+else:
+    Benchmark = Annotated[reduce(or_, benchmarks().values()), Field(discriminator="name")]
+
+
+class Config(Section):
     """A whole configuration."""
 
-    seed: int = setting(0, "Seed of everything random in the run.", minimum=0, maximum=2**32 - 1)
-    stages: list[str] = setting(["fit", "test"], "Stages to run, in this order.", choices=("fit", "test"))
-    ckpt: str | None = setting(
-        None, "Checkpoint to go on from or to test: a path, or last for the newest in run_dir."
-    )
-    ckpt_interval: float = setting(60.0, "Longest time between two checkpoints, in seconds.", minimum=0)
-    run_dir: str | None = setting(None, "Folder of this run alone; null = a new one under runs/.")
-    data: Data = field(default_factory=CopyFirstInput)
-    model: Model = field(default_factory=Model)
-    pretrain: Pretrain = field(default_factory=Pretrain)
-    warmup: Warmup = field(default_factory=Warmup)
-    optim: Optim = field(default_factory=Optim)
-    agent: Agent = field(default_factory=Agent)
-    monitor: Monitor = field(default_factory=Monitor)
-    trainer: Trainer = field(default_factory=Trainer)
-    tracking: Tracking = field(default_factory=Tracking)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """Seed of everything random in the run."""
+    stages: list[Literal["fit", "test"]] = Field(["fit", "test"])
+    """Stages to run, in this order."""
+    ckpt: str | None = None
+    """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
+    ckpt_interval: float = Field(60.0, ge=0)
+    """Longest time between two checkpoints, in seconds."""
+    run_dir: str | None = None
+    """Folder of this run alone; null = a new one under runs/."""
+    data: Benchmark = Field(default_factory=CopyFirstInput)
+    model: Model = Field(default_factory=Model)
+    pretrain: Pretrain = Field(default_factory=Pretrain)
+    warmup: Warmup = Field(default_factory=Warmup)
+    optim: Optim = Field(default_factory=Optim)
+    agent: Agent = Field(default_factory=Agent)
+    monitor: Monitor = Field(default_factory=Monitor)
+    trainer: Trainer = Field(default_factory=Trainer)
+    tracking: Tracking = Field(default_factory=Tracking)
 
-    def __post_init__(self) -> None:
-        """Checks the order of the stages, and that a run to go on with is named."""
+    @model_validator(mode="after")
+    def _check_stages_and_checkpoint(self) -> Config:
         if self.stages not in (["fit"], ["test"], ["fit", "test"]):
             raise ConfigError(f"stages=[{','.join(self.stages)}]: must be [fit], [test] or [fit,test]")
         size = getattr(self.data, "train_size", self.warmup.batch_size)
@@ -318,4 +324,19 @@ class Config:
                 f"warmup.batch_size={self.warmup.batch_size}: must be at most data.train_size = {size}"
             )
         if self.ckpt == "last" and self.run_dir is None:
-            raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to go on with")
+            raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
+        return self
+
+
+@cache
+def settings_of(benchmark: str = "copy_first_input") -> dict[str, Setting]:
+    """Return all settings of a run of one benchmark by their full names."""
+    found = settings_in(Config)
+    for name, field in Config.model_fields.items():
+        if field.default_factory is not None:
+            section: Any = benchmarks()[benchmark] if name == "data" else field.annotation
+            found += settings_in(section, f"{name}.")
+    settings = {setting.key: setting for setting in found}
+    sentence = settings_in(Data)[0].sentence
+    settings["data.name"] = Setting("data.name", Literal[tuple(benchmarks())], benchmark, sentence)
+    return settings

@@ -1,103 +1,84 @@
-"""A setting: how the schema declares it, what it allows, and how it reads its value."""
+"""A setting: how the schema declares it, how it reads its value, and what it allows."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from functools import cached_property
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from configs.values import ConfigError, convert, describe, show
+from configs.values import ConfigError, members, read, show
 
-Choices = Sequence[str] | Callable[[], Sequence[str]]
-_HOLDS = {">": operator.gt, ">=": operator.ge, "<=": operator.le}
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+_WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
-def setting(
-    default: Any,
-    sentence: str,
-    *,
-    choices: Choices | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-) -> Any:
-    """A dataclass field for one setting; limits and choices hold for each item of a list.
+class Section(BaseModel):
+    """Settings that belong together; the docstring under each one is its sentence in the help."""
 
-    Args:
-        default: Its default value.
-        sentence: What it does, and in which unit.
-        choices: The texts that are allowed, or a function that lists them.
-        minimum: Least value allowed.
-        maximum: Greatest value allowed.
-        above: Value that has to be exceeded.
-    """
-    limits = {">": above, ">=": minimum, "<=": maximum}
-    metadata = {
-        "sentence": sentence,
-        "choices": choices,
-        "limits": {sign: limit for sign, limit in limits.items() if limit is not None},
-    }
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+    model_config = _STRICT
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a configuration: its full name, and what :func:`setting` declared."""
+    """One setting: its full name, its type with the limits, its default, and a sentence about it."""
 
     key: str
     kind: Any
     default: Any
     sentence: str
-    choices: Choices | None
-    limits: dict[str, float]
 
     def parse(self, node: yaml.Node) -> Any:
-        """The value of a node, converted and checked.
-
-        Raises:
-            ConfigError: If it is not allowed; the message names the key, the value and what is.
-        """
+        """Return the value of a node; raise a ConfigError that says what is allowed if it is not."""
         try:
-            value = convert(self.kind, node)
-            if not all(map(self._allows, value if isinstance(value, list) else [value])):
-                raise ValueError("out of range")
-        except ValueError:
-            raise ConfigError(f"{self.key}={show(node)}: expected {self.allowed()}") from None
+            return self._adapter.validate_python(read(self.kind, node))
+        except ValueError:  # pydantic's ValidationError is one
+            why = f"expected {self.allowed()}"
         except ConfigError as error:
-            raise ConfigError(f"{self.key}={show(node)}: {error}") from None
-        return value
+            why = str(error)
+        raise ConfigError(f"{self.key}={show(node)}: {why}")
 
     def allowed(self) -> str:
-        """What may be given, in words: ``whole number >= 1 or null``."""
-        words = describe(self.kind)
-        if self.choices is not None:
-            return words.replace("text", f"one of {', '.join(self._choices())}")
-        null = " or null" if words.endswith(" or null") else ""
-        limits = " and ".join(f"{sign} {limit}" for sign, limit in self.limits.items())
-        return f"{words.removesuffix(null)} {limits}".rstrip() + null
+        """Return in words what may be given: ``whole number >= 1 or null``."""
+        return _describe(self.kind)
 
-    def _allows(self, value: Any) -> bool:
-        if value is None or isinstance(value, bool):
-            return True
-        if self.choices is not None:
-            return value in self._choices()
-        return all(_HOLDS[sign](value, limit) for sign, limit in self.limits.items())
-
-    def _choices(self) -> Sequence[str]:
-        return self.choices() if callable(self.choices) else self.choices or ()
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.kind, config=_STRICT)
 
 
-def settings_of(section: Any, prefix: str = "") -> Iterator[Setting]:
-    """The settings of a configuration, or of a section of it, in the order of their declaration."""
-    kinds = get_type_hints(type(section))
-    for item in fields(section):
-        value = getattr(section, item.name)
-        if is_dataclass(value):
-            yield from settings_of(value, f"{prefix}{item.name}.")
-        else:
-            yield Setting(f"{prefix}{item.name}", kinds[item.name], value, **item.metadata)
+def settings_in(section: type[Section], prefix: str = "") -> list[Setting]:
+    """Return the settings of a section, without those of the sections in it, which have factories."""
+    return [
+        Setting(
+            f"{prefix}{name}",
+            Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation,
+            field.default,
+            " ".join((field.description or "").split()),
+        )
+        for name, field in section.model_fields.items()
+        if field.default_factory is None
+    ]
+
+
+def _describe(kind: Any) -> str:
+    origin, (first, *others) = get_origin(kind), get_args(kind) or (kind,)
+    if origin is list:
+        return f"list of: {_describe(first)}"
+    if origin is Literal:
+        return f"one of {', '.join([first, *others])}"
+    if origin is Annotated:
+        limits = [limit for item in others for limit in getattr(item, "metadata", [item])]
+        signs = [
+            (sign, limit, name) for name, sign in _SIGNS.items() for limit in limits if hasattr(limit, name)
+        ]
+        words, null = _describe(first), " or null" if NoneType in members(kind) else ""
+        shown = " and ".join(f"{sign} {getattr(limit, name)}" for sign, limit, name in signs)
+        return f"{words.removesuffix(null)} {shown}{null}"
+    if not others:
+        return _WORDS[kind]
+    return " or ".join(_describe(m) for m in (first, *others) if m is not int or float not in others)

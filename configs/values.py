@@ -1,27 +1,25 @@
 """Values: from the text of an argument or of a YAML file to the type that a setting asks for.
 
-YAML 1.1 reads ``012`` as 10, ``12:30:00`` as 45000 and ``1e-3`` as text. So scalars stay text, as YAML nodes,
-until the type of the setting is known, and are read by that type.
+YAML 1.1 reads ``012`` as 10, ``12:30:00`` as 45000 and ``1e-3`` as text; pydantic reads ``1.0`` as 1. So scalars
+stay text, as YAML nodes, until the type of the setting is known, and are read by that type.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 _NULL = "tag:yaml.org,2002:null"
 _ARGUMENT = "argument"
-# At most 18 digits: fits in 64 bits. No leading zero, which is octal to some readers.
-_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
+_FORMS = {
+    # At most 18 digits: fits in 64 bits. No leading zero, which is octal to some readers.
+    int: re.compile(r"[+-]?(0|[1-9][0-9]{0,17})"),
+    float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+    bool: re.compile(r"(?i:true|false)"),
+}
 
 
 class ConfigError(Exception):
@@ -39,16 +37,12 @@ class _Loader(yaml.SafeLoader):
 
 
 def argument(text: str) -> yaml.ScalarNode:
-    """The node of a value given as plain text."""
+    """Return the node of a value given as plain text."""
     return yaml.ScalarNode(_ARGUMENT, text)
 
 
 def parse_yaml(text: str) -> yaml.Node | None:
-    """The node of a YAML document, None if it is empty.
-
-    Raises:
-        ConfigError: If it is not well formed.
-    """
+    """Return the node of a YAML document, None if it is empty; raise a ConfigError if it is not well formed."""
     try:
         return yaml.compose(text, _Loader)
     except RecursionError:
@@ -60,64 +54,58 @@ def parse_yaml(text: str) -> yaml.Node | None:
         raise ConfigError(f"not well-formed YAML: {what}{where}") from None
 
 
-def convert(kind: Any, node: yaml.Node) -> Any:
-    """The value of a node as a ``kind``.
+def read(kind: Any, node: yaml.Node) -> Any:
+    """Return the value of a node, read by a type; limits and choices are left to pydantic.
 
     Args:
-        kind: ``int``, ``float``, ``str``, ``bool``, a union of these and None, or a list of such.
+        kind: ``int``, ``float``, ``str``, ``bool``, a literal, a union of these and None, or a list of such.
         node: From :func:`parse_yaml` or :func:`argument`.
 
     Raises:
         ValueError: If the node is no such value.
-        ConfigError: If it is one that no setting can take.
+        ConfigError: If no setting can take it.
     """
-    if get_origin(kind) is list:
-        return [convert(get_args(kind)[0], item) for item in _items(node)]
+    kinds = members(kind)
+    if get_origin(kinds[0]) is list:
+        return [read(get_args(kinds[0])[0], item) for item in _items(node)]
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError("not a scalar")
-    members = _members(kind)
     node = _with_environment(node)
-    if node.tag == _NULL or (node.tag == _ARGUMENT and node.value == "null" and NoneType in members):
-        if NoneType not in members:
-            raise ValueError("null")
+    if NoneType in kinds and (node.tag == _NULL or (node.tag, node.value) == (_ARGUMENT, "null")):
         return None
-    for member in members:
-        # What YAML has in quotes is text.
-        if member is str or (member is not NoneType and not node.style):
-            try:
-                return _READERS[member](node.value)
-            except ValueError:
-                continue
-    raise ValueError("of another type")
+    for member in kinds:
+        if member in _FORMS and not node.style and _FORMS[member].fullmatch(node.value):
+            return node.value.lower() == "true" if member is bool else member(node.value)
+    # What is left is text, or a literal, which is one; what YAML has in quotes is nothing else.
+    if node.tag == _NULL or set(kinds) <= {NoneType, *_FORMS}:
+        raise ValueError("of another type")
+    if not node.value or not node.value.isprintable():
+        raise ConfigError("text must be printable and not empty")
+    return node.value
 
 
-def describe(kind: Any) -> str:
-    """The type of a setting in words: ``whole number or null``."""
-    if get_origin(kind) is list:
-        return f"list of: {describe(get_args(kind)[0])}"
-    members = _members(kind)
-    return " or ".join(_NAMES[member] for member in members if member is not int or float not in members)
+def members(kind: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the type itself, without its limits."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def show(node: yaml.Node) -> str:
-    """A value for a message, in one line."""
+    """Return a value for a message, in one line."""
     if isinstance(node, yaml.ScalarNode):
         return "null" if node.tag == _NULL else quote(node.value)
     return "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
 
 
 def quote(text: object) -> str:
-    """A text in quotes for a message, in one line of bounded length."""
+    """Return a text in quotes for a message, in one line of bounded length."""
     quoted = repr(str(text))
     return quoted if len(quoted) <= 300 else f"{quoted[:296]}...'"
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-
-
 def _items(node: yaml.Node) -> list[yaml.Node]:
-    """The nodes of a list; an argument is a YAML flow list: ``[200, 400]``."""
+    """Return the nodes of a list; an argument is a YAML flow list: ``[200, 400]``."""
     if isinstance(node, yaml.ScalarNode):
         scalar = _with_environment(node)
         node = (None if scalar.style else parse_yaml(scalar.value)) or scalar
@@ -127,11 +115,14 @@ def _items(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _with_environment(node: yaml.ScalarNode) -> yaml.ScalarNode:
-    """Replaces ``${oc.env:NAME}`` and ``${oc.env:NAME,default}``; nothing else is interpolated."""
+    """Replace ``${oc.env:NAME}`` and ``${oc.env:NAME,default}``; nothing else is interpolated."""
     text: Any = node.value
     if text.count("${") > text.count("${oc.env:"):
         raise ConfigError("only ${oc.env:NAME} is interpolated")
     if "${" in text:
+        from omegaconf import OmegaConf  # takes longer to import than all of this to run
+        from omegaconf.errors import OmegaConfBaseException
+
         try:
             text = OmegaConf.create({"value": text})["value"]
         except (OmegaConfBaseException, RecursionError) as error:
@@ -141,31 +132,3 @@ def _with_environment(node: yaml.ScalarNode) -> yaml.ScalarNode:
     if "${" in node.value or node.value == "???":
         raise ConfigError(f"{quote(node.value)} is reserved for interpolation")
     return node
-
-
-def _whole(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _number(text: str) -> float:
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-def _text(text: str) -> str:
-    if not text or not text.isprintable():
-        raise ConfigError("text must be printable and not empty")
-    return text
-
-
-_READERS: dict[type, Callable[[str], Any]] = {int: _whole, float: _number, bool: _truth, str: _text}

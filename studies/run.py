@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -120,7 +119,7 @@ def check(runs: Sequence[Run], folder: Path) -> list[Config]:
             raise ConfigError(f"{run.name}: {error}") from None
         if other != run.name:
             raise ConfigError(f"{run.name!r} and {other!r} are the same run")
-        if replace(earlier, tracking=configs[run.name].tracking) != configs[run.name]:
+        if earlier.model_copy(update={"tracking": configs[run.name].tracking}) != configs[run.name]:
             raise ConfigError(f"{str(saved.parent)!r}: holds a run of other settings; choose another run_dir")
     return list(configs.values())
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
-import time
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args
@@ -16,15 +16,17 @@ from hypothesis import strategies as st
 
 from configs.compose import ConfigError, compose, help_text, to_yaml
 from configs.help import as_argument
-from configs.schema import Config, benchmarks
-from configs.setting import Setting, settings_of
+from configs.schema import benchmarks, settings_of
+from configs.setting import Setting, settings_in
+from configs.trainer import Trainer as TrainerSettings
+from configs.values import members
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
 SETTINGS = {
     f"{name}:{setting.key}": (name, setting)
-    for name, data in benchmarks().items()
-    for setting in settings_of(Config(data=data()))
+    for name in benchmarks()
+    for setting in settings_of(name).values()
 }
 
 # Argument, and the value that its key then has.
@@ -193,6 +195,8 @@ INVALID_OVERLAYS = [
     ("warmup:\n", ["'warmup' is a section"]),
     ("warmup: {}\n", ["'warmup' is a section"]),
     ("warmup: [1]\n", ["'warmup' is a section"]),
+    ("data: {name: [tmaze]}\n", ["line 1", "data.name=a list", "one of copy_first_input"]),
+    ("data: {name: {tmaze: 1}}\n", ["'data.name.tmaze'", "data.name"]),
     ("warmups:\n  steps: 1\n", ["'warmups.steps'", "warmup.steps"]),
     ("nothing: {}\n", ["'nothing'"]),
     ("stages: fit\n", ["stages='fit'", "list of: one of fit, test"]),
@@ -339,7 +343,7 @@ def test_help_tells_about_every_setting(benchmark: str, setting: Setting) -> Non
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_every_overlay_of_the_repository_composes(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").startswith("# ")
+    assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n# ")
     assert compose([str(path)]) != compose([])
 
 
@@ -464,11 +468,12 @@ def test_help_and_errors_come_at_once_and_without_torch(argv: list[str]) -> None
     command = [sys.executable, "-c", PROGRAM, *argv]
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
+        after = os.times()  # the processor's time: it does not depend on what else runs
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))
     assert answer.stdout
-    assert min(seconds) < 1.0
+    assert min(seconds) < 0.6
 
 
 # Lightning trains without end by default, or for 1,000 epochs with a warning.
@@ -479,7 +484,7 @@ def test_trainer_settings_are_lightnings_with_its_defaults() -> None:
     from lightning.pytorch import Trainer
 
     parameters = inspect.signature(Trainer).parameters
-    for setting in settings_of(Config().trainer):
+    for setting in settings_in(TrainerSettings):
         assert setting.key in parameters
         assert setting.default == OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default)
         assert type(setting.default) is type(OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default))
@@ -495,8 +500,8 @@ def test_trainer_choices_are_lightnings() -> None:
         "strategy": {"auto", *StrategyRegistry.available_strategies()},
         "precision": {*get_args(_PRECISION_INPUT_STR), *get_args(_PRECISION_INPUT_STR_ALIAS)},
     }
-    choices = {setting.key: setting.choices for setting in settings_of(Config().trainer)}
+    choices = {setting.key: members(setting.kind)[0] for setting in settings_in(TrainerSettings)}
     for key, names in known.items():
-        offered = choices[key]
-        assert isinstance(offered, tuple)
+        offered = get_args(choices[key])
+        assert offered
         assert set(offered) <= names

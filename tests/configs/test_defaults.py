@@ -40,7 +40,9 @@ def test_benchmarks(name: str) -> None:
 def test_warmup() -> None:
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(Config().warmup).items()}
     library = defaults(warmup_steps) | {
-        key: value for key, value in defaults(WarmupStage).items() if key in ("steps", "batch_size", "regularize")
+        key: value
+        for key, value in defaults(WarmupStage).items()
+        if key in ("steps", "batch_size", "regularize")
     }
     del library["seed"]
     assert library == {key: value for key, value in settings.items() if key != "enabled"}
