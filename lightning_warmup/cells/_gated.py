@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from lightning_warmup.engine.gates import Gate, as_tuple, gate_weights, rows, stacked_weights
+from lightning_warmup.engine.gates import Gate, as_tuple, gate_weights, members, stacked_weights
 from lightning_warmup.engine.scan import loop, scan
 
 __all__ = ["Gate", "GatedCell"]
@@ -77,9 +77,9 @@ class GatedCell(nn.Module):
         self.bias, self.batch_first = bias, batch_first
         columns = {"weight_ih": (input_size,), "weight_hh": (hidden_size,)}
         absent = ["bias_ih", "bias_hh"] if not bias else ["bias_hh"] if self.biases == 1 else []
-        for name, members in rows(self.gates).items():
-            present = any(members) and name not in absent
-            shape = (sum(members) * hidden_size, *columns.get(name, ()))
+        for name, has_rows in members(self.gates).items():
+            present = any(has_rows) and name not in absent
+            shape = (sum(has_rows) * hidden_size, *columns.get(name, ()))
             weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
             self.register_parameter(f"{name}_l0", weight)
         self._elementwise: dict[bool, bool] = {}  # by training mode: the result of the trial
