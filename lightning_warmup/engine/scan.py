@@ -92,7 +92,11 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         tensors = ctx.saved_tensors
-        inputs, output, saved = Inputs.from_flat(tensors[: ctx.count]), tensors[ctx.count], tensors[ctx.count + 1 :]
+        inputs, output, saved = (
+            Inputs.from_flat(tensors[: ctx.count]),
+            tensors[ctx.count],
+            tensors[ctx.count + 1 :],
+        )
         needs = Inputs.from_flat(ctx.needs_input_grad[2:])
         with torch.autocast(inputs.x.device.type, enabled=False):
             if torch.is_grad_enabled():  # a derivative of higher order is wanted
