@@ -18,7 +18,7 @@ def recurrent_matrices(cell: Any, init: str) -> list[Tensor]:
 
 
 def gate_biases(cell: Any, gate: str | None, init: str) -> list[Tensor]:
-    """Return the one or two biases of a gate that keeps or replaces the state, or raise a ValueError if there is none."""
+    """Return the biases of a gate, one or two, or raise a ValueError if there is none."""
     if gate is None:
         raise ValueError(f"init={init!r}: {type(cell).__name__} has no gate that keeps its state")
     weights = gate_weights(cell)[gate]
