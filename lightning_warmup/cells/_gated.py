@@ -155,9 +155,11 @@ class GatedCell(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the arguments, as torch's layers print them."""
-        shown = f"{self.input_size}, {self.hidden_size}"
-        shown += "" if self.bias else ", bias=False"
-        return shown + (", batch_first=True" if self.batch_first else "")
+        bias, batch_first = (
+            "" if self.bias else ", bias=False",
+            ", batch_first=True" if self.batch_first else "",
+        )
+        return f"{self.input_size}, {self.hidden_size}{bias}{batch_first}"
 
 
 def orthogonal_(matrix: Tensor) -> None:

@@ -137,9 +137,9 @@ class _Call:
 
 
 class _Source(NamedTuple):
-    """The adjoint of something computed, and the partial derivatives of that by the leaves."""
+    """A result or an argument that the step computes: its adjoint, (C, B, H), and its derivatives by the leaves."""
 
-    adjoint: Tensor  # (C, B, H)
+    adjoint: Tensor
     rows: Rows  # of the adjoint
     partials: Sequence[Tensor | None]
 

@@ -49,12 +49,7 @@ class DQNModule(LightningModule):
     Args:
         input_size: Features I of the input.
         output_size: Number O of actions.
-        cell: Name of the cell; this and the next five as for :class:`RecurrentNetwork`.
-        hidden_size: Width H of every layer.
-        num_layers: Layers L of the stack.
-        double: Whether every layer is a double layer.
-        init: Name of the initialisation.
-        t_max: Longest time scale of the chrono initialisation, in steps.
+        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
         lr: Learning rate of Adam.
         gamma: Discount of a step, in [0, 1].
         epsilon: Probability in [0, 1] that an action is one of exploration.
@@ -93,14 +88,10 @@ class DQNModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        self.lr = lr
-        self.gamma = gamma
-        self.epsilon = epsilon
-        self.target_update = target_update
-        self.stop_when_optimal = stop_when_optimal
-        self.network = RecurrentNetwork(
-            input_size, hidden_size, output_size, num_layers, cell, double, init, t_max, batch_first=True
-        )
+        self.lr, self.gamma, self.epsilon = lr, gamma, epsilon
+        self.target_update, self.stop_when_optimal = target_update, stop_when_optimal
+        sizes = input_size, hidden_size, output_size, num_layers
+        self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.register_buffer("first_optimal_episode", torch.tensor(torch.nan))
         self.register_buffer("latest_return", torch.tensor(torch.nan))

@@ -30,12 +30,7 @@ class SequenceModule(LightningModule):
         input_size: Features I of the input.
         output_size: Outputs O, or number of classes.
         task: ``"regression"`` or ``"classification"``.
-        cell: Name of the cell; this and the next five as for :class:`RecurrentNetwork`.
-        hidden_size: Width H of every layer.
-        num_layers: Layers L of the stack.
-        double: Whether every layer is a double layer.
-        init: Name of the initialisation.
-        t_max: Longest time scale of the chrono initialisation, in steps.
+        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
         lr: Learning rate of Adam.
 
     Attributes:
@@ -70,11 +65,9 @@ class SequenceModule(LightningModule):
         if task not in ("regression", "classification"):
             raise ValueError(f"task={task!r}: choose regression or classification")
         self.save_hyperparameters(logger=False)
-        self.task = task
-        self.lr = lr
-        self.network = RecurrentNetwork(
-            input_size, hidden_size, output_size, num_layers, cell, double, init, t_max, batch_first=True
-        )
+        self.task, self.lr = task, lr
+        sizes = input_size, hidden_size, output_size, num_layers
+        self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
         self.figures = nn.ModuleDict({"val": self._new_figures(), "test": self._new_figures()})
         self.loss_at_length = nn.ModuleDict()
 

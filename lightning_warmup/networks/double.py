@@ -32,18 +32,15 @@ class DoubleLayer(nn.Module):
             raise ValueError(
                 f"hidden_size={hidden_size}: must be even for a double layer, which has equal halves"
             )
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.batch_first = batch_first
+        self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
         make = cell_by_name(cell)
         self.first = make(input_size, hidden_size // 2, batch_first=batch_first)
         self.second = make(input_size, hidden_size // 2, batch_first=batch_first)
 
     def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
         """Run both halves; see the class for shapes."""
-        h_0s = (None, None) if h_0 is None else (self.first_state(h_0), self._half(h_0, 1))
-        first, h_first = self.first(input, h_0s[0])
-        second, h_second = self.second(input, h_0s[1])
+        first, h_first = self.first(input, None if h_0 is None else self._half(h_0, 0))
+        second, h_second = self.second(input, None if h_0 is None else self._half(h_0, 1))
         h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
         return torch.cat([first, second], dim=-1), h_n
 
