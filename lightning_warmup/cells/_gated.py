@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -167,6 +168,13 @@ def orthogonal_(matrix: Tensor) -> None:
     precise = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
     with torch.no_grad():
         matrix.copy_(nn.init.orthogonal_(precise))
+
+
+def uniform_(cell: Any) -> None:
+    """Draw every parameter from U(-1/sqrt(H), 1/sqrt(H)), as torch's recurrent layers do."""
+    bound = 1 / math.sqrt(cell.hidden_size)
+    for weight in cell.parameters():
+        nn.init.uniform_(weight, -bound, bound)
 
 
 def _engine_agrees(cell: GatedCell) -> bool:

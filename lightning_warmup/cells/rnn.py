@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_warmup.cells._gated import Gate, GatedCell
+from lightning_warmup.cells._gated import Gate, GatedCell, uniform_
 
 
 class RNN(GatedCell):
@@ -30,6 +29,4 @@ class RNN(GatedCell):
 
     def reset_parameters(self) -> None:
         """Draw every weight from U(-1/sqrt(H), 1/sqrt(H))."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -bound, bound)
+        uniform_(self)
