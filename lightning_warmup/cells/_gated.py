@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from lightning_warmup.engine.gates import Gate, as_tuple, gate_weights, rows, stacked_weights
+from lightning_warmup._compat import functorch_active
+from lightning_warmup.engine.gates import Gate, as_tuple, gate_weights, members, stacked_weights
 from lightning_warmup.engine.scan import loop, scan
 
 __all__ = ["Gate", "GatedCell"]
@@ -29,9 +31,9 @@ class GatedCell(nn.Module):
                 f = torch.sigmoid(gate.f(h))
                 return h.lerp(torch.tanh(gate.h(f * h)), f)
 
-    The step is elementwise: units meet only inside the gates (see :mod:`lightning_warmup.engine.gates`). It then runs
-    on the fast engine. Any other step (a norm over units, weights or random numbers of its own) is found by a
-    small trial at the first call, and runs in a plain loop under autograd, with a warning.
+    The step is elementwise: units meet only inside the gates (see :mod:`lightning_warmup.engine.gates`). It then
+    runs on the fast engine. A small trial at the first call finds any other step (a norm over units, weights or
+    random numbers of its own); that runs in a plain loop under autograd, with a warning.
 
     A cell with several states sets ``states``, takes ``step(self, h, c, gate)`` and returns as many; the
     first is the output, and ``h_0`` and ``h_n`` are tuples as those of ``torch.nn.LSTM``.
@@ -41,16 +43,19 @@ class GatedCell(nn.Module):
     autocast the recurrence runs in their precision.
 
     Args:
-        input_size: I, features of the input.
-        hidden_size: H, units.
-        bias: whether gates have biases.
-        batch_first: whether input and output are (B, T, I) and (B, T, H) rather than (T, B, I) and (T, B, H).
-        device: of the weights.
-        dtype: of the weights.
+        input_size: Features I of the input.
+        hidden_size: Units H.
+        bias: Whether gates have biases.
+        batch_first: Whether input and output are (B, T, I) and (B, T, H) rather than (T, B, I) and (T, B, H).
+        device: Of the weights.
+        dtype: Of the weights.
 
     Shapes:
         input (T, B, I), output (T, B, H), h_0 and h_n (1, B, H); unbatched (T, I), (T, H) and (1, H). Without
         h_0 the state starts at zero.
+
+    Raises:
+        ValueError: If a size is not positive.
     """
 
     gates: ClassVar[Mapping[str, Gate]]
@@ -58,7 +63,6 @@ class GatedCell(nn.Module):
     biases: ClassVar[int] = 1  # 2: dense gates have a second bias, as in torch.nn
     remember: ClassVar[str | None] = None  # the gate that keeps the state when it is open
     overwrite: ClassVar[str | None] = None  # the gate that replaces the state when it is open
-    engine: Callable[..., tuple[Tensor, ...]] = staticmethod(scan)  # what runs an elementwise step over time
 
     def __init__(
         self,
@@ -77,20 +81,20 @@ class GatedCell(nn.Module):
         self.bias, self.batch_first = bias, batch_first
         columns = {"weight_ih": (input_size,), "weight_hh": (hidden_size,)}
         absent = ["bias_ih", "bias_hh"] if not bias else ["bias_hh"] if self.biases == 1 else []
-        for name, members in rows(self.gates).items():
-            present = any(members) and name not in absent
-            shape = (sum(members) * hidden_size, *columns.get(name, ()))
+        for name, has_rows in members(self.gates).items():
+            present = any(has_rows) and name not in absent
+            shape = (sum(has_rows) * hidden_size, *columns.get(name, ()))
             weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
             self.register_parameter(f"{name}_l0", weight)
-        self._elementwise: dict[bool, bool] = {}  # by training mode: the result of the trial
+        self._elementwise: dict[bool, bool] = {}  # the result of the trial, by ``training``
         self.reset_parameters()
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
-        """Returns the next state: ``step(self, h, gate)``, where gate.f(v) is gate f applied to v."""
+        """Return the next state: ``step(self, h, gate)``, where gate.f(v) is gate f applied to v."""
         raise NotImplementedError(f"{type(self).__name__} must define step(self, h, gate)")
 
     def reset_parameters(self) -> None:
-        """Draws every matrix Xavier-uniform, gate by gate; sets diagonal weights to 1 and biases to 0."""
+        """Draw every matrix Xavier-uniform, gate by gate; set diagonal weights to 1 and biases to 0."""
         for weights in gate_weights(self).values():
             for matrix in (weights.weight_ih, weights.weight_hh):
                 if matrix is not None:
@@ -102,7 +106,7 @@ class GatedCell(nn.Module):
                 nn.init.ones_(weights.weight_diag)
 
     def forward(self, input: Tensor, h_0: Any = None) -> tuple[Tensor, Any]:
-        """Runs a sequence; see the class for shapes."""
+        """Run a sequence; see the class for shapes."""
         x, states = self._arguments(input, h_0)
         with torch.autocast(x.device.type, enabled=False):
             output, *final = self._run(x, states)
@@ -114,7 +118,7 @@ class GatedCell(nn.Module):
         return output, final[0] if self.states == 1 else tuple(final)
 
     def _arguments(self, input: Tensor, h_0: Any) -> tuple[Tensor, list[Tensor]]:
-        """Returns the input as (T, B, I) and the states as (B, H), or says what is wrong with them."""
+        """Return the input as (T, B, I) and the states as (B, H), or say what is wrong with them."""
         if isinstance(input, PackedSequence):
             raise TypeError(f"input is a PackedSequence: {type(self).__name__} takes padded sequences only")
         shape = tuple(input.shape)
@@ -136,9 +140,9 @@ class GatedCell(nn.Module):
         return x.to(dtype), [state.to(dtype).reshape(size) for state in states]
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-        """Returns the output, (T, B, H), and the final states, (B, H) each."""
+        """Return the output, (T, B, H), and the final states, (B, H) each."""
         arguments = self.step, self.gates, x, states, stacked_weights(self)
-        if torch._C._are_functorch_transforms_active():  # torch.func has no rule for the engine
+        if functorch_active():
             return loop(*arguments)
         if self.training not in self._elementwise:
             self._elementwise[self.training] = _engine_agrees(self)
@@ -148,24 +152,33 @@ class GatedCell(nn.Module):
                     "it runs in a plain loop, several times slower",
                     stacklevel=4,
                 )
-        return (self.engine if self._elementwise[self.training] else loop)(*arguments)
+        return (scan if self._elementwise[self.training] else loop)(*arguments)
 
     def extra_repr(self) -> str:
-        """Returns the arguments, as torch's layers print them."""
-        shown = f"{self.input_size}, {self.hidden_size}"
-        shown += "" if self.bias else ", bias=False"
-        return shown + (", batch_first=True" if self.batch_first else "")
+        """Return the arguments, as torch's layers print them."""
+        bias, batch_first = (
+            "" if self.bias else ", bias=False",
+            ", batch_first=True" if self.batch_first else "",
+        )
+        return f"{self.input_size}, {self.hidden_size}{bias}{batch_first}"
 
 
 def orthogonal_(matrix: Tensor) -> None:
-    """Fills a matrix with a random orthogonal one, in half precision too, which torch's own function refuses."""
+    """Fill a matrix with a random orthogonal one, in half precision too, which torch's own function refuses."""
     precise = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
     with torch.no_grad():
         matrix.copy_(nn.init.orthogonal_(precise))
 
 
+def uniform_(cell: Any) -> None:
+    """Draw every parameter from U(-1/sqrt(H), 1/sqrt(H)), as torch's recurrent layers do."""
+    bound = 1 / math.sqrt(cell.hidden_size)
+    for weight in cell.parameters():
+        nn.init.uniform_(weight, -bound, bound)
+
+
 def _engine_agrees(cell: GatedCell) -> bool:
-    """Returns whether ``scan`` equals ``loop`` on random steps: values and all gradients, in float64.
+    """Return whether ``scan`` equals ``loop`` on random steps: values and all gradients, in float64.
 
     Small and large inputs and states are tried: a step may mix units only where they are large.
     """
@@ -173,15 +186,6 @@ def _engine_agrees(cell: GatedCell) -> bool:
 
     def noise(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    def evaluate(run: Any, twin: GatedCell, x: Tensor, states: list[Tensor]) -> list[Tensor]:
-        torch.default_generator.manual_seed(0)
-        outputs = run(twin.step, twin.gates, x, states, stacked_weights(twin))
-        inputs = [x, *states, *twin.parameters()]
-        weights = [torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o) for o in outputs]
-        gradients = torch.autograd.grad(outputs, inputs, weights, allow_unused=True)
-        pairs = zip(inputs, gradients, strict=True)
-        return [*outputs, *(tensor.new_zeros(tensor.shape) if g is None else g for tensor, g in pairs)]
 
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -191,9 +195,19 @@ def _engine_agrees(cell: GatedCell) -> bool:
             for scale in (1, 30):
                 x = (scale * noise(3, 3, cell.input_size)).requires_grad_()
                 states = [(scale * noise(3, cell.hidden_size)).requires_grad_() for _ in range(cell.states)]
-                pairs = zip(*(evaluate(run, twin, x, states) for run in (scan, loop)), strict=True)
+                pairs = zip(*(_trial(run, twin, x, states) for run in (scan, loop)), strict=True)
                 if not all(bool((a - b).abs().max() <= 1e-9 * (1 + b.abs().max())) for a, b in pairs):
                     return False
             return True
     except Exception:  # the engine cannot run this step; if nothing can, the loop will say why
         return False
+
+
+def _trial(run: Callable[..., Any], cell: GatedCell, x: Tensor, states: list[Tensor]) -> list[Tensor]:
+    """Return the outputs of ``scan`` or ``loop`` and the gradients of a weighted sum of them."""
+    torch.default_generator.manual_seed(0)
+    outputs = run(cell.step, cell.gates, x, states, stacked_weights(cell))
+    inputs = [x, *states, *cell.parameters()]
+    weights = [torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o) for o in outputs]
+    gradients = torch.autograd.grad(outputs, inputs, weights, allow_unused=True, materialize_grads=True)
+    return [*outputs, *gradients]

@@ -23,7 +23,7 @@ class GRU(GatedCell):
     On CUDA devices, and where no gradient is wanted, it runs on torch's own kernel; that of CUDA has no second
     derivatives. Cho et al., arXiv 1406.1078; the reset gate acts after the recurrent product, as in torch.
 
-    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"r": Gate(), "z": Gate(), "m": Gate(input=False), "n": Gate(recurrent=None)}
@@ -31,14 +31,14 @@ class GRU(GatedCell):
     remember = "z"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Returns the next state."""
+        """Return the next state."""
         r = torch.sigmoid(gate.r(h))
         z = torch.sigmoid(gate.z(h))
         n = torch.tanh(torch.addcmul(gate.n(), r, gate.m(h)))
         return n.lerp(h, z)
 
     def reset_parameters(self) -> None:
-        """Draws input matrices Xavier-uniform, recurrent ones orthogonal, gate by gate; sets biases to 0."""
+        """Draw input matrices Xavier-uniform, recurrent ones orthogonal, gate by gate; set biases to 0."""
         super().reset_parameters()
         for weights in gate_weights(self).values():
             if weights.weight_hh is not None:

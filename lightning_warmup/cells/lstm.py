@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from lightning_warmup._compat import functorch_active
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.gates import Gate
 
@@ -24,17 +25,7 @@ class LSTM(nn.LSTM):
     Weights start as torch's, uniform within 1/sqrt(H) of zero. Hochreiter and Schmidhuber, "Long short-term
     memory", 1997; the forget gate is that of Gers et al., 2000.
 
-    Args:
-        input_size: I, features of the input.
-        hidden_size: H, units.
-        bias: whether gates have biases.
-        batch_first: whether input and output are (B, T, I) and (B, T, H) rather than (T, B, I) and (T, B, H).
-        device: of the weights.
-        dtype: of the weights.
-
-    Shapes:
-        input (T, B, I), output (T, B, H), h_0 and h_n tuples (h, c) of (1, B, H); unbatched (T, I), (T, H)
-        and (1, H). Without h_0 the state starts at zero.
+    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`; h_0 and h_n are tuples (h, c).
     """
 
     gates: ClassVar = {"i": Gate(), "f": Gate(), "g": Gate(), "o": Gate()}
@@ -53,8 +44,8 @@ class LSTM(nn.LSTM):
         super().__init__(input_size, hidden_size, 1, bias, batch_first, device=device, dtype=dtype)
 
     def forward(self, input: Any, h_0: Any = None) -> Any:
-        """Runs a sequence; see the class for shapes."""
+        """Run a sequence; see the class for shapes."""
         plain = isinstance(input, nn.utils.rnn.PackedSequence) or input.is_cuda or not torch.is_grad_enabled()
-        if plain or torch._C._are_functorch_transforms_active():
+        if plain or functorch_active():
             return super().forward(input, h_0)
         return chunked(super().forward, input, h_0, time=int(self.batch_first and input.dim() == 3))

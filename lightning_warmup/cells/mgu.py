@@ -18,13 +18,13 @@ class MGU(GatedCell):
 
     Matrices start Xavier-uniform, gate by gate; biases start at 0. Zhou et al., arXiv 1603.09420.
 
-    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"f": Gate(), "h": Gate()}
     overwrite = "f"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Returns the next state."""
+        """Return the next state."""
         f = torch.sigmoid(gate.f(h))
         return h.lerp(torch.tanh(gate.h(f * h)), f)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_warmup.cells._gated import Gate, GatedCell
+from lightning_warmup.cells._gated import Gate, GatedCell, uniform_
 
 
 class RNN(GatedCell):
@@ -18,18 +17,16 @@ class RNN(GatedCell):
 
     Weights start as torch's, uniform within 1/sqrt(H) of zero. Elman, "Finding structure in time", 1990.
 
-    Shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
     """
 
     gates: ClassVar = {"h": Gate()}
     biases = 2
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Returns the next state."""
+        """Return the next state."""
         return torch.tanh(gate.h(h))
 
     def reset_parameters(self) -> None:
-        """Draws every weight from U(-1/sqrt(H), 1/sqrt(H))."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -bound, bound)
+        """Draw every weight from U(-1/sqrt(H), 1/sqrt(H))."""
+        uniform_(self)

@@ -28,9 +28,94 @@ import torch
 from torch import Tensor
 
 from lightning_warmup.engine.denormals import shrink
-from lightning_warmup.engine.gates import Gate, Step, Weights, as_tuple, split
+from lightning_warmup.engine.gates import Gate, Inputs, Step, Weights, as_tuple, split
 
 Rows = Sequence[Tensor]  # a (C, B, H) tensor step by step
+
+
+class Saved(NamedTuple):
+    """What the forward pass saves of a chunk, (C, B, H) each; the output holds the first state."""
+
+    values: Sequence[Tensor]  # of the gates
+    states: Sequence[Tensor]  # all but the first, before every step
+
+
+class Backward:
+    """The backward pass of one scan, from the last chunk to the first.
+
+    Args:
+        step: The step.
+        gates: The gates by name.
+        inputs: What the scan was computed from.
+        needs: Whether the gradient of each input is wanted.
+    """
+
+    def __init__(self, step: Step, gates: Mapping[str, Gate], inputs: Inputs, needs: Inputs) -> None:
+        self.step, self.inputs, self.needs = step, inputs, needs
+        self.weights = split(gates, inputs.weights)
+        self.x_gradient = inputs.x.new_zeros(inputs.x.shape) if needs.x else None
+        wanted = zip(inputs.weights, needs.weights, strict=True)
+        zeros = [w.new_zeros(w.shape) if need and w is not None else None for w, need in wanted]
+        self.gradients = Weights(*zeros)
+        self.gate_gradients = split(gates, self.gradients)
+
+    def run(self, output: Tensor, saved: Sequence[Saved], gradients: Sequence[Tensor | None]) -> Inputs:
+        """Return the gradient of every input; None where it is not wanted.
+
+        Args:
+            output: The first state after every step, (T, B, H).
+            saved: What the forward pass saved, chunk by chunk.
+            gradients: Those of the output and of the final states; None stands for zero.
+        """
+        of_output, *of_final = gradients
+        pairs = zip(self.inputs.states, of_final, strict=True)
+        carried = [state.new_zeros(state.shape) if g is None else g for state, g in pairs]
+        if of_output is not None:
+            carried[0] = carried[0] + of_output[-1]
+        stop = len(output)
+        for values, others in reversed(saved):
+            start = stop - len(values[0])
+            first = output[start - 1 : stop - 1]
+            if start == 0:
+                first = torch.cat((self.inputs.states[0].unsqueeze(0), output[: stop - 1]))
+            chunk = _Chunk(self.step, self.weights, [first, *others], values)
+            for adjoint, state in zip(chunk.adjoints, carried, strict=True):
+                adjoint[-1] = state
+            if of_output is not None:
+                inner = slice(max(start, 1) - 1, stop - 1)  # the initial state has no output
+                chunk.adjoints[0][inner.start + 1 - start : -1] = of_output[inner]
+            chunk.sweep()
+            self._collect(chunk, slice(start, stop))
+            carried = [shrink(adjoint[0]) for adjoint in chunk.adjoints]
+            stop = start
+        of_initial = [g if need else None for g, need in zip(carried, self.needs.states, strict=True)]
+        return Inputs(self.x_gradient, self.gradients, of_initial)
+
+    def _collect(self, chunk: _Chunk, steps: slice) -> None:
+        """Add what a chunk contributes to the gradients of x and of the weights."""
+        constant = is_constant(self.inputs.x)
+        x = self.inputs.x[0] if constant else self.inputs.x[steps].flatten(0, 1)
+        for name, call in chunk.gates.items():
+            if call.delta is None:
+                continue
+            weight_ih, gradients = self.weights[name].weight_ih, self.gate_gradients[name]
+            delta = call.delta.flatten(0, 1)
+            for bias in (gradients.bias_ih, gradients.bias_hh):
+                if bias is not None:
+                    bias += delta.sum(0)
+            if gradients.weight_ih is not None:
+                gradients.weight_ih.addmm_((call.delta.sum(0) if constant else delta).t(), x)
+            if self.x_gradient is not None and weight_ih is not None:
+                self.x_gradient[steps].flatten(0, 1).addmm_(delta, weight_ih)
+            if gradients.weight_hh is not None and call.argument is not None:
+                gradients.weight_hh.addmm_(delta.t(), call.argument.detach().flatten(0, 1))
+            if gradients.weight_diag is not None and call.argument is not None:
+                gradients.weight_diag.add_((call.delta * call.argument.detach()).sum((0, 1)))
+
+
+def is_constant(x: Tensor) -> bool:
+    """Return whether inputs (T, B, I) are one expanded time step."""
+    return len(x) > 1 and x.stride(0) == 0
 
 
 class _Call:
@@ -49,6 +134,31 @@ class _Call:
         self.argument, self.place = v, next(self.order)
         diagonal = self.weights.weight_diag
         return self.leaf if diagonal is None or v is None else torch.addcmul(self.leaf, diagonal, v)
+
+
+class _Source(NamedTuple):
+    """A result or an argument that the step computes: its adjoint, (C, B, H), and its derivatives by the leaves."""
+
+    adjoint: Tensor
+    rows: Rows  # of the adjoint
+    partials: Sequence[Tensor | None]
+
+
+class _Term(NamedTuple):
+    """A product of the chain rule, adjoint times partial derivative, step by step."""
+
+    adjoint: Rows
+    partial: Rows
+
+
+class _DenseGate(NamedTuple):
+    """What a step of the sweep does for a dense gate: sums the terms up in delta, adds delta U to the target."""
+
+    delta: Rows  # holds the partial derivative of the first term until its step comes
+    first: Rows  # adjoint of the first term
+    others: Sequence[_Term]
+    weight: Tensor
+    target: Rows  # adjoint of what the gate is applied to
 
 
 class _Chunk:
@@ -75,29 +185,18 @@ class _Chunk:
                     call.partials = _partials(call.argument, leaves)
 
     def sweep(self) -> None:
-        """Carries the adjoints from the last step to the first, and sets ``delta`` of every gate."""
+        """Carry the adjoints from the last step to the first, and set ``delta`` of every gate."""
         before = [adjoint.unbind(0) for adjoint in self.adjoints]
         sources = [
             _Source(adjoint[1:], rows[1:], partials)
             for adjoint, rows, partials in zip(self.adjoints, before, self.partials, strict=True)
         ]
-        gates = []
-        for leaf, call in reversed([*enumerate(self.calls, len(before))]):
-            weight, terms = call.weights.weight_hh, _terms(sources, leaf)
-            if weight is None or not terms:
-                continue
-            if call.state is None:
-                mu = torch.zeros_like(call.leaf)
-                sources.append(_Source(mu, mu.unbind(0), call.partials))
-            target = sources[-1].rows if call.state is None else before[call.state]
-            (adjoint, partial), *others = terms
-            call.delta = torch.stack(list(partial))  # to be multiplied step by step, in place
-            gates.append((call.delta.unbind(0), adjoint, others, weight, target))
+        gates = self._dense_gates(before, sources)
         states = [(rows, *term) for leaf, rows in enumerate(before) for term in _terms(sources, leaf)]
         with torch.inference_mode():
             for k in reversed(range(len(before[0]) - 1)):
-                for delta, adjoint, others, weight, target in gates:
-                    row = delta[k].mul_(adjoint[k])
+                for delta, first, others, weight, target in gates:
+                    row = delta[k].mul_(first[k])
                     for adjoint, partial in others:
                         row.addcmul_(adjoint[k], partial[k])
                     target[k].addmm_(row, weight)
@@ -108,109 +207,30 @@ class _Chunk:
             if call.weights.weight_hh is None and products:
                 call.delta = sum(products[1:], products[0])
 
+    def _dense_gates(self, before: Sequence[Rows], sources: list[_Source]) -> list[_DenseGate]:
+        """Return the dense gates that results depend on, from the last call; add the arguments they compute."""
+        gates = []
+        for leaf, call in reversed([*enumerate(self.calls, len(before))]):
+            weight, terms = call.weights.weight_hh, _terms(sources, leaf)
+            if weight is None or not terms:
+                continue
+            if call.state is None:
+                mu = torch.zeros_like(call.leaf)
+                sources.append(_Source(mu, mu.unbind(0), call.partials))
+            target = sources[-1].rows if call.state is None else before[call.state]
+            (first, partial), *others = terms
+            call.delta = torch.stack(list(partial))
+            gates.append(_DenseGate(call.delta.unbind(0), first, others, weight, target))
+        return gates
 
-class _Source(NamedTuple):
-    """An adjoint, whole and step by step, and the partial derivatives that it is to be multiplied by."""
 
-    adjoint: Tensor  # (C, B, H)
-    rows: Rows
-    partials: Sequence[Tensor | None]
-
-
-def _terms(sources: Sequence[_Source], leaf: int) -> list[tuple[Rows, Rows]]:
-    """Returns the products that make up the adjoint of a leaf, but for those with recurrent matrices."""
-    return [(s.rows, p.unbind(0)) for s in sources if (p := s.partials[leaf]) is not None]
+def _terms(sources: Sequence[_Source], leaf: int) -> list[_Term]:
+    """Return the products that make up the adjoint of a leaf, but for those with recurrent matrices."""
+    return [_Term(s.rows, p.unbind(0)) for s in sources if (p := s.partials[leaf]) is not None]
 
 
 def _partials(target: Tensor | None, leaves: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Returns the derivative of each entry of target by the entry of every leaf at the same place."""
+    """Return the derivative of each entry of target by the entry of every leaf at the same place."""
     if target is None or not target.requires_grad:
         return [None] * len(leaves)
     return torch.autograd.grad(target, leaves, torch.ones_like(target), retain_graph=True, allow_unused=True)
-
-
-class Adjoint:
-    """The backward pass of one scan, from the last chunk to the first.
-
-    Args:
-        step: the step.
-        gates: the gates by name.
-        x: inputs, (T, B, I).
-        states: initial states, (B, H) each.
-        stacked: weights, stacked over the gates.
-        needs: for x, each of the weights and each of the states, whether its gradient is wanted.
-    """
-
-    def __init__(
-        self,
-        step: Step,
-        gates: Mapping[str, Gate],
-        x: Tensor,
-        states: Sequence[Tensor],
-        stacked: Weights,
-        needs: Sequence[bool],
-    ) -> None:
-        self.step, self.x, self.states = step, x, states
-        self.weights = split(gates, stacked)
-        self.x_gradient = x.new_zeros(x.shape) if needs[0] else None
-        wanted = zip(stacked, needs[1:6], strict=True)
-        zeros = [w.new_zeros(w.shape) if need and w is not None else None for w, need in wanted]
-        self.stacked = Weights(*zeros)
-        self.gradients = split(gates, self.stacked)
-        self.states_wanted = needs[6:]
-
-    def run(
-        self, output: Tensor, saved: Sequence[Sequence[Tensor]], gradients: Sequence[Tensor | None]
-    ) -> tuple[Tensor | None, ...]:
-        """Returns the gradients of x, the weights and the states; None where not wanted.
-
-        Args:
-            output: the first state after every step, (T, B, H).
-            saved: for each chunk the values of the gates, then the other states before every step, (C, B, H).
-            gradients: those of the output and of the final states; None stands for zero.
-        """
-        of_output, *of_states = gradients
-        pairs = zip(self.states, of_states, strict=True)
-        carried = [state.new_zeros(state.shape) if g is None else g for state, g in pairs]
-        if of_output is not None:
-            carried[0] = carried[0] + of_output[-1]
-        stop = len(output)
-        for kept in reversed(saved):
-            values, others = kept[: len(self.weights)], kept[len(self.weights) :]
-            start = stop - len(values[0])
-            before = output[start - 1 : stop - 1]
-            if start == 0:
-                before = torch.cat((self.states[0].unsqueeze(0), output[: stop - 1]))
-            chunk = _Chunk(self.step, self.weights, [before, *others], values)
-            for adjoint, state in zip(chunk.adjoints, carried, strict=True):
-                adjoint[-1] = state
-            if of_output is not None:
-                inner = slice(max(start, 1) - 1, stop - 1)  # the initial state has no output
-                chunk.adjoints[0][inner.start + 1 - start : -1] = of_output[inner]
-            chunk.sweep()
-            self._collect(chunk, self.x[start:stop], slice(start, stop))
-            carried = [shrink(adjoint[0]) for adjoint in chunk.adjoints]
-            stop = start
-        of_initial = (g if wanted else None for g, wanted in zip(carried, self.states_wanted, strict=True))
-        return self.x_gradient, *self.stacked, *of_initial
-
-    def _collect(self, chunk: _Chunk, x: Tensor, steps: slice) -> None:
-        """Adds what a chunk contributes to the gradients of its inputs x, (C, B, I), and of the weights."""
-        constant = len(self.x) > 1 and self.x.stride(0) == 0
-        inputs = x[0] if constant else x.flatten(0, 1)
-        for name, call in chunk.gates.items():
-            if call.delta is None:
-                continue
-            weight_ih, gradients = self.weights[name].weight_ih, self.gradients[name]
-            delta = call.delta.flatten(0, 1)
-            for bias in (gradients.bias_ih, gradients.bias_hh):
-                if bias is not None:
-                    bias += delta.sum(0)
-            if gradients.weight_ih is not None:
-                gradients.weight_ih.addmm_((call.delta.sum(0) if constant else delta).t(), inputs)
-            if self.x_gradient is not None and weight_ih is not None:
-                self.x_gradient[steps].flatten(0, 1).addmm_(delta, weight_ih)
-            if gradients.weight_hh is not None and call.argument is not None:
-                gradients.weight_hh.addmm_(delta.t(), call.argument.detach().flatten(0, 1))
-            if gradients.weight_diag is not None and call.argument is not None:
-                gradients.weight_diag.add_((call.delta * call.argument.detach()).sum((0, 1)))

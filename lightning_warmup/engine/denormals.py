@@ -2,8 +2,8 @@
 
 A gradient that vanishes along a sequence ends in denormal numbers (below 1.2e-38 in single precision), on
 which many processors compute ten times more slowly. Setting such entries to zero early costs nothing and
-changes nothing that matters. It is done to the gradient alone: the processor's own flag is kept per thread, and
-would change the user's numbers everywhere.
+changes nothing that matters. Only the gradient is touched: the processor's own flag holds for a whole thread,
+and would change the user's numbers everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STEPS = 50  # between two cuts: a gradient would have to fall by 1e18 within the
 
 
 def shrink(gradient: Tensor) -> Tensor:
-    """Returns the gradient with its entries of magnitude 1e-20 and less set to zero; float64 as it is."""
+    """Return the gradient with its entries of magnitude 1e-20 and less set to zero; float64 as it is."""
     return gradient if gradient.dtype == torch.float64 else F.hardshrink(gradient, THRESHOLD)
 
 
@@ -35,20 +35,20 @@ class _Cut(torch.autograd.Function):
 
 
 def cut(state: Any) -> Any:
-    """Returns the state as it is, a tensor or a tuple of tensors; its gradient passes through ``shrink``."""
+    """Return the state as it is, a tensor or a tuple of tensors; its gradient passes through ``shrink``."""
     return tuple(map(_Cut.apply, state)) if isinstance(state, tuple) else _Cut.apply(state)
 
 
 def chunked(
     rnn: Callable[[Tensor, Any], tuple[Tensor, Any]], input: Tensor, h_0: Any = None, time: int = 0
 ) -> tuple[Tensor, Any]:
-    """Runs any recurrent layer in chunks of 50 steps, with ``cut`` on the state between them.
+    """Run any recurrent layer in chunks of 50 steps, with ``cut`` on the state between them.
 
     Args:
-        rnn: ``output, h_n = rnn(input, h_0)``, for instance a ``torch.nn.LSTM``.
-        input: the sequences, (T, B, I), or in whatever layout ``rnn`` takes them.
-        h_0: the initial state; None leaves it to ``rnn``.
-        time: the axis of the steps, in the input and in the output.
+        rnn: Called as ``output, h_n = rnn(input, h_0)``, for instance a ``torch.nn.LSTM``.
+        input: The sequences, (T, B, I), or in whatever layout ``rnn`` takes them.
+        h_0: The initial state; None leaves it to ``rnn``.
+        time: The axis of the steps, in the input and in the output.
 
     Returns:
         What ``rnn(input, h_0)`` returns.

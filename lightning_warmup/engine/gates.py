@@ -6,12 +6,12 @@ A step is elementwise. Units meet only inside its gates, which add up
     gate(v) = W x_t + b + u * v      diagonal
     gate()  = W x_t + b              not recurrent
 
-Shapes: ``I`` input, ``H`` hidden.
+Shapes: ``B`` batch, ``I`` input, ``H`` hidden, ``T`` time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +26,10 @@ class Gate:
 
     Attributes:
         recurrent: "dense" for a matrix over all units, "diagonal" for one weight per unit, None for neither.
-        input: whether the gate sees the input; only a dense one may not.
+        input: Whether the gate sees the input; only a dense one may not.
+
+    Raises:
+        ValueError: If ``recurrent`` is unknown, or a gate that is not dense does not see the input.
     """
 
     recurrent: Literal["dense", "diagonal"] | None = "dense"
@@ -49,8 +52,27 @@ class Weights(NamedTuple):
     bias_hh: Tensor | None  # (H,)
 
 
-def rows(gates: Mapping[str, Gate]) -> dict[str, list[bool]]:
-    """Returns for each field of ``Weights`` which gates have rows in it."""
+class Inputs(NamedTuple):
+    """What a run over time is computed from; also its gradients, or whether each of them is wanted."""
+
+    x: Any  # (T, B, I)
+    weights: Weights  # stacked over the gates
+    states: Sequence[Any]  # initial states, (B, H) each
+
+    @classmethod
+    def from_flat(cls, flat: Sequence[Any]) -> Inputs:
+        """Return the inputs that ``flat`` lists."""
+        x, *rest = flat
+        count = len(Weights._fields)
+        return cls(x, Weights(*rest[:count]), rest[count:])
+
+    def flat(self) -> tuple[Any, ...]:
+        """Return x, the weights and the states in one tuple."""
+        return self.x, *self.weights, *self.states
+
+
+def members(gates: Mapping[str, Gate]) -> dict[str, list[bool]]:
+    """Return for each field of :class:`Weights` which gates have rows in it."""
     takes_input = [gate.input for gate in gates.values()]
     dense = [gate.recurrent == "dense" for gate in gates.values()]
     diagonal = [gate.recurrent == "diagonal" for gate in gates.values()]
@@ -58,24 +80,24 @@ def rows(gates: Mapping[str, Gate]) -> dict[str, list[bool]]:
 
 
 def split(gates: Mapping[str, Gate], stacked: Weights) -> dict[str, Weights]:
-    """Returns views of stacked weights, gate by gate."""
+    """Return views of stacked weights, gate by gate."""
     columns = []
-    for tensor, members in zip(stacked, rows(gates).values(), strict=True):
-        parts = iter(() if tensor is None else tensor.chunk(sum(members)))
-        columns.append([next(parts, None) if member else None for member in members])
+    for tensor, has_rows in zip(stacked, members(gates).values(), strict=True):
+        parts = iter(() if tensor is None else tensor.chunk(sum(has_rows)))
+        columns.append([next(parts, None) if has else None for has in has_rows])
     return {name: Weights(*row) for name, row in zip(gates, zip(*columns, strict=True), strict=True)}
 
 
 def stacked_weights(cell: nn.Module) -> Weights:
-    """Returns the stacked weights of a single-layer cell: its parameters ``weight_ih_l0`` and so on."""
+    """Return the stacked weights of a single-layer cell: its parameters ``weight_ih_l0`` and so on."""
     return Weights(*(getattr(cell, f"{name}_l0", None) for name in Weights._fields))
 
 
 def gate_weights(cell: Any) -> dict[str, Weights]:
-    """Returns views of a cell's weights by the names of its gates; writing to them sets its parameters."""
+    """Return views of a cell's weights by the names of its gates; writing to them sets its parameters."""
     return split(cell.gates, stacked_weights(cell))
 
 
 def as_tuple(states: Any) -> tuple[Tensor, ...]:
-    """Returns the result of a step as a tuple of states."""
+    """Return the result of a step as a tuple of states."""
     return states if isinstance(states, tuple) else (states,)

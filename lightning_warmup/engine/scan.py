@@ -1,7 +1,7 @@
 """The sequence engine: runs a recurrent step over time, with a gradient derived from the step itself.
 
 ``loop`` runs a step as anybody would and leaves the gradient to autograd. ``scan`` gives the same numbers
-several times faster and in less memory: its forward pass keeps nothing but the gates' values and the states,
+several times faster and in less memory: its forward pass saves nothing but the gates' values and the states,
 and its backward pass is that of :mod:`lightning_warmup.engine.backward`.
 
 Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden, ``C`` steps of a chunk.
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_warmup.engine.backward import Adjoint
-from lightning_warmup.engine.gates import Gate, Step, Weights, as_tuple, split
+from lightning_warmup.engine.backward import Backward, Saved, is_constant
+from lightning_warmup.engine.gates import Gate, Inputs, Step, Weights, as_tuple, split
 
 STEPS = 40  # of a chunk at most
 FEWEST = 10  # of a chunk, however large its steps are
@@ -30,14 +30,14 @@ ENTRIES = 204_800  # of a chunk's buffer: larger ones leave the cache and go bac
 def loop(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
 ) -> tuple[Tensor, ...]:
-    """Runs a step over time under plain autograd: the reference, for any step and any order of derivative.
+    """Run a step over time under plain autograd: the reference, for any step and any order of derivative.
 
     Args:
-        step: ``step(*states, gate)`` returns the next state, or a tuple of them; ``gate.f(v)`` is gate f.
-        gates: the gates by name.
-        x: inputs, (T, B, I).
-        states: initial states, (B, H) each.
-        stacked: weights, stacked over the gates.
+        step: Returns the next state, or a tuple of them, for ``step(*states, gate)``; ``gate.f(v)`` is gate f.
+        gates: The gates by name.
+        x: Inputs, (T, B, I).
+        states: Initial states, (B, H) each.
+        stacked: Weights, stacked over the gates.
 
     Returns:
         The first state after every step, (T, B, H), and the final states, (B, H) each.
@@ -65,16 +65,58 @@ def loop(
 def scan(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
 ) -> tuple[Tensor, ...]:
-    """Runs an elementwise step over time: ``loop``'s arguments, values and gradients, several times faster.
+    """Run an elementwise step over time: ``loop``'s arguments, values and gradients, several times faster.
 
     The step must keep units, sequences and time steps apart, call each gate exactly once, draw no random
     numbers and hold no weights of its own. An input that is constant in time (``x.stride(0) == 0``) is
     projected once. Derivatives of higher order are taken through ``loop``.
     """
-    tensors = (x, *stacked, *states)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        return _Scan.apply(step, gates, *tensors)
-    return _forward(step, gates, x, states, stacked, save=False)[0]
+    inputs = Inputs(x, stacked, states)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs.flat()):
+        return _Scan.apply(step, gates, *inputs.flat())
+    return _forward(step, gates, inputs, save=False)[0]
+
+
+class _Scan(torch.autograd.Function):
+    """``scan`` for autograd, which takes and returns tensors one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, step: Step, gates: Mapping[str, Gate], *tensors: Any) -> tuple[Tensor, ...]:
+        results, saved = _forward(step, gates, Inputs.from_flat(tensors), save=True)
+        ctx.step, ctx.gates, ctx.count = step, gates, len(tensors)
+        chunks = (tensor for chunk in saved for tensor in (*chunk.values, *chunk.states))
+        ctx.save_for_backward(*tensors, results[0], *chunks)
+        ctx.set_materialize_grads(False)
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        tensors = ctx.saved_tensors
+        inputs, output, saved = (
+            Inputs.from_flat(tensors[: ctx.count]),
+            tensors[ctx.count],
+            tensors[ctx.count + 1 :],
+        )
+        needs = Inputs.from_flat(ctx.needs_input_grad[2:])
+        with torch.autocast(inputs.x.device.type, enabled=False):
+            if torch.is_grad_enabled():  # a derivative of higher order is wanted
+                return None, None, *_differentiable(ctx.step, ctx.gates, inputs, needs, gradients)
+            count, size = len(ctx.gates), len(ctx.gates) + len(inputs.states) - 1
+            chunks = [saved[i : i + size] for i in range(0, len(saved), size)]
+            backward = Backward(ctx.step, ctx.gates, inputs, needs)
+            found = backward.run(output, [Saved(c[:count], c[count:]) for c in chunks], gradients)
+            return None, None, *found.flat()
+
+
+def _differentiable(
+    step: Step, gates: Mapping[str, Gate], inputs: Inputs, needs: Inputs, gradients: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """Return the gradients of the inputs, through ``loop``, such that they can be differentiated again."""
+    pairs = zip(loop(step, gates, inputs.x, inputs.states, inputs.weights), gradients, strict=True)
+    results, weights = zip(*[(result, g) for result, g in pairs if g is not None], strict=True)
+    wanted = [tensor for tensor, need in zip(inputs.flat(), needs.flat(), strict=True) if need]
+    found = iter(torch.autograd.grad(results, wanted, weights, create_graph=True, allow_unused=True))
+    return [next(found) if need else None for need in needs.flat()]
 
 
 class _Dense:
@@ -101,8 +143,9 @@ class _Elementwise:
 class _Gates:
     """The gates in the forward pass, chunk by chunk."""
 
-    def __init__(self, gates: Mapping[str, Gate], x: Tensor, hidden_size: int, stacked: Weights) -> None:
-        self.x, self.size, self.parts = x, (x.size(1), hidden_size), split(gates, stacked)
+    def __init__(self, gates: Mapping[str, Gate], inputs: Inputs) -> None:
+        x, hidden_size = inputs.x, inputs.states[0].size(-1)
+        self.x, self.size, self.parts = x, (x.size(1), hidden_size), split(gates, inputs.weights)
         self.steps = min(STEPS, len(x), max(FEWEST, ENTRIES // max(1, x.size(1) * hidden_size)))
         self.recurrent: dict[str, Tensor] = {}
         self.bias: dict[str, Tensor] = {}
@@ -114,15 +157,15 @@ class _Gates:
                 self.recurrent[name] = w.weight_hh.t().contiguous()
             if w.weight_ih is None:
                 self.fixed[name] = self.bias[name]
-            elif len(x) > 1 and x.stride(0) == 0:
+            elif is_constant(x):
                 self.fixed[name] = torch.addmm(self.bias[name], x[0], w.weight_ih.t())
 
     def buffers(self, steps: int) -> list[Tensor]:
-        """Returns room for the values of the gates along a chunk, (C, B, H) each."""
+        """Return room for the values of the gates along a chunk, (C, B, H) each."""
         return [self.x.new_empty(steps, *self.size) for _ in self.parts]
 
     def chunk(self, x: Tensor, buffers: Sequence[Tensor]) -> tuple[SimpleNamespace, list[Tensor]]:
-        """Returns the gates for inputs x, (C, B, I), and the tensors that will hold their values."""
+        """Return the gates for inputs x, (C, B, I), and the tensors that will hold their values."""
         gates: dict[str, _Dense | _Elementwise] = {}
         values = []
         for (name, w), buffer in zip(self.parts.items(), buffers, strict=True):
@@ -141,19 +184,16 @@ class _Gates:
 
 
 def _forward(
-    step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights, save: bool
-) -> tuple[tuple[Tensor, ...], list[list[Tensor]]]:
-    """Returns ``loop``'s results, and for each chunk what the backward pass needs.
-
-    That is the values of the gates and the states before every step, (C, B, H) each. The first state is left
-    out, since the output holds it.
-    """
-    output = x.new_empty(*x.shape[:2], states[0].size(-1))
-    prepared = _Gates(gates, x, output.size(2), stacked)
-    buffers = prepared.buffers(0 if save else prepared.steps)
+    step: Step, gates: Mapping[str, Gate], inputs: Inputs, save: bool
+) -> tuple[tuple[Tensor, ...], list[Saved]]:
+    """Return ``loop``'s results, and for each chunk what the backward pass needs."""
+    x, states = inputs.x, inputs.states
+    projected = _Gates(gates, inputs)
+    output = x.new_empty(len(x), *projected.size)
+    buffers = projected.buffers(0 if save else projected.steps)
     saved = []
-    for chunk, out in zip(x.split(prepared.steps), output.split(prepared.steps), strict=True):
-        gate, values = prepared.chunk(chunk, prepared.buffers(len(chunk)) if save else buffers)
+    for chunk, out in zip(x.split(projected.steps), output.split(projected.steps), strict=True):
+        gate, values = projected.chunk(chunk, projected.buffers(len(chunk)) if save else buffers)
         trail = [tuple(states)]
         with torch.inference_mode():  # no bookkeeping of autograd's at every operation
             for _ in range(len(chunk)):
@@ -163,33 +203,6 @@ def _forward(
         torch.stack([row[0] for row in trail[1:]], out=out)
         if save:
             others = [torch.stack([row[i] for row in trail[:-1]]) for i in range(1, len(states))]
-            saved.append([*values, *others])
+            saved.append(Saved(values, others))
         states = [state.clone() for state in trail[-1]]  # a step may return its gate's buffer
     return (output, *states), saved
-
-
-class _Scan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, step: Step, gates: Mapping[str, Gate], *tensors: Any) -> tuple[Tensor, ...]:
-        results, saved = _forward(step, gates, tensors[0], tensors[6:], Weights(*tensors[1:6]), save=True)
-        ctx.step, ctx.gates, ctx.inputs = step, gates, len(tensors)
-        ctx.save_for_backward(*tensors, results[0], *(tensor for chunk in saved for tensor in chunk))
-        ctx.set_materialize_grads(False)
-        return results
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        tensors, (output, *saved) = ctx.saved_tensors[: ctx.inputs], ctx.saved_tensors[ctx.inputs :]
-        x, stacked, states = tensors[0], Weights(*tensors[1:6]), tensors[6:]
-        needs = ctx.needs_input_grad[2:]
-        with torch.autocast(x.device.type, enabled=False):
-            if not torch.is_grad_enabled():
-                size = len(ctx.gates) + len(states) - 1
-                chunks = [saved[i : i + size] for i in range(0, len(saved), size)]
-                adjoint = Adjoint(ctx.step, ctx.gates, x, states, stacked, needs)
-                return None, None, *adjoint.run(output, chunks, gradients)
-            pairs = zip(loop(ctx.step, ctx.gates, x, states, stacked), gradients, strict=True)
-            results, weights = zip(*[(r, g) for r, g in pairs if g is not None], strict=True)
-            wanted = [tensor for tensor, need in zip(tensors, needs, strict=True) if need]
-            found = iter(torch.autograd.grad(results, wanted, weights, create_graph=True, allow_unused=True))
-            return None, None, *(next(found) if need else None for need in needs)

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 State: TypeAlias = Tensor | tuple[Tensor, ...]
-"""Tensors of shape ``(D, B, H)``; D is the number of layers, 1 for a single one."""
+"""Tensors of shape ``(L, B, H)``; L is 1 for a single layer."""
 
 
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
-    """Applies ``function`` to the corresponding tensors of ``states``."""
+    """Apply ``function`` to the corresponding tensors of ``states``."""
     if isinstance(states[0], tuple):
         return tuple(function(*tensors) for tensors in zip(*states, strict=True))
     return function(*states)
 
 
 def flatten_state(state: State) -> Tensor:
-    """Concatenates the tensors of a state: ``(D, B, H)`` each, to ``(B, sum of D * H)``."""
+    """Concatenate the tensors of a state: ``(L, B, H)`` each, to ``(B, sum of L * H)``."""
     tensors = state if isinstance(state, tuple) else (state,)
     return torch.cat([tensor.transpose(0, 1).flatten(1) for tensor in tensors], dim=1)

@@ -12,24 +12,24 @@ from torch import nn
 
 
 def names() -> list[str]:
-    """Returns the names of all initialisations: those of the files in this folder."""
+    """Return the names of all initialisations: those of the files in this folder."""
     return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
 
 
 def initialise(cell: nn.Module, name: str = "default", t_max: int = 600) -> None:
-    """Draws the weights of a cell anew.
+    """Draw the weights of a cell anew.
 
     Args:
-        cell: a cell of :mod:`lightning_warmup.cells`; other modules take "default", which leaves them alone.
-        name: the initialisation, one of ``names()``.
-        t_max: longest time scale in steps, greater than 2; matters to "chrono" only.
+        cell: A cell of :mod:`lightning_warmup.cells`; other modules take "default", which leaves them alone.
+        name: The initialisation, one of ``names()``.
+        t_max: Longest time scale in steps, greater than 2; matters to "chrono" only.
 
     Raises:
-        ValueError: if there is no such initialisation, or the cell lacks what it is about.
+        ValueError: If there is no such initialisation, or the cell lacks what it is about.
     """
     if name not in names():
         raise ValueError(f"init={name!r}: choose one of {', '.join(names())}")
     if hasattr(cell, "gates"):
         import_module(f"{__name__}.{name}").initialise(cell, t_max)
     elif name != "default":
-        raise ValueError(f"init={name!r}: {type(cell).__name__} names no gates, so it must be 'default'")
+        raise ValueError(f"init={name!r}: must be 'default', since {type(cell).__name__} names no gates")

@@ -6,17 +6,15 @@ from typing import Any
 
 from torch import nn
 
-from lightning_warmup.engine.gates import gate_weights
+from lightning_warmup.initialisations._parts import recurrent_matrices
 
 
 def initialise(cell: Any, t_max: int) -> None:
-    """Makes the recurrent matrix of every gate the identity; the rest is the cell's default.
+    """Make the recurrent matrix of every gate the identity; the rest is the cell's default.
 
     Units then start without seeing one another; an NBRC starts as a BRC.
     """
-    matrices = [weights.weight_hh for weights in gate_weights(cell).values() if weights.weight_hh is not None]
-    if not matrices:
-        raise ValueError(f"init='identity': {type(cell).__name__} has no recurrent matrix")
+    matrices = recurrent_matrices(cell, "identity")
     cell.reset_parameters()
     for matrix in matrices:
         nn.init.eye_(matrix)

@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from lightning_warmup.modules.sequence import check_finite
-from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.modules.finite import check_finite
+from lightning_warmup.networks import RecurrentNetwork
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def histories(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
-    """The mapping for the stages: histories ``(B, T, I)`` and their lengths ``(B,)``.
+    """Return the histories ``(B, T, I)`` of a batch and their lengths ``(B,)``, for the warmup.
 
     A batch of histories is that already; those of a training batch end at the last step that is learnt from.
     """
@@ -30,47 +30,39 @@ def histories(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
 class DQNModule(LightningModule):
     """Learns the values of actions from whole histories, and plays the next ones by them, with Adam.
 
-    The network gives ``Q(history, action)`` for every action at every step. A training batch is ``(inputs,
-    actions, rewards, terminated, weights)``: inputs ``(B, T + 1, I)``, the others ``(B, T)``. The loss is
+    The network gives ``Q(history, action)`` for every action at every step. A training batch is ``(inputs, actions,
+    rewards, terminated, weights)``: inputs ``(B, T + 1, I)``, the others ``(B, T)``. The loss is
 
         sum of weights * (Q(history_t, action_t) - y_t)^2,
         y_t = reward_t + gamma * (0 if terminated_t else max over actions of Q_target(history_t+1, action)),
 
-    where ``Q_target`` is a copy of the network that follows it every ``target_update`` episodes, beginning with
-    the first, so after a warmup.
+    where ``Q_target`` is a copy of the network. It is renewed every ``target_update`` episodes, first
+    after a warmup.
 
-    Episodes are played by ``trainer.datamodule``, which has ``gradient_steps``, ``episodes_played``,
-    ``test_lengths``, ``collect(policy, epsilon)`` and ``evaluate(policy, gamma, length)``: one each
-    ``gradient_steps`` training batches, and a few without exploration after every epoch. Their figures are logged
-    as ``val/return``, ``val/discounted_return`` and ``val/optimal``, and as ``test/...``; those at the lengths
-    of ``test_lengths`` as ``return_at_length/L`` and ``optimal_at_length/L``. Optimal means the shortest way in
-    every episode, which chance seldom allows in a stochastic maze. ``val/first_optimal_episode`` is the number of
-    episodes played when a policy was first seen to be optimal; ``val/value`` is the mean of the greatest Q over a
-    fixed set of histories.
+    ``trainer.datamodule`` plays the episodes: one each ``gradient_steps`` training batches by ``collect``, and some
+    without exploration after every epoch by ``evaluate``. These are logged as ``val/return``,
+    ``val/discounted_return`` and ``val/optimal`` (the shortest way in every episode, which chance seldom allows in
+    a stochastic maze), as ``test/...``, and at each of ``test_lengths`` as ``return_at_length/L`` and
+    ``optimal_at_length/L``. ``val/first_optimal_episode`` is the number of episodes played when a policy was first
+    optimal; ``val/value`` is the mean of the greatest Q over a fixed set of histories.
 
     Args:
         input_size: Features I of the input.
         output_size: Number O of actions.
-        cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
-        hidden_size: Width H of every layer.
-        num_layers: Layers L of the stack.
-        double: Whether every layer is a double layer.
-        init: Name of the initialisation.
-        t_max: Longest time scale of the chrono initialisation, in steps.
+        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
         lr: Learning rate of Adam.
         gamma: Discount of a step, in [0, 1].
         epsilon: Probability in [0, 1] that an action is one of exploration.
         target_update: Episodes between two updates of the target network.
-        stop_when_optimal: End the fit when a policy is seen to be optimal.
-
-    Raises:
-        ValueError: As :class:`RecurrentNetwork`.
+        stop_when_optimal: Whether to end the fit when a policy is optimal.
 
     Attributes:
         network: What is trained, and warmed up.
         target: The copy that the targets are taken from.
-        monitor: The figure that tells the best checkpoint, and whether the most or the least is best.
-        sequences: Takes histories and their lengths from a batch, for the warmup.
+        monitor: The figure that tells the best checkpoint, and whether its least or greatest value is best.
+
+    Raises:
+        ValueError: As :class:`RecurrentNetwork`.
     """
 
     monitor: ClassVar[tuple[str, str]] = ("val/discounted_return", "max")
@@ -96,30 +88,26 @@ class DQNModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        self.lr = lr
-        self.gamma = gamma
-        self.epsilon = epsilon
-        self.target_update = target_update
-        self.stop_when_optimal = stop_when_optimal
-        self.network = RecurrentNetwork(
-            input_size, hidden_size, output_size, num_layers, cell, double, init, t_max, batch_first=True
-        )
+        self.lr, self.gamma, self.epsilon = lr, gamma, epsilon
+        self.target_update, self.stop_when_optimal = target_update, stop_when_optimal
+        sizes = input_size, hidden_size, output_size, num_layers
+        self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.register_buffer("first_optimal_episode", torch.tensor(torch.nan))
         self.register_buffer("latest_return", torch.tensor(torch.nan))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Values ``(B, T, O)`` of all actions after each step."""
+        """Return the values ``(B, T, O)`` of all actions after each step."""
         return self.network(inputs)[0]
 
     @torch.no_grad()
     def act(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """The actions of greatest value, ``(N,)``, after further inputs ``(N, T, I)``, and the new state."""
+        """Return the actions of greatest value, ``(B,)``, after further inputs ``(B, T, I)``, and the new state."""
         values, state = self.network(inputs.to(self.network.readout.weight), state)
         return values[:, -1].argmax(1).cpu(), state
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Plays an episode when it is time to."""
+        """Play an episode when it is time to."""
         tasks = self._tasks()
         if batch_idx % tasks.gradient_steps == 0:
             if tasks.episodes_played % self.target_update == 0:
@@ -128,7 +116,7 @@ class DQNModule(LightningModule):
         self.log("train/return", self.latest_return)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch."""
+        """Return the loss of a batch."""
         inputs, actions, rewards, terminated, weights = batch
         values = self(inputs[:, :-1]).gather(2, actions.unsqueeze(2)).squeeze(2)
         with torch.no_grad():
@@ -140,7 +128,7 @@ class DQNModule(LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Judges the policy at the length of the training."""
+        """Judge the policy at the length of the training."""
         sequences, lengths = batch
         figures = self._tasks().evaluate(self.act, self.gamma)
         seen = torch.arange(sequences.shape[1], device=lengths.device) < lengths.unsqueeze(1)
@@ -155,7 +143,7 @@ class DQNModule(LightningModule):
             self.log(f"val/{name}", figure, prog_bar=name == "return")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Judges the policy at the length of the training and at the test lengths."""
+        """Judge the policy at the length of the training and at the test lengths."""
         tasks = self._tasks()
         figures = tasks.evaluate(self.act, self.gamma)
         self.log_dict({f"test/{name}": figure for name, figure in figures.items()})
@@ -165,7 +153,7 @@ class DQNModule(LightningModule):
                 self.log(f"{name}_at_length/{length}", figures[name])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over the parameters of the network."""
+        """Return Adam over the parameters of the network."""
         return torch.optim.Adam(self.network.parameters(), lr=self.lr)
 
     def _tasks(self) -> Any:

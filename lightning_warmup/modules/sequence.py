@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -12,61 +11,31 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.modules.finite import check_finite
+from lightning_warmup.networks import RecurrentNetwork
 
 Batch = tuple[Tensor, Tensor, Tensor]
-
-
-class TrainingDiverged(RuntimeError):
-    """The training loss is no longer finite."""
-
-
-def check_finite(loss: Tensor, module: LightningModule, data: Sequence[Tensor] = ()) -> None:
-    """Checks the loss of a batch.
-
-    Args:
-        loss: The loss.
-        module: What is trained.
-        data: What it was computed from.
-
-    Raises:
-        ValueError: If the loss is not finite because the data are not.
-        TrainingDiverged: If it is not finite in spite of them, with the step and the learning rate.
-    """
-    if not torch.isfinite(loss):
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in data):
-            raise ValueError(f"data: NaN or infinite values in a batch, at step {module.global_step}")
-        raise TrainingDiverged(
-            f"training diverged at step {module.global_step} with lr={module.lr}: loss {loss.item():g}; "
-            "a smaller lr or trainer.gradient_clip_val may help"
-        )
 
 
 class SequenceModule(LightningModule):
     """Trains a :class:`RecurrentNetwork` on outputs at marked time steps, with Adam.
 
-    A batch is ``(sequences, targets, steps)``: sequences ``(B, T, I)``; targets ``(B, K, O)`` for regression or
-    ``(B, K)`` class numbers for classification; steps ``(K,)``, the time steps that are read out. The loss is
-    the mean squared error or the cross-entropy; it is logged as ``train/loss``, ``val/loss`` and ``test/loss``,
-    weighted by samples, beside the accuracy for classification. Test loaders after the first one are longer
-    sequences and logged as ``test_at_length/T``.
+    A batch is ``(sequences, targets, read_at)``: sequences ``(B, T, I)``; targets ``(B, K, O)`` for regression or
+    ``(B, K)`` class numbers for classification; read_at ``(K,)``, the time steps that are read out. The loss is
+    the mean squared error or the cross-entropy, weighted by samples; it is logged as ``train/loss``, ``val/loss``
+    and ``test/loss``, beside the accuracy for classification. Test loaders after the first one hold longer
+    sequences, logged as ``test_at_length/T``.
 
     Args:
         input_size: Features I of the input.
         output_size: Outputs O, or number of classes.
         task: ``"regression"`` or ``"classification"``.
-        cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
-        hidden_size: Width H of every layer.
-        num_layers: Layers L of the stack.
-        double: Whether every layer is a double layer.
-        init: Name of the initialisation.
-        t_max: Longest time scale of the chrono initialisation, in steps.
+        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
         lr: Learning rate of Adam.
 
     Attributes:
         network: What is trained, and warmed up.
-        monitor: The figure that tells the best checkpoint, and whether the least or the greatest is best.
-        sequences: Takes the sequences from a batch, for the warmup.
+        monitor: The figure that tells the best checkpoint, and whether its least or greatest value is best.
 
     Raises:
         ValueError: If ``task`` is unknown, or as :class:`RecurrentNetwork`.
@@ -76,7 +45,7 @@ class SequenceModule(LightningModule):
 
     @staticmethod
     def sequences(batch: Batch) -> Tensor:
-        """Return the sequences of a batch, ``(B, T, I)``."""
+        """Return the sequences of a batch, ``(B, T, I)``, for the warmup."""
         return batch[0]
 
     def __init__(
@@ -96,31 +65,29 @@ class SequenceModule(LightningModule):
         if task not in ("regression", "classification"):
             raise ValueError(f"task={task!r}: choose regression or classification")
         self.save_hyperparameters(logger=False)
-        self.task = task
-        self.lr = lr
-        self.network = RecurrentNetwork(
-            input_size, hidden_size, output_size, num_layers, cell, double, init, t_max, batch_first=True
-        )
+        self.task, self.lr = task, lr
+        sizes = input_size, hidden_size, output_size, num_layers
+        self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
         self.figures = nn.ModuleDict({"val": self._new_figures(), "test": self._new_figures()})
         self.loss_at_length = nn.ModuleDict()
 
-    def forward(self, sequences: Tensor, steps: Tensor | None = None) -> Tensor:
-        """Outputs ``(B, K, O)`` at the time steps ``steps``, or at all of them."""
-        return self.network(sequences, steps=steps)[0]
+    def forward(self, sequences: Tensor, read_at: Tensor | None = None) -> Tensor:
+        """Return the outputs ``(B, K, O)`` at the time steps ``read_at``, or at all of them."""
+        return self.network(sequences, read_at=read_at)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch."""
+        """Return the loss of a batch."""
         loss, _ = self._loss(batch)
         check_finite(loss, self, batch[:2])
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds one batch to the validation figures."""
+        """Add a batch to the validation figures."""
         self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Adds one batch to the test figures, or to those of a longer length."""
+        """Add a batch to the test figures, or to those of a longer length."""
         if dataloader_idx == 0:
             self._evaluate("test", batch)
         else:
@@ -130,12 +97,12 @@ class SequenceModule(LightningModule):
             self.log(f"test_at_length/{length}", metric, add_dataloader_idx=False)
 
     def setup(self, stage: str) -> None:
-        """Prepares a metric for each of the datamodule's ``test_lengths``."""
+        """Make a metric for each of the datamodule's ``test_lengths``."""
         lengths = getattr(self.trainer.datamodule, "test_lengths", ())  # type: ignore[attr-defined]
         self.loss_at_length = nn.ModuleDict({str(length): MeanMetric() for length in lengths})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over all parameters."""
+        """Return Adam over all parameters."""
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
     def _evaluate(self, split: str, batch: Batch) -> None:
@@ -149,8 +116,8 @@ class SequenceModule(LightningModule):
             self.log(f"{split}/{name}", metric, prog_bar=split == "val", add_dataloader_idx=False)
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        sequences, targets, steps = batch
-        outputs = self(sequences, steps)
+        sequences, targets, read_at = batch
+        outputs = self(sequences, read_at)
         if self.task == "regression":
             return F.mse_loss(outputs, targets), outputs
         return F.cross_entropy(outputs.flatten(0, 1), targets.flatten()), outputs

@@ -12,7 +12,7 @@ from lightning_warmup.engine.state import State, map_state
 class DoubleLayer(nn.Module):
     """Two independent recurrent cells of half the size on the same input, their outputs concatenated.
 
-    Only the first half is warmed up: it keeps information for long, the second half keeps its precision.
+    A partial warmup moves the first half, which then keeps information for long; the second keeps its precision.
 
     Args:
         cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
@@ -30,25 +30,23 @@ class DoubleLayer(nn.Module):
         super().__init__()
         if hidden_size % 2:
             raise ValueError(
-                f"hidden_size={hidden_size}: a double layer has two equal halves, so it must be even"
+                f"hidden_size={hidden_size}: must be even for a double layer, which has equal halves"
             )
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.batch_first = batch_first
+        self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
         make = cell_by_name(cell)
         self.first = make(input_size, hidden_size // 2, batch_first=batch_first)
         self.second = make(input_size, hidden_size // 2, batch_first=batch_first)
 
     def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
-        """Runs both halves; see the class for shapes."""
-        first, h_first = self.first(input, None if h_0 is None else self.first_state(h_0))
-        second, h_second = self.second(input, None if h_0 is None else self._second_state(h_0))
+        """Run both halves; see the class for shapes."""
+        first, h_first = self.first(input, None if h_0 is None else self._half(h_0, 0))
+        second, h_second = self.second(input, None if h_0 is None else self._half(h_0, 1))
         h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
         return torch.cat([first, second], dim=-1), h_n
 
     def first_state(self, state: State) -> State:
-        """The first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
-        return map_state(lambda tensor: tensor[..., : self.hidden_size // 2].contiguous(), state)
+        """Return the first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
+        return self._half(state, 0)
 
-    def _second_state(self, state: State) -> State:
-        return map_state(lambda tensor: tensor[..., self.hidden_size // 2 :].contiguous(), state)
+    def _half(self, state: State, index: int) -> State:
+        return map_state(lambda tensor: tensor.chunk(2, dim=-1)[index].contiguous(), state)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from lightning_warmup.cells._gated import GatedCell
+from lightning_warmup.cells import GatedCell
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 
 def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
-    """The recurrent network of a module.
+    """Return the recurrent network of a module.
 
     Args:
         module: Where to look.
@@ -31,8 +31,6 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
             found[path] = child
     if len(found) != 1:
         names = ", ".join(found) or "none"
-        raise ValueError(
-            f"{type(module).__name__} holds {len(found)} recurrent networks ({names}): name the one to use, "
-            "network=..."
-        )
+        holds = f"{type(module).__name__} holds {len(found)} recurrent networks ({names})"
+        raise ValueError(f"network=None: must name the one to use, {holds}")
     return next(iter(found.values()))

@@ -46,7 +46,7 @@ class RecurrentNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if num_layers < 1:
-            raise ValueError(f"num_layers={num_layers}: a network has at least 1 layer")
+            raise ValueError(f"num_layers={num_layers}: must be at least 1")
         self.batch_first = batch_first
         make = cell_by_name(cell)
         self.layers = nn.ModuleList(
@@ -59,14 +59,14 @@ class RecurrentNetwork(nn.Module):
                 initialise(part, init, t_max)
 
     def forward(
-        self, input: Tensor, h_0: State | None = None, steps: Tensor | None = None
+        self, input: Tensor, h_0: State | None = None, read_at: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Runs the stack.
+        """Run the stack.
 
         Args:
             input: Sequences ``(T, B, I)``, or ``(B, T, I)`` with ``batch_first``.
             h_0: Initial states ``(L, B, H)``; None is zero.
-            steps: Time steps ``(K,)`` to read out; None is all of them.
+            read_at: Time steps ``(K,)`` to read out; None is all of them.
 
         Returns:
             Outputs at these steps, ``(K, B, O)`` or ``(B, K, O)``, and the final states ``(L, B, H)``.
@@ -78,6 +78,6 @@ class RecurrentNetwork(nn.Module):
             state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
             output, state = layer(output, state)
             h_n.append(state)
-        output = self.readout(output if steps is None else output[steps])
+        output = self.readout(output if read_at is None else output[read_at])
         states = map_state(lambda *tensors: torch.cat(tensors), *h_n)
         return output.transpose(0, 1) if batch_first else output, states

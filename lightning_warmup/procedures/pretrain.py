@@ -64,7 +64,7 @@ def pretrain_steps(
     batch_first = bool(getattr(rnn, "batch_first", False))
     encoder = layers_of(rnn)
     decoder = layers_of(copy.deepcopy(rnn)) if task == "autoencode" else []
-    parameters = [p for layer in encoder + decoder for p in layer.warmed + layer.kept]
+    parameters = [p for layer in encoder + decoder for p in layer.warmed + layer.frozen]
     head: nn.Linear | None = None
     training = rnn.training
     rnn.train()

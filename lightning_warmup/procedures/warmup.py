@@ -164,8 +164,8 @@ def warmup_steps(
     _check(steps, lr, max_stabilization, stabilization_ramp)
     layers = layers_of(rnn)
     generator = torch.Generator().manual_seed(seed)
-    kept = [] if leaky else [p for layer in layers for p in layer.kept]
-    warmed = [p for layer in layers for p in layer.warmed + layer.kept if all(p is not k for k in kept)]
+    kept = [] if leaky else [p for layer in layers for p in layer.frozen]
+    warmed = [p for layer in layers for p in layer.warmed + layer.frozen if all(p is not k for k in kept)]
     source = _time_first(rnn, batches, steps)
     begun = [parameter.detach().clone() for parameter in warmed]
     taken, attempt, again = 0, 0, True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +236,7 @@ def test_unknown_names_and_sizes() -> None:
 MINIMAL = """
 import torch
 
-from lightning_warmup.cells._gated import Gate, GatedCell
+from lightning_warmup.cells import GRU, Gate, GatedCell
 
 
 class MinGRU(GatedCell):
@@ -246,19 +246,64 @@ class MinGRU(GatedCell):
     def step(self, h, gate):
         return h.lerp(gate.h(), torch.sigmoid(gate.z()))
 """
+ANOTHER = "\n\nclass Another(MinGRU):\n    pass\n"
+PRIVATE = "\n\nclass _Base(GatedCell):\n    pass\n"
+HELPER = "\n\nclass Norm(torch.nn.Module):\n    pass\n"
+PLAIN = "import torch\n\n\nclass Thing(torch.nn.GRU):\n    pass\n"
 
 
-def test_a_further_file_is_a_further_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def cell_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Adds a file to a copy of the folder of cells."""
     for file in Path(cells.__file__).parent.glob("*.py"):
         (tmp_path / file.name).write_text(file.read_text())
-    (tmp_path / "min_gru.py").write_text(MINIMAL)
-    (tmp_path / "empty.py").write_text("")
     monkeypatch.setattr(cells, "__file__", str(tmp_path / "__init__.py"))
     monkeypatch.setattr(cells, "__path__", [str(tmp_path)])
-    assert "min_gru" in cell_names()
-    cell = cell_by_name("min_gru")(I, H)
-    assert cell(torch.zeros(T, B, I))[0].shape == (T, B, H)
-    with pytest.raises(ValueError, match="must define a class whose name in snake case is empty"):
-        cell_by_name("empty")
-    for name in ("min_gru", "empty"):
-        sys.modules.pop(f"lightning_warmup.cells.{name}")
+    before = set(sys.modules)
+    yield lambda name, text: (tmp_path / f"{name}.py").write_text(text) and None
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("file", ["min_gru", "gru_cell", "a_name_of_its_own"])
+@pytest.mark.parametrize(
+    "text", [MINIMAL, MINIMAL + PRIVATE, MINIMAL + HELPER, MINIMAL + "\nAlias = MinGRU\n"]
+)
+def test_a_further_file_is_a_further_cell(
+    cell_file: Callable[[str, str], None], file: str, text: str
+) -> None:
+    cell_file(file, text)
+    assert file in cell_names()
+    cell = cell_by_name(file)
+    assert cell.__name__ == "MinGRU"
+    assert cell(I, H)(torch.zeros(T, B, I))[0].shape == (T, B, H)
+
+
+def test_a_file_may_define_a_module_that_is_not_gated(cell_file: Callable[[str, str], None]) -> None:
+    cell_file("thing", PLAIN)
+    assert issubclass(cell_by_name("thing"), nn.GRU)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "none"),
+        ("from lightning_warmup.cells import GRU\n", "none"),
+        (MINIMAL + ANOTHER, "Another, MinGRU"),
+    ],
+)
+def test_a_file_without_one_cell_is_refused(
+    cell_file: Callable[[str, str], None], text: str, found: str
+) -> None:
+    cell_file("wrong", text)
+    with pytest.raises(
+        ValueError, match=rf"cell='wrong': .*wrong.py must define one cell class, not {found}"
+    ) as raised:
+        cell_by_name("wrong")
+    assert "\n" not in str(raised.value)
+
+
+def test_gates_and_their_cell_are_public() -> None:
+    assert cells.GatedCell is GatedCell
+    assert issubclass(MGU, cells.GatedCell)
+    assert isinstance(MGU.gates["f"], cells.Gate)

@@ -65,11 +65,14 @@ def test_default_is_torch_where_the_cell_is_torchs() -> None:
     torch.testing.assert_close(make("lstm", "default").state_dict(), expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm"])
+KEEPING = [name for name in cell_names() if getattr(cell_by_name(name), "remember", None)]
+
+
+@pytest.mark.parametrize("name", KEEPING)
 def test_chrono(name: str) -> None:
     cell = make(name, "chrono", t_max=600)
-    assert (cell.bias_hh_l0 == 0).all()
-    keep, replace = ("f", "i") if name == "lstm" else ("z", None)
+    assert getattr(cell, "bias_hh_l0", None) is None or (cell.bias_hh_l0 == 0).all()
+    keep, replace = cell.remember, cell.overwrite
     gates = gate_weights(cell)
     scales = gates[keep].bias_ih.exp()
     assert scales.min() >= 1
@@ -136,7 +139,7 @@ REFUSED = {
         "gru",
         "xavier",
     ): "init='xavier': choose one of chrono, default, forget_bias, identity, orthogonal, torch",
-    ("mgu", "chrono"): "init='chrono': it is made for lstm and gru, not for MGU",
+    ("mgu", "chrono"): "init='chrono': MGU has no gate that keeps its state",
     ("brc", "orthogonal"): "init='orthogonal': BRC has no recurrent matrix",
     ("brc", "identity"): "init='identity': BRC has no recurrent matrix",
     ("rnn", "forget_bias"): "init='forget_bias': RNN has no gate that keeps its state",
@@ -154,7 +157,7 @@ def test_refusals(name: str, init: str) -> None:
 
 
 def test_refuses_what_chrono_and_forget_bias_need() -> None:
-    with pytest.raises(ValueError, match="t_max=2: chrono needs more than 2 steps"):
+    with pytest.raises(ValueError, match="t_max=2: must be greater than 2 for chrono"):
         initialise(LSTM(I, H), "chrono", t_max=2)
     for init in ("chrono", "forget_bias"):
         with pytest.raises(ValueError, match="bias=True"):
@@ -166,7 +169,7 @@ def test_a_strangers_module_stays_as_constructed() -> None:
     before = module.weight.clone()
     initialise(module, "default")
     assert torch.equal(module.weight, before)
-    with pytest.raises(ValueError, match="Linear names no gates, so it must be 'default'"):
+    with pytest.raises(ValueError, match="must be 'default', since Linear names no gates"):
         initialise(module, "orthogonal")
 
 
@@ -177,14 +180,33 @@ class Stranger(GatedCell):
     remember = "keep"
 
 
-@pytest.mark.parametrize("init", [name for name in names() if name != "chrono"])
+@pytest.mark.parametrize("init", names())
 def test_a_forks_cell(init: str) -> None:
     cell = Stranger(I, H)
     initialise(cell, init)
     keep = gate_weights(cell)["keep"]
+    assert bool((keep.bias_ih.exp() > 100).any()) == (init == "chrono")
     assert torch.equal(keep.weight_hh, torch.eye(H)) == (init == "identity")
     assert is_orthogonal(keep.weight_hh) == (init in ("identity", "orthogonal"))
     assert bool((keep.bias_ih == 1).all()) == (init == "forget_bias")
+
+
+class Both(Stranger):
+    """A fork's cell with a gate that overwrites the state, two biases, and its remembering gate without input."""
+
+    gates: ClassVar = {"keep": Gate(input=False), "new": Gate(), "v": Gate("diagonal")}
+    overwrite = "new"
+    biases = 2
+
+
+def test_a_gate_that_overwrites_gets_the_negative_chrono_bias() -> None:
+    cell = Both(I, H)
+    initialise(cell, "chrono")
+    weights = gate_weights(cell)
+    assert weights["keep"].bias_hh.std() > 0.1
+    torch.testing.assert_close(weights["new"].bias_ih, -weights["keep"].bias_hh)
+    for bias in (weights["new"].bias_hh, weights["v"].bias_ih):
+        assert (bias == 0).all()
 
 
 def test_seeded() -> None:

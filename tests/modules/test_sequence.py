@@ -1,4 +1,4 @@
-"""The LightningModule and its networks."""
+"""The LightningModule for sequences."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from datamodules import datamodule_by_name
-from lightning_warmup.cells import cell_names
 from lightning_warmup.modules.sequence import SequenceModule
-from lightning_warmup.networks.double import DoubleLayer
-from lightning_warmup.networks.recurrent import RecurrentNetwork
-
-CELLS = cell_names()
+from lightning_warmup.networks import RecurrentNetwork
 
 
 def quiet(folder: Path, **arguments: object) -> Trainer:
@@ -25,43 +21,7 @@ def quiet(folder: Path, **arguments: object) -> Trainer:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_network_has_torchs_call(cell: str, double: bool) -> None:
-    torch.manual_seed(0)
-    network = RecurrentNetwork(3, 8, 2, num_layers=2, cell=cell, double=double)
-    sequences = torch.randn(7, 4, 3)
-    output, h_n = network(sequences)
-    assert output.shape == (7, 4, 2)
-    for tensor in h_n if isinstance(h_n, tuple) else (h_n,):
-        assert tensor.shape == (2, 4, 8)
-    first, state = network(sequences[:3])
-    second, last = network(sequences[3:], state)
-    torch.testing.assert_close(torch.cat([first, second]), output)
-    torch.testing.assert_close(last, h_n)
-    steps = torch.tensor([6, 2])
-    torch.testing.assert_close(network(sequences, steps=steps)[0], output[steps])
-    network.batch_first = True
-    torch.testing.assert_close(network(sequences.transpose(0, 1))[0].transpose(0, 1), output)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_halves_of_a_double_layer_are_independent(cell: str) -> None:
-    torch.manual_seed(0)
-    layer = DoubleLayer(cell, 3, 8)
-    sequences = torch.randn(5, 2, 3)
-    output, _ = layer(sequences)
-    torch.testing.assert_close(output[..., :4], layer.first(sequences)[0])
-    torch.testing.assert_close(output[..., 4:], layer.second(sequences)[0])
-
-
-def test_sizes_that_do_not_go_are_refused() -> None:
-    with pytest.raises(ValueError, match="hidden_size=7"):
-        DoubleLayer("gru", 1, 7)
-    with pytest.raises(ValueError, match="num_layers=0"):
-        RecurrentNetwork(1, 4, 1, num_layers=0)
-    with pytest.raises(ValueError, match="gruu"):
-        RecurrentNetwork(1, 4, 1, cell="gruu")
+def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(ValueError, match="task='regresion'"):
         SequenceModule(1, 1, "regresion")
 

@@ -1,0 +1,89 @@
+"""Stacks, double layers, and torch's modules driven layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_warmup.cells import cell_names
+from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, layers_of
+
+CELLS = cell_names()
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_network_has_torchs_call(cell: str, double: bool) -> None:
+    torch.manual_seed(0)
+    network = RecurrentNetwork(3, 8, 2, num_layers=2, cell=cell, double=double)
+    sequences = torch.randn(7, 4, 3)
+    output, h_n = network(sequences)
+    assert output.shape == (7, 4, 2)
+    for tensor in h_n if isinstance(h_n, tuple) else (h_n,):
+        assert tensor.shape == (2, 4, 8)
+    first, state = network(sequences[:3])
+    second, last = network(sequences[3:], state)
+    torch.testing.assert_close(torch.cat([first, second]), output)
+    torch.testing.assert_close(last, h_n)
+    read_at = torch.tensor([6, 2])
+    torch.testing.assert_close(network(sequences, read_at=read_at)[0], output[read_at])
+    network.batch_first = True
+    torch.testing.assert_close(network(sequences.transpose(0, 1))[0].transpose(0, 1), output)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_halves_of_a_double_layer_are_independent(cell: str) -> None:
+    torch.manual_seed(0)
+    layer = DoubleLayer(cell, 3, 8)
+    sequences = torch.randn(5, 2, 3)
+    output, _ = layer(sequences)
+    torch.testing.assert_close(output[..., :4], layer.first(sequences)[0])
+    torch.testing.assert_close(output[..., 4:], layer.second(sequences)[0])
+
+
+def test_sizes_that_do_not_go_are_refused() -> None:
+    with pytest.raises(ValueError, match="hidden_size=7"):
+        DoubleLayer("gru", 1, 7)
+    with pytest.raises(ValueError, match="num_layers=0"):
+        RecurrentNetwork(1, 4, 1, num_layers=0)
+    with pytest.raises(ValueError, match="gruu"):
+        RecurrentNetwork(1, 4, 1, cell="gruu")
+
+
+PLAIN = [(kind, {"bias": bias}) for kind in (nn.LSTM, nn.GRU, nn.RNN) for bias in (True, False)]
+PROJECTED = [(nn.LSTM, {"bias": bias, "proj_size": 3}) for bias in (True, False)]
+
+
+@pytest.mark.parametrize(("kind", "settings"), PLAIN + PROJECTED)
+def test_the_layers_of_a_torch_module_give_its_output(kind: Any, settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    rnn, output = kind(3, 6, num_layers=2, **settings), torch.randn(60, 4, 3)
+    expected, h_n = rnn(output)
+    layers, states = layers_of(rnn), []
+    for layer in layers:
+        output, state = layer.run(output, None)
+        states.append(state if isinstance(state, tuple) else (state,))
+    torch.testing.assert_close(output, expected)
+    for found, whole in zip(
+        zip(*states, strict=True), h_n if isinstance(h_n, tuple) else (h_n,), strict=True
+    ):
+        torch.testing.assert_close(torch.cat(found), whole)
+    moved = [id(parameter) for layer in layers for parameter in layer.warmed]
+    assert moved == [id(parameter) for parameter in rnn.parameters()]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_weights_that_are_replaced_are_used(kind: Any) -> None:
+    torch.manual_seed(0)
+    rnn, x = nn.utils.parametrizations.weight_norm(kind(3, 6), "weight_hh_l0"), torch.randn(5, 4, 3)
+    (layer,) = layers_of(rnn)
+    before = layer.run(x, None)[0]
+    torch.testing.assert_close(before, rnn(x)[0])
+    with torch.no_grad():
+        rnn.parametrizations.weight_hh_l0.original0.mul_(3)
+    after = layer.run(x, None)[0]
+    assert not torch.equal(after, before)
+    torch.testing.assert_close(after, rnn(x)[0])
