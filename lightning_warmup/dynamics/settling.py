@@ -28,8 +28,8 @@ def settle(
 ) -> tuple[Tensor, Tensor]:
     """Run a stack under a constant input until its states settle, for ``steps`` steps at most.
 
-    Two kinds of rows stop early: those at rest whose moves shrink geometrically, so that by the larger of their last
-    two rates they have less than a twentieth of ``epsilon`` to go, and those that repeat to the last bit. Rows that
+    Two kinds of rows stop early: those at rest whose moves shrink geometrically, so that by the larger of their
+    last two rates they have less than a twentieth of ``epsilon`` to go, and those that repeat to the last bit. Rows that
     drift or oscillate run all the steps.
 
     Args:

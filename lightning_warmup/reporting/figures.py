@@ -1,4 +1,4 @@
-"""Figures of runs; ``python -m lightning_warmup.reporting.figures OUTPUT.png LABEL=RUN_FOLDER ...`` compares them."""
+"""Figures of runs; ``python -m lightning_warmup.reporting.figures OUTPUT.png LABEL=FOLDER ...`` compares them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def column(folder: Path, name: str, axis: str = "step") -> tuple[list[float], li
 
 
 def monitored(folder: Path) -> str | None:
-    """Return the name of the VAA that the monitor of a run logged, such as ``monitor_M1000/vaa``; None without one."""
+    """Return the name of the VAA that a run was monitored by, such as ``monitor_M1000/vaa``; None without one."""
     if not (folder / "metrics.csv").is_file():
         return None
     with (folder / "metrics.csv").open(newline="") as file:

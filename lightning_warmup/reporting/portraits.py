@@ -39,7 +39,7 @@ def draw_multistability(folder: Path, output: Path) -> Path:
     for moment, taken in portraits.items():
         look = style(list(MOMENTS).index(moment))
         above.plot(taken.steps, taken.vaa, label=MOMENTS[moment], **look)
-        below.plot(taken.steps, taken.resting_fraction, label=MOMENTS[moment], **look)
+        below.plot(taken.steps, taken.resting_fraction, **look)
     for axes in (above, below):
         axes.set_xscale("log")
         axes.set_ylim(-0.03, 1.05)

@@ -105,6 +105,22 @@ def test_a_run_has_the_figures_that_it_has_data_for(
     assert list(read_portraits(folder)) == portraits
 
 
+def test_a_portrait_saves_and_loads_itself(tmp_path: Path) -> None:
+    taken = portrait(network("brc"), torch.randn(10, 20, 1), steps=300)
+    taken.save(tmp_path / "new" / "one.npz")
+    again = Portrait.load(tmp_path / "new" / "one.npz")
+    for name, value in vars(taken).items():
+        assert np.array_equal(value, getattr(again, name)), name
+    assert again.attractors == taken.attractors
+    assert again.spectral_radius == taken.spectral_radius
+
+
+def test_a_portrait_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    names = ("path", "settled", "resting", "variance", "steps", "vaa", "rest")
+    np.savez(tmp_path / "old.npz", **{name: np.zeros(2) for name in names})
+    assert Portrait.load(tmp_path / "old.npz").spectral_radius is None
+
+
 def test_the_last_portrait_is_read_as_it_was_taken(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", portraits=("before",))
     (taken,) = read_portraits(folder).values()
