@@ -43,10 +43,10 @@ def classify(
     """Tell what settled states do in a further window of steps under the same constant input.
 
     A state has period p if every unit returns after p steps, to a relative ``tolerance``, throughout the second
-    half of the window. With a period above 1 it cycles. With period 1 it is at a fixed point if it also stays within
-    ten tolerances over the whole window, or if its moves shrink by half. Of the others, a state drifts slowly if it has
-    no period above 1, no unit moves by more than ``SLOW_MOVE`` in a step, and both halves of the window lead the
-    same way. All else moves: a longer cycle, a turn, or chaos.
+    half of the window. It cycles if p is above 1. With p = 1 it is at a fixed point if it also stays within ten
+    tolerances over the whole window, or if its moves shrink by half. Other states without a longer period drift
+    slowly if no unit moves by more than ``SLOW_MOVE`` in a step and both halves of the window lead the same way.
+    All else moves: a longer cycle, a turn, or chaos.
 
     Args:
         layers: Layers of the stack.

@@ -135,7 +135,7 @@ def portrait(
 
 
 def _principal_components(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first two principal components of rows, ``(R, H)`` to ``(R, 2)``, and the variance share of each."""
+    """Return the first two principal components of rows, ``(R, H)`` to ``(R, 2)``, and their shares of variance."""
     centred = (rows - rows.mean(0)).double().cpu()
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     signs = torch.sign(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)))

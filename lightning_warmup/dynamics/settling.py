@@ -28,9 +28,9 @@ def settle(
 ) -> tuple[Tensor, Tensor]:
     """Run a stack under a constant input until its states settle, for ``steps`` steps at most.
 
-    Two kinds of rows stop early: those at rest whose moves shrink geometrically, so that by the larger of their
-    last two rates they have less than a twentieth of ``epsilon`` to go, and those that repeat to the last bit. Rows that
-    drift or oscillate run all the steps.
+    Two kinds of rows stop early: those at rest whose moves shrink geometrically, with less than a twentieth of
+    ``epsilon`` to go by the larger of their last two rates, and those that repeat to the last bit. Rows that drift
+    or oscillate run all the steps.
 
     Args:
         layers: Layers of the stack.
