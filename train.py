@@ -62,9 +62,10 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     from lightning.pytorch import Trainer, seed_everything
 
-    from lightning_warmup.callbacks.report import Report, table
+    from lightning_warmup.callbacks.report import Report
     from lightning_warmup.procedures.objectives import heard_channels
     from lightning_warmup.reporting.figures import draw_run
+    from lightning_warmup.reporting.table import table
     from lightning_warmup.runtime.checkpoints import AtomicCheckpointIO, check_same_network, read_checkpoint
     from lightning_warmup.runtime.json_file import write_json
     from lightning_warmup.runtime.loggers import finish, log_results
@@ -84,7 +85,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             check_same_network(checkpoint, read_checkpoint(checkpoint).get("hyper_parameters", {}), module)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    report = Report(config.monitor.steps, module.sequences, "network")
+    report = Report(folder.path, config.monitor.steps, module.sequences, "network")
     loggers: list[Logger] = []
     failed = True  # until it is not
     try:
@@ -153,11 +154,10 @@ def make_module(config: Config, datamodule: Any) -> Any:
 
 
 def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
-    """The portraits, the pretraining and the warmup, the monitor, early stopping, and the checkpoints."""
+    """The pretraining and the warmup, the monitor, early stopping, and the checkpoints."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
-    from lightning_warmup.callbacks.portraits import Portraits
     from lightning_warmup.callbacks.pretrain import PretrainStage
     from lightning_warmup.callbacks.warmup import WarmupStage
     from lightning_warmup.runtime.checkpoints import BestCheckpoint, LatestCheckpoint
@@ -165,8 +165,7 @@ def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
 
     figure, mode = module.monitor
     interruption = Interruption()
-    portraits = Portraits(folder, config.monitor.steps, module.sequences, "network")
-    callbacks: list[Callback] = [interruption, portraits]
+    callbacks: list[Callback] = [interruption]
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from lightning_warmup.dynamics.portraits import read_portrait_before_training
+from lightning_warmup.reporting.portraits import read_portrait_before_training
 from studies.runs import Labels, Run, group, is_double, is_warmed
 from studies.tables import OUTCOME, learnt_after, markdown, median, outcome, quality, spread
 
@@ -185,7 +185,7 @@ def _multistability(runs: Sequence[Run]) -> tuple[float | None, list[str]]:
         for number in _SHOWN_STEPS
     ]
     whole = [float(one.vaa[-1]) for one in there]
-    return median(whole), [*at, spread(whole), spread(float(one.rest[-1]) for one in there)]
+    return median(whole), [*at, spread(whole), spread(float(one.resting_fraction[-1]) for one in there)]
 
 
 def _section(*parts: str) -> str:

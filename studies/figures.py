@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lightning_warmup.dynamics.portraits import read_portrait_before_training
 from lightning_warmup.reporting.axes import MARKERS, label_axes, save
+from lightning_warmup.reporting.portraits import read_portrait_before_training
 from studies.runs import Run
 
 LINES = ("-", "--", ":", "-.")

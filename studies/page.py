@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_warmup.dynamics.portraits import read_portraits
+from lightning_warmup.reporting.portraits import read_portraits
 from studies.claims import CLAIMS
 from studies.figures import draw_learning_over_vaa, draw_vaa_against_steps
 from studies.lasting import SECTIONS, is_for_rest

@@ -25,6 +25,9 @@ def test_a_run_leaves_its_folder_and_ends_with_a_table(train: Command, whole_run
         assert set(content[figure]) == {"before", "after", "final"}
         assert all(0 <= value <= 1 for value in content[figure].values())
     assert content["vaa"]["before"] >= 1 / 64
+    for shares in content["attractors"].values():
+        assert sum(shares.values()) == 1
+    assert set(content["spectral_radius"]) == {"before", "after", "final"}
     assert set(content["test"]) == {"loss"}
     assert set(content["test_at_length"]) == {"20"}
     assert set(content["seconds"]) == {"warmup", "fit", "test"}

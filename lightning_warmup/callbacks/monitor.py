@@ -1,4 +1,4 @@
-"""Watches multistability while a network trains."""
+"""Watch multistability while a network trains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MultistabilityMonitor(Callback):
     The figures are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
     ``.../residual``, ``.../equilibria_layer_1`` and so on, with the number M of constant steps in the name: a
     network that has been warmed up seldom comes to rest early, so M is kept small here. The random
-    streams of training are left alone.
+    streams of training are left alone. Early stopping and checkpoints can follow what is measured after an epoch.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network; None finds it if there is
@@ -50,7 +50,7 @@ class MultistabilityMonitor(Callback):
         seed: int = 0,
     ) -> None:
         if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs={every_n_epochs}: expected at least 1")
+            raise ValueError(f"every_n_epochs={every_n_epochs}: must be at least 1")
         self.network = network
         self.sequences = sequences
         self.every_n_epochs = every_n_epochs
@@ -62,7 +62,7 @@ class MultistabilityMonitor(Callback):
         self._batch: tuple[Tensor, Tensor | None] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the sequences, and measures the network before its first epoch."""
+        """Take the sequences, and measure the network before its first epoch."""
         rnn = find_network(pl_module, self.network)
         batch_first = getattr(rnn, "batch_first", False)
         with isolate_rng():
@@ -77,14 +77,17 @@ class MultistabilityMonitor(Callback):
             self._measure(trainer, rnn)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measures the network when an epoch that counts is over."""
+        """Measure the network after every so many epochs, and offer the figures to other callbacks."""
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._measure(trainer, find_network(pl_module, self.network))
+            figures = trainer.strategy.broadcast(
+                self._measure(trainer, find_network(pl_module, self.network))
+            )
+            pl_module.log_dict(figures, logger=False, batch_size=1, sync_dist=True)
 
-    def _measure(self, trainer: Trainer, rnn: nn.Module) -> None:
-        """Measures on the first process alone: the network is the same on all, and nothing is communicated."""
+    def _measure(self, trainer: Trainer, rnn: nn.Module) -> dict[str, float]:
+        """Measure and log on the first process alone, since the network is the same on all."""
         if not trainer.is_global_zero:
-            return
+            return {}
         assert self._batch is not None
         start = time.perf_counter()
         figures = asdict(
@@ -102,3 +105,4 @@ class MultistabilityMonitor(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
         self.seconds += time.perf_counter() - start
+        return metrics

@@ -2,11 +2,15 @@
 
 from lightning_warmup.dynamics.functional import at_rest, resting_vaa, vaa, vaa_star
 from lightning_warmup.dynamics.measure import Multistability, multistability
+from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
 from lightning_warmup.dynamics.reachable import reachable_states
 from lightning_warmup.dynamics.settling import settle
 
 __all__ = [
+    "VAA",
     "Multistability",
+    "RestingFraction",
+    "VAAStar",
     "at_rest",
     "multistability",
     "reachable_states",

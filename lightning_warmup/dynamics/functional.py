@@ -17,7 +17,7 @@ REST_TOLERANCE = 1e-6
 
 
 def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
-    r"""Variability among attractors: the fraction of states that have an equilibrium of their own.
+    r"""Return the variability among attractors: the share of distinct equilibria among the states.
 
     .. math:: \mathrm{VAA} = \frac{1}{N} \sum_i \frac{1}{\#\{j : \lVert z_i - z_j \rVert < \epsilon\}}
 
@@ -27,7 +27,7 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
     Args:
         states: Settled states, shape ``(N, H)``.
         epsilon: Distance below which two states are the same equilibrium. A state that is not finite is close to
-            none, and counts as one of its own.
+            none and counts as its own equilibrium.
 
     Returns:
         A scalar in [1/N, 1].
@@ -45,15 +45,15 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
 
 
 def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Tensor:
-    r"""Distinct equilibria among the states that are at rest, over the number of all states.
+    r"""Return the number of distinct equilibria of states at rest over the number of all states.
 
     .. math:: \frac{1}{N} \sum_{i \in R} \frac{1}{\#\{j \in R : \lVert z_i - z_j \rVert < \epsilon\}}
 
-    The plain VAA is also met by drift, cycles and chaos; this one counts resting states only.
+    Drift, cycles and chaos raise the plain VAA, but not this one.
 
     Args:
         states: Settled states, shape ``(N, H)``.
-        resting: Which of them are at rest (see :func:`at_rest`), shape ``(N,)``, boolean.
+        resting: Which of them are at rest, boolean, ``(N,)``; see :func:`at_rest`.
         epsilon: Distance below which two states are the same equilibrium.
 
     Returns:
@@ -69,7 +69,7 @@ def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Te
 
 
 def vaa_star(states: Tensor, epsilon: float = EPSILON) -> Tensor:
-    r"""Differentiable surrogate of the VAA, computed on :math:`t = \tanh(z)`.
+    r"""Return the differentiable surrogate of the VAA, computed on :math:`t = \tanh(z)`.
 
     .. math:: \mathrm{VAA}^* = \frac{1}{N} \sum_i \frac{1}{\sum_j C_{ij}}, \qquad
         C_{ij} = 1 - \frac{\max(d_{ij} - \epsilon, 0)}{d_{ij} + 10^{-6}}, \qquad d_{ij} = \lVert t_i - t_j \rVert
@@ -93,7 +93,7 @@ def vaa_star(states: Tensor, epsilon: float = EPSILON) -> Tensor:
 
 
 def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERANCE) -> Tensor:
-    r"""Which states are at rest: one more step moves no unit by more than ``tolerance * (1 + |z|)``.
+    r"""Return which states are at rest: one more step moves no unit by more than ``tolerance * (1 + |z|)``.
 
     Args:
         states: Raw states, shape ``(N, H)``.
@@ -107,11 +107,11 @@ def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERAN
 
 
 def _distances(states: Tensor, epsilon: float) -> Tensor:
-    """Pairwise Euclidean distances, ``(N, H) -> (N, N)``, exact for close states and with finite gradients."""
+    """Return the Euclidean distances, ``(N, N)``, exact for close states, with finite gradients."""
     if states.dim() != 2 or states.shape[0] == 0:
-        raise ValueError(f"states has shape {tuple(states.shape)}: expected (N, H) with N of at least 1")
+        raise ValueError(f"states of shape {tuple(states.shape)}: must be (N, H) with N of at least 1")
     if not epsilon > 0:
-        raise ValueError(f"epsilon={epsilon}: expected a positive distance")
+        raise ValueError(f"epsilon={epsilon}: must be above 0")
     if states.dtype in (torch.float16, torch.bfloat16):
         states = states.float()
     # The default mode takes distances from a matrix product above 25 rows: it loses close pairs to rounding.

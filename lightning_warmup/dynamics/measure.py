@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.dynamics.functional import EPSILON, at_rest, resting_vaa, vaa
-from lightning_warmup.dynamics.reachable import draw_reachable_states
+from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode
 from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.layers import Layer
@@ -45,15 +45,16 @@ def multistability(
     epsilon: float = EPSILON,
     generator: torch.Generator | None = None,
 ) -> Multistability:
-    """Measures the reachable multistability of a recurrent network on N sequences.
+    """Measure the reachable multistability of a recurrent network on N sequences, in eval mode.
 
     Each draw cuts every sequence at a random length, runs it from the zero state, and settles the whole stack
     under one constant input drawn from N(0, 1) and shared by all sequences; figures are means over the draws.
+    Every module is left in the mode it was in. A list of :class:`Layer` is measured in the mode of their modules.
 
     Args:
-        rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
+        rnn: Network; see :func:`lightning_warmup.networks.layers.layers_of`.
         sequences: Inputs, ``(T, N, I)``, or ``(N, T, I)`` if the network has ``batch_first``.
-        lengths: Use these prefixes, ``(N,)``, instead of random cuts, as for histories of episodes.
+        lengths: Lengths of prefixes to use instead of random cuts, ``(N,)``, as for histories of episodes.
         steps: Number M of constant steps.
         draws: Number of draws.
         epsilon: Distance below which two states are the same equilibrium.
@@ -68,9 +69,10 @@ def multistability(
     for name, value in {"steps": steps, "draws": draws}.items():
         if value < 1:
             raise ValueError(f"{name}={value}: must be at least 1")
-    layers, states, inputs = draw_reachable_states(rnn, sequences, lengths, draws, generator)
+    with in_mode(rnn, training=False):
+        layers, states, inputs = draw_reachable_states(rnn, sequences, lengths, draws, generator)
+        settled, moved = settle(layers, states, inputs, steps, epsilon)
     count = len(inputs) // draws
-    settled, moved = settle(layers, states, inputs, steps, epsilon)
     resting = at_rest(settled, moved)
     layer_states = settled.split([flatten_state(state).shape[1] for state in states], dim=1)
     return Multistability(

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
+from torchmetrics.utilities.plot import plot_single_or_multi_val
 
 from lightning_warmup.dynamics import functional
 
 
-class _SettledStates(Metric):
-    """Keeps settled states: every pair counts, so that sums of batches would not do."""
+class _Share(Metric):
+    """A figure between 0 and 1, the more the better."""
 
+    is_differentiable = False
+    higher_is_better = True
     full_state_update = False
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot one value or several.
+
+        Args:
+            val: Values of ``forward`` or ``compute``; by default what ``compute`` returns now.
+            ax: Matplotlib axes to draw into; by default new ones.
+
+        Returns:
+            The figure and its axes.
+        """
+        return plot_single_or_multi_val(
+            self.compute() if val is None else val,
+            ax=ax,
+            higher_is_better=self.higher_is_better,
+            lower_bound=self.plot_lower_bound,
+            upper_bound=self.plot_upper_bound,
+            name=type(self).__name__,
+        )
+
+
+class _OfStates(_Share):
+    """A figure of all settled states together: it compares every pair, so batches cannot be summed up."""
+
     states: list[Tensor]
 
     def __init__(self, epsilon: float = functional.EPSILON, **kwargs: Any) -> None:
@@ -24,12 +54,26 @@ class _SettledStates(Metric):
         self.add_state("states", [], dist_reduce_fx="cat")
 
     def update(self, states: Tensor) -> None:
-        """Adds settled states, shape ``(N, H)``."""
+        """Add settled states, shape ``(N, H)``."""
         self.states.append(states)
 
 
-class VAA(_SettledStates):
-    """:func:`lightning_warmup.dynamics.functional.vaa` of all settled states that were added.
+class VAA(_OfStates):
+    r"""Compute the variability among attractors (arXiv 2106.01001, section 3): the share of distinct equilibria.
+
+    .. math:: \mathrm{VAA} = \frac{1}{N} \sum_i \frac{1}{\#\{j : \lVert z_i - z_j \rVert < \epsilon\}}
+
+    As input to ``update`` the metric accepts:
+
+    - ``states`` (:class:`~torch.Tensor`): Settled states, ``(N, H)``.
+
+    As output of ``compute`` the metric returns:
+
+    - ``vaa`` (:class:`~torch.Tensor`): A scalar in [1/N, 1], N over all updates.
+
+    Args:
+        epsilon: Distance below which two states are the same equilibrium.
+        kwargs: Settings of every :class:`torchmetrics.Metric`.
 
     Example:
         >>> metric = VAA()
@@ -39,31 +83,63 @@ class VAA(_SettledStates):
         tensor(0.5000)
     """
 
-    is_differentiable = False
-    higher_is_better = True
-
     def compute(self) -> Tensor:
-        """The VAA, a scalar."""
+        """Return the VAA of all states that were added."""
         return functional.vaa(dim_zero_cat(self.states), self.epsilon)
 
 
-class VAAStar(_SettledStates):
-    """:func:`lightning_warmup.dynamics.functional.vaa_star` of all settled states that were added."""
+class VAAStar(_OfStates):
+    """Compute VAA*, the differentiable surrogate of the VAA (arXiv 2106.01001, section 4).
+
+    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa_star`.
+
+    As input to ``update`` the metric accepts:
+
+    - ``states`` (:class:`~torch.Tensor`): Settled states, ``(N, H)``.
+
+    As output of ``compute`` the metric returns:
+
+    - ``vaa_star`` (:class:`~torch.Tensor`): A scalar in [1/N, 1], N over all updates.
+
+    Args:
+        epsilon: Distance below which two states are the same equilibrium.
+        kwargs: Settings of every :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = VAAStar()
+        >>> metric(torch.tensor([[0.0], [0.0], [5.0], [5.0]]))
+        tensor(0.4999)
+    """
 
     is_differentiable = True
-    higher_is_better = True
 
     def compute(self) -> Tensor:
-        """VAA*, a scalar."""
+        """Return VAA* of all states that were added."""
         return functional.vaa_star(dim_zero_cat(self.states), self.epsilon)
 
 
-class RestingFraction(Metric):
-    """Fraction of settled states that are at rest, see :func:`lightning_warmup.dynamics.functional.at_rest`."""
+class RestingFraction(_Share):
+    """Compute the fraction of settled states that one more step does not move.
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    As input to ``update`` the metric accepts:
+
+    - ``states`` (:class:`~torch.Tensor`): Settled states, ``(N, H)``.
+    - ``next_states`` (:class:`~torch.Tensor`): The same one step later, ``(N, H)``.
+
+    As output of ``compute`` the metric returns:
+
+    - ``resting_fraction`` (:class:`~torch.Tensor`): A scalar in [0, 1].
+
+    Args:
+        tolerance: Largest move of a unit at rest, relative to one more than its size.
+        kwargs: Settings of every :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = RestingFraction()
+        >>> metric(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.1]]))
+        tensor(0.5000)
+    """
+
     resting: Tensor
     total: Tensor
 
@@ -74,10 +150,10 @@ class RestingFraction(Metric):
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, states: Tensor, next_states: Tensor) -> None:
-        """Adds settled states and the states one step later, both of shape ``(N, H)``."""
+        """Add settled states and the states one step later, both ``(N, H)``."""
         self.resting += functional.at_rest(states, next_states, self.tolerance).sum()
         self.total += len(states)
 
     def compute(self) -> Tensor:
-        """The fraction, a scalar in [0, 1]."""
+        """Return the fraction of all states that were added."""
         return self.resting / self.total

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,9 @@ from lightning_warmup.networks.layers import Layer, layers_of
 
 
 def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor) -> list[State]:
-    """States that each sequence leads to, from the zero state, differentiable.
+    """Return the states that sequences lead to from the zero state, differentiable.
 
-    One pass: time is cut at every length, and rows that are finished drop out, so no step is computed twice
-    or in vain.
+    Time is cut at every length and finished rows drop out, so that one pass computes each step once.
 
     Args:
         layers: Layers of the stack.
@@ -23,7 +23,7 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
         lengths: Number of steps to run for each sequence, ``(N,)``, in 1..T.
 
     Returns:
-        One state of shape ``(D, N, H)`` (or a tuple of them) for each layer.
+        One state of shape ``(L, N, H)`` (or a tuple of them) for each layer.
 
     Raises:
         ValueError: If a length lies outside 1..T.
@@ -31,20 +31,20 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
     lengths = lengths.cpu()
     if len(lengths) != sequences.shape[1] or lengths.min() < 1 or lengths.max() > len(sequences):
         raise ValueError(
-            f"lengths {lengths.tolist()}: expected {sequences.shape[1]} numbers of steps in 1..{len(sequences)}"
+            f"lengths={lengths.tolist()}: must be {sequences.shape[1]} numbers of steps in 1..{len(sequences)}"
         )
     ends, order = torch.sort(lengths, stable=True)
-    alive = sequences[: int(ends[-1])].index_select(1, order.to(sequences.device))
+    active = sequences[: int(ends[-1])].index_select(1, order.to(sequences.device))
     states: list[State | None] = [None] * len(layers)
     finished: list[list[State]] = [[] for _ in layers]
     start = 0
     for end, count in zip(*torch.unique_consecutive(ends, return_counts=True), strict=True):
-        output = alive[start:end]
+        output = active[start:end]
         for index, layer in enumerate(layers):
             output, state = layer.run(output, states[index])
             finished[index].append(map_state(lambda tensor, n=int(count): tensor[:, :n], state))
             states[index] = map_state(lambda tensor, n=int(count): tensor[:, n:].contiguous(), state)
-        alive = alive[:, int(count) :]
+        active = active[:, int(count) :]
         start = int(end)
     inverse = torch.argsort(order).to(sequences.device)
     return [
@@ -60,10 +60,11 @@ def draw_reachable_states(
     draws: int,
     generator: torch.Generator | None,
 ) -> tuple[list[Layer], list[State], Tensor]:
-    """What a measurement starts from: layers, their states after the cuts, and the constant input of each row.
+    """Draw what a measurement starts from; the arguments are those of :func:`multistability`.
 
-    Arguments as for :func:`multistability`. The rows are the N sequences of the first draw, then of the second, and
-    so on.
+    Returns:
+        The layers, the state of each, ``(L, N, H)``, and the constant input of each row, ``(N, I)``. The rows are
+        those of the first draw, then of the second, and so on.
     """
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
@@ -79,16 +80,12 @@ def draw_reachable_states(
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:
-    """Draws ``count`` numbers of steps, uniform in 1..``length``, shape ``(count,)``."""
+    """Draw ``count`` numbers of steps, uniform in 1..``length``, shape ``(count,)``."""
     return torch.randint(1, length + 1, (count,), generator=generator)
 
 
 def run_layers(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
-    """Feeds an input ``(steps, N, I)`` through the whole stack.
-
-    Returns:
-        The last layer's outputs ``(steps, N, H)`` and the new state of every layer.
-    """
+    """Run an input ``(T, N, I)`` through all layers; return the outputs, ``(T, N, H)``, and the new states."""
     output, new = input, []
     for layer, state in zip(layers, states, strict=True):
         output, state = layer.run(output, state)
@@ -99,5 +96,19 @@ def run_layers(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) 
 def run_constant(
     layers: Sequence[Layer], input: Tensor, states: Sequence[State], steps: int
 ) -> tuple[Tensor, list[State]]:
-    """Feeds a constant input ``(N, I)`` for ``steps`` steps through the stack, as :func:`run_layers`."""
+    """Run a constant input ``(N, I)`` through all layers for ``steps`` steps, as :func:`run_layers` does."""
     return run_layers(layers, input.expand(steps, *input.shape), states)
+
+
+@contextmanager
+def in_mode(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer], training: bool) -> Iterator[None]:
+    """Put all modules into training or eval mode, and each back into its own; layers know no module."""
+    parts = [rnn] if isinstance(rnn, nn.Module) else rnn
+    modes = {m: m.training for part in parts if isinstance(part, nn.Module) for m in part.modules()}
+    try:
+        for module in modes:
+            module.training = training
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

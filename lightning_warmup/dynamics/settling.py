@@ -12,63 +12,77 @@ from lightning_warmup.dynamics.reachable import run_constant
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer
 
-CHUNK = 24
-"""Constant-input steps between two looks at who rests."""
+CHECK_EVERY = 24
+"""Steps between two checks which rows may stop; cycles of a period that divides it are noticed."""
 
+LATE, CHECK_EVERY_LATE = 2000, 240
+"""After so many steps few rows move and a check costs as much as their steps, so checks come less often."""
 
-LATE, LONG_CHUNK = 2000, 240
-"""After so many steps few rows move, and a look costs as much as their steps: it comes less often from there on."""
+CLOSE_ENOUGH = 1 / 20
+"""Share of epsilon that a row may still be away from where it will settle when it stops early."""
 
 
 @torch.no_grad()
 def settle(
     layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int, epsilon: float = EPSILON
 ) -> tuple[Tensor, Tensor]:
-    """Where the whole stack comes to under a constant input, and where one more step would take it.
+    """Run a stack under a constant input until its states settle, for ``steps`` steps at most.
 
-    Rows that will hardly move any more, by the estimate less than a twentieth of ``epsilon``, stop early: those at
-    rest whose moves shrink geometrically, judged on the larger of their last two rates, and those that repeat to
-    the last bit. Drifting and oscillating rows run all the ``steps``.
+    Two kinds of rows stop early: those at rest whose moves shrink geometrically, with less than a twentieth of
+    ``epsilon`` to go by the larger of their last two rates, and those that repeat to the last bit. Rows that drift
+    or oscillate run all the steps.
 
     Args:
         layers: Layers of the stack.
-        states: State of every layer, ``(D, N, H)``.
+        states: State of every layer, ``(L, N, H)``.
         input: Constant input of every row, ``(N, I)``.
         steps: Number M of steps.
-        epsilon: Distance that must not be spoilt by stopping early.
+        epsilon: Distance that an early stop must not spoil.
 
     Returns:
-        Raw states of all layers concatenated, after M and after M + 1 steps, each of shape ``(N, D)``.
+        The joined states of all layers after M and after M + 1 steps, each of shape ``(N, H)``.
     """
-    here = _concatenated(states)
+    here = join_states(states)
     settled, moved = torch.empty_like(here), torch.empty_like(here)
     rows = torch.arange(len(input), device=input.device)
     move, rate = here.new_full((2, len(rows)), torch.nan)  # not known yet: compares false
     taken = 0
     states = list(states)
     while len(rows):
-        # An odd number of steps comes first: a cycle that is noticed later stands in the phase it has at M.
-        chunk = CHUNK if taken < LATE else LONG_CHUNK
+        # The odd number of steps comes first, so that a cycle noticed later stands in its phase at M.
+        chunk = CHECK_EVERY if taken < LATE else CHECK_EVERY_LATE
         count = (steps - taken) % chunk or chunk
         states = run_constant(layers, input, states, count)[1]
         taken += count
-        before, here = here, _concatenated(states)
+        before, here = here, join_states(states)
         last_move, move = move, torch.linalg.vector_norm(here - before, dim=1)
         last_rate, rate = rate, move / last_move
         slowest = torch.maximum(rate, last_rate)
-        shrinking = (slowest < 1) & (move * slowest < (1 - slowest) * epsilon / 20)
+        shrinking = (slowest < 1) & (move * slowest < (1 - slowest) * epsilon * CLOSE_ENOUGH)
         over = (move == 0) & (count == chunk) | (taken >= steps)
         if not (shrinking | over).any():
             continue
-        ahead = _concatenated(run_constant(layers, input, states, 1)[1])
-        done = shrinking & at_rest(here, ahead) | over
-        settled[rows[done]], moved[rows[done]] = here[done], ahead[done]
-        keep = ~done
-        rows, input, here, move, rate = rows[keep], input[keep], here[keep], move[keep], rate[keep]
-        states = [map_state(lambda tensor: tensor[:, keep].contiguous(), state) for state in states]  # noqa: B023
+        ahead = join_states(run_constant(layers, input, states, 1)[1])
+        stop = shrinking & at_rest(here, ahead) | over
+        settled[rows[stop]], moved[rows[stop]] = here[stop], ahead[stop]
+        active = ~stop
+        rows, input, here, move, rate = (t[active] for t in (rows, input, here, move, rate))
+        states = [map_state(lambda tensor: tensor[:, active].contiguous(), state) for state in states]  # noqa: B023
     return settled, moved
 
 
-def _concatenated(states: Sequence[State]) -> Tensor:
-    """States of all layers side by side, ``(N, D)``."""
+def join_states(states: Sequence[State]) -> Tensor:
+    """Return the states of all layers side by side, ``(N, H)``."""
     return torch.cat([flatten_state(state) for state in states], dim=1)
+
+
+def split_states(joined: Tensor, like: Sequence[State]) -> list[State]:
+    """Undo :func:`join_states` for layers whose states have the widths of ``like``, with any number of rows."""
+
+    def take(tensor: Tensor) -> Tensor:
+        nonlocal joined
+        depth, _, width = tensor.shape
+        part, joined = joined[:, : depth * width], joined[:, depth * width :]
+        return part.unflatten(1, (depth, width)).transpose(0, 1).contiguous()
+
+    return [map_state(take, state) for state in like]

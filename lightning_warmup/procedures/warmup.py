@@ -90,7 +90,7 @@ def warmup(
         >>> _ = torch.manual_seed(0)
         >>> history = warmup(torch.nn.GRU(1, 16), torch.randn(30, 256, 1), steps=3)
         >>> [step.stabilization for step in history]
-        [1, 1, 20]
+        [1, 9, 15]
     """
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
     count = sequences.shape[batch_dim]

@@ -1,8 +1,9 @@
-"""What all figures share: files without a screen, axes with names, and lines that differ in grey too."""
+"""What all figures share: files without a screen, named axes, and lines that differ without colour too."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -11,12 +12,27 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+"""Palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line."""
+
+GREY = "0.65"
+"""What lies behind the lines that matter."""
+
+LINES = ("-", "--", "-.", ":")
 MARKERS = "os^DvXP"
-"""Lines differ by marker and by grey level, so that a figure can be printed in grey."""
+
+
+def style(index: int) -> dict[str, Any]:
+    """Return colour, marker and line of the line ``index``; the latter two tell lines apart in grey print."""
+    return {
+        "color": COLORS[index % len(COLORS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": LINES[index % len(LINES)],
+    }
 
 
 def label_axes(axes: Axes, title: str | None, x: str | None, y: str, log: bool = False) -> None:
-    """Gives axes a title, names for what they show, a grid, and a legend if lines have labels."""
+    """Give axes a title, names, a grid, and a legend if lines have labels."""
     if title:
         axes.set_title(title)
     if x:
@@ -30,7 +46,7 @@ def label_axes(axes: Axes, title: str | None, x: str | None, y: str, log: bool =
 
 
 def save(figure: Figure, output: Path) -> Path:
-    """Writes a figure to a file and lets go of it; returns the file."""
+    """Write a figure to a file and let go of it; return the file."""
     figure.savefig(output, dpi=150)
     plt.close(figure)
     return output

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from lightning_warmup.cells import BRC, GRU, LSTM, NBRC
 from lightning_warmup.dynamics.functional import at_rest, vaa
 from lightning_warmup.dynamics.measure import multistability
+from lightning_warmup.dynamics.portraits import portrait
 from lightning_warmup.dynamics.reachable import reachable_states, run_constant
-from lightning_warmup.dynamics.settling import settle
+from lightning_warmup.dynamics.settling import join_states, settle, split_states
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.layers import layers_of
@@ -198,6 +199,48 @@ def test_a_measurement_is_repeatable_and_respects_batch_first() -> None:
     assert first == multistability(network, sequences, steps=50)
     network.batch_first = False
     assert first == multistability(network, sequences.transpose(0, 1), steps=50)
+
+
+class WithDropout(nn.Module):
+    """A GRU behind dropout, which nobody can split into layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout, self.rnn = nn.Dropout(0.5), nn.GRU(1, 8)
+
+    def forward(self, input: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.rnn(self.dropout(input), h_0)
+
+
+def test_a_network_is_measured_in_eval_mode_and_left_in_its_own() -> None:
+    torch.manual_seed(0)
+    network, sequences = WithDropout(), torch.randn(20, 16, 1)
+    network.rnn.eval()
+    state = torch.get_rng_state()
+    measured = multistability(network, sequences, steps=200)
+    taken = portrait(network, sequences, steps=200)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in network.modules()] == [True, True, False]
+    assert measured == multistability(network.eval(), sequences, steps=200)
+    assert measured.vaa == pytest.approx(1 / 16)
+    assert taken.vaa[-1] == pytest.approx(1 / 16)
+    network.train()
+    # Layers know no module: they are measured as they are.
+    assert multistability(layers_of(network), sequences, steps=200).vaa > 0.9
+    with pytest.raises(ValueError, match="lengths"):
+        multistability(network, sequences, torch.zeros(16, dtype=torch.int64))
+    assert network.training
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_joined_states_are_split_again(name: str) -> None:
+    layers = layers_of(NETWORKS[name]())
+    states = reachable_states(layers, torch.randn(3, 4, 2), torch.tensor([1, 2, 3, 3]))
+    joined = join_states(states)
+    again = split_states(joined, states)
+    assert [type(state) for state in again] == [type(state) for state in states]
+    assert torch.equal(join_states(again), joined)
+    assert torch.equal(join_states(split_states(joined[:2], states)), joined[:2])
 
 
 def test_whole_prefixes_are_used_where_lengths_are_given() -> None:

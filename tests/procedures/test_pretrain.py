@@ -19,7 +19,7 @@ from configs.schema import Config
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.pretrain import PretrainStage
 from lightning_warmup.cells import cell_names
-from lightning_warmup.dynamics.portraits import read_portraits
+from lightning_warmup.reporting.portraits import read_portraits
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.pretrain import TASKS, pretrain_steps
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ import torch
 from torch import nn
 
 from lightning_warmup.dynamics.measure import multistability
-from lightning_warmup.dynamics.portraits import MOMENTS, Portrait, portrait, read_portraits
+from lightning_warmup.dynamics.portraits import Portrait, portrait
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.reporting.figures import draw_comparison, draw_run, main
+from lightning_warmup.reporting.portraits import MOMENTS, read_portraits
 
 
 def network(cell: str = "gru", hidden_size: int = 8) -> RecurrentNetwork:
@@ -35,10 +35,9 @@ def write_run(folder: Path, *metrics: str, portraits: tuple[str, ...] = ()) -> P
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)
-    (folder / "portraits").mkdir()
     for moment in portraits:
         taken = portrait(network(), torch.randn(10, 20, 1), steps=300)
-        np.savez(folder / "portraits" / f"{moment}.npz", **asdict(taken))
+        taken.save(folder / "portraits" / f"{moment}.npz")
     return folder
 
 
@@ -47,14 +46,15 @@ def test_the_figures_of_a_portrait_are_those_of_the_measure(cell: str) -> None:
     rnn, sequences = network(cell), torch.randn(16, 20, 1)
     taken = portrait(rnn, sequences, steps=300)
     assert list(taken.steps) == [1, 3, 10, 30, 100, 300]
-    for steps, vaa, rest in zip(taken.steps, taken.vaa, taken.rest, strict=True):
+    for steps, vaa, rest in zip(taken.steps, taken.vaa, taken.resting_fraction, strict=True):
         measured = multistability(rnn, sequences, steps=int(steps), draws=1)
         assert vaa == pytest.approx(measured.vaa, abs=1e-6)
         assert rest == pytest.approx(
             measured.resting_fraction, abs=0.07
         )  # one state of sixteen, at the tolerance
     assert taken.path.shape == (101, 16, 2)
-    assert taken.resting.mean() == pytest.approx(taken.rest[-1])
+    assert taken.resting.mean() == pytest.approx(taken.resting_fraction[-1])
+    assert sum(taken.attractors.values()) == pytest.approx(1)
 
 
 def test_prefixes_are_taken_whole() -> None:
@@ -103,6 +103,22 @@ def test_a_run_has_the_figures_that_it_has_data_for(
     assert list(drawn) == names
     assert all(path.read_bytes().startswith(b"\x89PNG") and path.parent == folder for path in drawn.values())
     assert list(read_portraits(folder)) == portraits
+
+
+def test_a_portrait_saves_and_loads_itself(tmp_path: Path) -> None:
+    taken = portrait(network("brc"), torch.randn(10, 20, 1), steps=300)
+    taken.save(tmp_path / "new" / "one.npz")
+    again = Portrait.load(tmp_path / "new" / "one.npz")
+    for name, value in vars(taken).items():
+        assert np.array_equal(value, getattr(again, name)), name
+    assert again.attractors == taken.attractors
+    assert again.spectral_radius == taken.spectral_radius
+
+
+def test_a_portrait_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    names = ("path", "settled", "resting", "variance", "steps", "vaa", "rest")
+    np.savez(tmp_path / "old.npz", **{name: np.zeros(2) for name in names})
+    assert Portrait.load(tmp_path / "old.npz").spectral_radius is None
 
 
 def test_the_last_portrait_is_read_as_it_was_taken(tmp_path: Path) -> None:

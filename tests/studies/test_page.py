@@ -6,7 +6,6 @@ import csv
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def write_run(
         path, states = np.zeros((3, 5, 2), np.float32), np.zeros((5, 2), np.float32)
         steps, rest = np.array([10, 100, 1000][: len(curve)]), np.ones(len(curve))
         taken = Portrait(path, states, np.ones(5, bool), np.ones(2), steps, np.array(curve), rest)
-        np.savez(folder / "portraits" / "before.npz", **asdict(taken))
+        taken.save(folder / "portraits" / "before.npz")
 
 
 @pytest.fixture

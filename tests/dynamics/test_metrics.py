@@ -1,0 +1,65 @@
+"""The torchmetrics: slow references, bounds, plots."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from torch import Tensor
+from torchmetrics import Metric
+
+from lightning_warmup.dynamics import VAA, RestingFraction, VAAStar
+
+
+def settled(count: int = 20) -> Tensor:
+    return torch.randn(count, 3, generator=torch.Generator().manual_seed(0)) * 1e-4
+
+
+def slow(states: Tensor, star: bool) -> float:
+    """One over the number of near states, by loops over pairs in double precision."""
+    rows = (torch.tanh(states) if star else states).double().tolist()
+    total = 0.0
+    for one in rows:
+        near = 0.0
+        for other in rows:
+            distance = math.dist(one, other)
+            near += 1 - max(distance - 1e-4, 0) / (distance + 1e-6) if star else distance < 1e-4
+        total += 1 / near
+    return total / len(rows)
+
+
+@pytest.mark.parametrize("metric", [VAA(), VAAStar()])
+def test_a_metric_of_batches_is_that_of_all_states(metric: Metric) -> None:
+    for rows in settled().split(7):
+        metric.update(rows)
+    assert float(metric.compute()) == pytest.approx(slow(settled(), isinstance(metric, VAAStar)), rel=1e-5)
+    metric.reset()
+    metric.update(settled(1))
+    assert float(metric.compute()) == 1.0
+
+
+def test_the_resting_fraction_counts_rows_without_a_move() -> None:
+    states, ahead = settled(), settled()
+    ahead[[2, 5, 11], 1] += 1e-3
+    metric = RestingFraction()
+    for rows in torch.arange(20).split(7):
+        metric.update(states[rows], ahead[rows])
+    assert float(metric.compute()) == pytest.approx(17 / 20)
+    lenient = RestingFraction(tolerance=1e-2)
+    assert float(lenient(states, ahead)) == 1.0
+
+
+@pytest.mark.parametrize("metric", [VAA(), VAAStar(), RestingFraction()])
+def test_a_metric_plots_what_it_has_computed(metric: Metric) -> None:
+    states = [settled()] * (2 if isinstance(metric, RestingFraction) else 1)
+    metric.update(*states)
+    _, axes = metric.plot()
+    low, high = axes.get_ylim()
+    assert low <= 0.0
+    assert high >= 1.0
+    into = plt.figure().add_subplot()
+    assert metric.plot([torch.tensor(0.2), torch.tensor(0.6)], ax=into)[1] in (into, None)
+    assert len(into.lines) > 0
+    plt.close("all")

@@ -1,0 +1,44 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning_warmup.reporting.table import table
+
+REPORT: dict[str, Any] = {
+    "vaa": {"before": 0.1, "after": 0.9, "final": 0.5},
+    "resting_vaa": {"before": 0.1, "after": 0.2, "final": 0.5},
+    "rest": {"before": 1.0, "after": 0.2, "final": 0.5},
+    "attractors": {
+        "before": {"fixed point": 1.0, "cycle": 0.0},
+        "after": {"fixed point": 0.25, "cycle": 0.75},
+        "final": None,
+    },
+    "vaa_steps": 2000,
+    "vaa_sequences": 64,
+    "val": {"loss": 0.5},
+    "test": {"loss": 0.25},
+    "test_at_length": {"100": 0.25},
+    "seconds": {"fit": 1.0},
+    "checkpoint": None,
+}
+
+
+def lines(report: dict[str, Any]) -> dict[str, str]:
+    return {line[:21].strip(): line[21:].strip() for line in table(report, 1.0).splitlines()}
+
+
+def test_the_table_says_what_the_report_says() -> None:
+    found = lines(REPORT)
+    assert found["attractors"] == "before: fixed point 100%  after: fixed point 25%, cycle 75%"
+    assert found["VAA (N=64, M=2000)"] == "before: 0.10  after: 0.90  final: 0.50"
+    assert found["test loss"] == "0.25   (trivial predictor 1)"
+    assert found["checkpoint"] == "none"
+
+
+def test_moments_without_a_measurement_are_left_out() -> None:
+    nothing = dict.fromkeys(("before", "after", "final"))
+    final = nothing | {"final": {"fixed point": 1.0}}
+    assert lines(REPORT | {"attractors": final})["attractors"] == "final: fixed point 100%"
+    assert "attractors" not in lines(REPORT | {"attractors": nothing})
