@@ -1,7 +1,7 @@
 """The method as it is commonly written: a loop over time, over sequences and over pairs of states.
 
 What the fast paths are timed against. The formulas are those of arXiv 2106.01001, and the draws those of
-:func:`lightning_warmup.procedures.warmup.warmup_steps`, so that both do the same and can be compared number by number.
+:func:`lightning_warmup.procedures.warmup.Warmup`, so that both do the same and can be compared number by number.
 """
 
 from __future__ import annotations

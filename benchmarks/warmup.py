@@ -2,7 +2,7 @@
 
     python -m benchmarks.warmup [--quick] [--threads 2]
 
-Steps of `lightning_warmup.procedures.warmup.warmup_steps`, whole: states sampled and settled, gradient, Adam. Against
+Steps of `lightning_warmup.procedures.warmup.Warmup`, whole: states sampled and settled, gradient, Adam. Against
 them the same steps, with the same draws, as they are commonly written (`benchmarks/reference.py`): every sequence
 sampled by itself, gated cells in a loop over time, the GRU on `torch.nn.GRU`. Both go from the same weights, step
 by step in turns, with stabilisations drawn from 1..200. A hundred steps are extrapolated from those timed.
@@ -21,7 +21,8 @@ from benchmarks.measure import clock, milliseconds, ratio, spread
 from benchmarks.page import Table, command
 from benchmarks.reference import Looped, warmup_one_by_one
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.procedures.warmup import warmup_steps
+from lightning_warmup.procedures.objectives.published import Published
+from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 
 LONGEST = 200  # stabilisation
 
@@ -43,13 +44,9 @@ def stage(cell: str, T: int, H: int, L: int, batch: int, steps: int) -> list[tup
     network = RecurrentNetwork(1, H, 1, L, cell)
     batches = [torch.randn(T, batch, 1) for _ in range(steps)]
     slow = warmup_one_by_one(as_commonly_written(network), batches, LONGEST, LONGEST)
-    fast = warmup_steps(
-        network,
-        [(sequences, None) for sequences in batches],
-        steps=steps,
-        max_stabilization=LONGEST,
-        stabilization_ramp=LONGEST,
-    )
+    objective = Published(max_stabilization=LONGEST, stabilization_ramp=LONGEST)
+    pairs = [(sequences, None) for sequences in batches]
+    fast = iter(Warmup(network, pairs, WarmupPlan(objective, steps)))
     figures = []
     for _ in range(steps):
         start = clock()

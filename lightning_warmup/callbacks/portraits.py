@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_warmup.callbacks.batches import ToSequences, first_element, prepared
+from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
 from lightning_warmup.networks.find import find_network
@@ -62,7 +62,7 @@ class Portraits(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         batch = trainer.datamodule.first_test_batch(self.count)  # type: ignore[attr-defined]
-        sequences, lengths = prepared(batch, self.sequences, trainer, module)
+        sequences, lengths = to_device(batch, self.sequences, trainer, module)
         taken = portrait(find_network(module, self.network), sequences, lengths, steps=self.steps)
         self.folder.mkdir(exist_ok=True)
         np.savez(self.folder / f"{moment}.npz", **asdict(taken))

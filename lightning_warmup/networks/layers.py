@@ -28,14 +28,14 @@ class Layer:
         run: ``(input, state) -> (output, state)``, ``(T, B, I)`` to ``(T, B, H)``; the state None is zero.
         input_size: Features I of its input; None if the module does not tell: then those of the sequences.
         warmed: Parameters that a warmup may move.
-        kept: Parameters that a partial warmup keeps as they are.
+        frozen: Parameters that a partial warmup does not move.
         part: Picks from the layer's state the part that is warmed up.
     """
 
     run: Callable[[Tensor, State | None], tuple[Tensor, State]]
     input_size: int | None
     warmed: list[nn.Parameter]
-    kept: list[nn.Parameter] = field(default_factory=list)
+    frozen: list[nn.Parameter] = field(default_factory=list)
     part: Callable[[State], State] = lambda state: state
 
 

@@ -56,7 +56,7 @@ def test_reachable_states_are_those_of_sequences_run_one_by_one(name: str) -> No
     found = [flatten_state(state) for state in reachable_states(layers, sequences, lengths)]
     for state, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(state, reference, rtol=1e-12, atol=1e-12)
-    weights = [p for layer in layers for p in layer.warmed + layer.kept if p.requires_grad]
+    weights = [p for layer in layers for p in layer.warmed + layer.frozen if p.requires_grad]
     gradients = torch.autograd.grad(sum(state.sin().sum() for state in found), weights)
     references = torch.autograd.grad(sum(state.sin().sum() for state in expected), weights)
     for gradient, reference in zip(gradients, references, strict=True):
@@ -217,4 +217,4 @@ def test_the_first_half_of_a_double_layer_is_what_is_warmed() -> None:
     part = driven.part(state)
     assert [tensor.shape for tensor in part] == [h.shape, c.shape]
     assert {id(p) for p in driven.warmed} == {id(p) for p in layer.first.parameters()}
-    assert {id(p) for p in driven.kept} == {id(p) for p in layer.second.parameters()}
+    assert {id(p) for p in driven.frozen} == {id(p) for p in layer.second.parameters()}
