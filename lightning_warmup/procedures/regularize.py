@@ -57,8 +57,8 @@ class Regularizer:
 
         Args:
             rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
-            batch: This process's inputs, ``(T, B, I)``, or ``(B, T, I)`` if the network has ``batch_first``; and the
-                steps of each, ``(B,)``, or None for random cuts.
+            batch: This process's inputs, ``(T, B, I)``, or ``(B, T, I)`` if the network has ``batch_first``;
+                and the steps of each, ``(B,)``, or None for random cuts.
             step: Number of the training step.
             accumulated: Number of batches that a training step accumulates gradients of.
             scale: Factor of the training loss.

@@ -106,7 +106,7 @@ class Adaptive(Schedule):
         return 0.1 ** max(0.0, 2 * step / self.steps - 1)
 
     def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
-        """Let the longest stabilisation grow or shrink; the goal is measured at the last step, and where it may be met."""
+        """Let the longest stabilisation grow or shrink; measure at the last step, and where the goal may be met."""
         drift = stabilization * REST_TOLERANCE ** (1 - unrest)
         held = vaa_star > HELD_APART and drift < 1
         self.longest = min(

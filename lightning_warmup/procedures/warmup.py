@@ -226,8 +226,8 @@ class Warmup:
             if not torch.isfinite(self._batch[0]).all():
                 raise ValueError(f"data: NaN or infinite values in the sequences of warmup step {step}")
             raise WarmupDiverged(
-                f"warmup diverged at step {step} with lr={lr}: loss {loss.item():g}, gradient norm {norm.item():g}; "
-                "a smaller lr may help"
+                f"warmup diverged at step {step} with lr={lr}: loss {loss.item():g}, "
+                f"gradient norm {norm.item():g}; a smaller lr may help"
             )
         if index == schedule.steps - 1 and not all(bool(torch.isfinite(p).all()) for p in self._warmed):
             raise WarmupDiverged(f"warmup diverged at step {step} with lr={lr}: a weight is not finite")

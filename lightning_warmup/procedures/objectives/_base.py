@@ -59,7 +59,7 @@ class Objective(ABC):
     stabilization_ramp: int = 10
 
     figure: ClassVar[str] = "vaa"
-    """Figure of :class:`lightning_warmup.dynamics.measure.Multistability` that tells whether the goal is reached."""
+    """Figure of a ``Multistability`` that tells whether the goal is reached."""
     goal: ClassVar[float] = 0.9
     """The goal is reached above it: nine of ten states have an equilibrium of their own."""
     early_goal: ClassVar[float] = math.inf
@@ -146,7 +146,7 @@ class Objective(ABC):
 def draw_states(
     layers: Sequence[Layer], sequences: Tensor, lengths: Tensor | None, generator: torch.Generator
 ) -> list[State]:
-    """Return the states after random cuts of the sequences, or after their lengths, drawn alike on every process."""
+    """Return the states after random cuts, drawn alike on every process, or after given lengths."""
     length, count, _ = sequences.shape
     if lengths is None:
         lengths = cut_lengths(count * world_size(), length, generator).split(count)[rank()]
