@@ -92,7 +92,8 @@ def warmup(
     )
     plan = WarmupPlan(aim, steps, lr, leaky, seed)
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
-    if not 1 <= batch_size <= (number := sequences.shape[batch_dim]):
+    number = sequences.shape[batch_dim]
+    if not 1 <= batch_size <= number:
         raise ValueError(f"batch_size={batch_size}: must be in 1..{number}, the number of sequences")
     process = Warmup(rnn, _shuffled(sequences, lengths, batch_dim, batch_size, seed), plan)
     for _ in process:
