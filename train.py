@@ -63,7 +63,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     from lightning.pytorch import Trainer, seed_everything
 
     from lightning_warmup.callbacks.report import Report
-    from lightning_warmup.procedures.objectives import heard_channels
+    from lightning_warmup.procedures.objectives.rest import heard_channels
     from lightning_warmup.reporting.figures import draw_run
     from lightning_warmup.reporting.table import table
     from lightning_warmup.runtime.checkpoints import AtomicCheckpointIO, check_same_network, read_checkpoint

@@ -1,6 +1,6 @@
 """The method as it is commonly written: a loop over time, over sequences and over pairs of states.
 
-The fast paths are timed against it. Formulas are those of arXiv 2106.01001, draws those of `warmup_steps`, so that
+The fast paths are timed against it. Formulas are those of arXiv 2106.01001, draws those of `Warmup`, so that
 both can be compared number by number.
 """
 

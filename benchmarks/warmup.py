@@ -17,7 +17,9 @@ from torch import nn
 from benchmarks.measure import Figure, figures, in_turns
 from benchmarks.reference import Looped, warmup_one_by_one
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.procedures.warmup import WarmupStep, warmup_steps
+from lightning_warmup.procedures.objectives.published import Published
+from lightning_warmup.procedures.result import WarmupStep
+from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 
 LONGEST = 200  # stabilisation; each step draws its own from 1..200
 
@@ -39,7 +41,8 @@ def both(
     batches = [torch.randn(T, B, 1) for _ in range(steps)]
     slow = warmup_one_by_one([*map(as_commonly_written, network.layers)], batches, LONGEST)
     pairs = [(sequences, None) for sequences in batches]
-    fast = warmup_steps(network, pairs, steps=steps, max_stabilization=LONGEST, stabilization_ramp=LONGEST)
+    objective = Published(max_stabilization=LONGEST, stabilization_ramp=LONGEST)
+    fast = iter(Warmup(network, pairs, WarmupPlan(objective, steps)))
     found: list[WarmupStep] = []
     losses: list[float] = []
     contenders = {

@@ -9,7 +9,8 @@ from lightning_warmup.callbacks.warmup import WarmupStage
 from lightning_warmup.cells._gated import Gate, GatedCell
 from lightning_warmup.dynamics.functional import resting_vaa, vaa, vaa_star
 from lightning_warmup.dynamics.measure import Multistability, multistability
-from lightning_warmup.procedures.warmup import WarmupDiverged, WarmupStep, warmup
+from lightning_warmup.procedures.result import WarmupStep
+from lightning_warmup.procedures.warmup import WarmupDiverged, warmup
 
 __all__ = [
     "Gate",

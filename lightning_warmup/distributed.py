@@ -1,4 +1,4 @@
-"""What several processes must share to warm one network up: rows of states, and gradients."""
+"""Rows of states and gradients that several processes share."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor, distributed, nn
 
 
 def world_size() -> int:
-    """Number of processes, 1 without a process group."""
+    """Return the number of processes, 1 without a process group."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process, 0 without a process group."""
+    """Return the number of this process, 0 without a process group."""
     return distributed.get_rank() if world_size() > 1 else 0
 
 
 def share_of(batch_size: int, name: str) -> int:
-    """This process's share of a global batch.
+    """Return this process's share of a global batch.
 
     Raises:
         ValueError: If the batch does not divide by the number of processes.
@@ -43,23 +43,23 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Rows of all processes in order of rank, ``(N / P, H)`` to ``(N, H)``, the same on every process.
+    """Gather the rows of all processes in order of rank, ``(N / P, H)`` to ``(N, H)``, the same on each of them.
 
-    Differentiable for a loss that every process computes alike: each takes the gradient of its own rows, and
-    :func:`sum_gradients` adds up what these give for the weights.
+    It is differentiable for a loss that every process computes alike: each takes the gradient of its own rows, and
+    :func:`sum_gradients` adds up what they give for the weights.
     """
     return _GatherRows.apply(rows) if world_size() > 1 else rows
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over all processes; it may be changed in place."""
+    """Return the sum of a tensor over all processes, which may overwrite it."""
     if world_size() > 1:
         distributed.all_reduce(tensor)
     return tensor
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Adds up the gradients of all processes, in place."""
+    """Add up the gradients of all processes, in place."""
     for parameter in parameters:
         if parameter.grad is not None:
             sum_over_processes(parameter.grad)

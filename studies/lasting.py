@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from lightning_warmup.procedures.warmup import ENOUGH
+from lightning_warmup.procedures.objectives.rest import Rest
 from studies.runs import Labels, Run, group, is_double, is_warmed
 from studies.tables import OUTCOME, learnt_after, markdown, median, outcome, spread
 
@@ -37,7 +37,7 @@ def reached(runs: Sequence[Run], labels: Labels) -> str | None:
     ]
     return (
         f"{sum(map(_ends_at_rest, told))} of {len(told)} warmups for rest end at rest: with a resting VAA and a "
-        f"resting fraction above {ENOUGH}.\n\n{markdown(header, rows)}"
+        f"resting fraction above {Rest.goal}.\n\n{markdown(header, rows)}"
     )
 
 
@@ -105,7 +105,7 @@ def is_for_rest(run: Run) -> bool:
 
 
 def _ends_at_rest(run: Run) -> bool:
-    return all((run.figure(f"{name}.after") or 0) > ENOUGH for name in ("resting_vaa", "rest"))
+    return all((run.figure(f"{name}.after") or 0) > Rest.goal for name in ("resting_vaa", "rest"))
 
 
 def _groups(runs: Sequence[Run], labels: Labels) -> dict[tuple[str, str, str], list[Run]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from stranger import Stranger, loader, trainer
 
 from lightning_warmup import _compat
 
@@ -21,3 +24,12 @@ def test_functorch_active() -> None:
     torch.vmap(watch)(torch.ones(2))
     torch.func.grad(watch)(torch.ones(()))
     assert seen == [False, True, True]
+
+
+def test_training_data(tmp_path: Path) -> None:
+    data, fit = loader(), trainer(tmp_path, max_steps=0)
+    fit.fit(Stranger(), data)
+    try:
+        assert _compat.training_data(fit) is data
+    except AttributeError as error:
+        raise AssertionError(f"Lightning has changed trainer.fit_loop._data_source: {error}") from error

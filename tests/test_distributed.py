@@ -16,7 +16,8 @@ from torch import Tensor, distributed, multiprocessing, nn
 from lightning_warmup.distributed import gather_rows, rank, share_of, sum_gradients, world_size
 from lightning_warmup.dynamics.functional import at_rest, vaa, vaa_star
 from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
-from lightning_warmup.procedures.warmup import warmup_steps
+from lightning_warmup.procedures.objectives import make_objective
+from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 
 DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
 
@@ -33,7 +34,9 @@ def warmed_up(rows: slice) -> tuple[list[float], list[Tensor]]:
         network = nn.GRU(1, 6, num_layers=2)
         batches = torch.randn(5, 10, 12, 1, generator=torch.Generator().manual_seed(1))
         shares = [(batch[:, rows], None) for batch in batches]
-        losses += [step.loss for step in warmup_steps(network, shares, steps=5, objective=objective)]
+        losses += [
+            step.loss for step in Warmup(network, shares, WarmupPlan(make_objective(objective), steps=5))
+        ]
         weights += [p.detach() for p in network.parameters()]
     return losses, weights
 

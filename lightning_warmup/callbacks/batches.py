@@ -10,14 +10,15 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
+from lightning_warmup._compat import training_data
 from lightning_warmup.distributed import rank, share_of, world_size
 
 ToSequences = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
-"""Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
+"""A function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
 
 
 def first_element(batch: Any) -> Tensor:
-    """The sequences of a batch: its first element, or the batch itself if it is a tensor.
+    """Return the sequences of a batch: its first element, or the batch itself if it is a tensor.
 
     Raises:
         ValueError: If that is no batch of sequences.
@@ -31,10 +32,10 @@ def first_element(batch: Any) -> Tensor:
     return first
 
 
-def prepared(
+def to_device(
     batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule
 ) -> tuple[Tensor, Tensor | None]:
-    """Sequences of a batch and their lengths or None, on the module's device and in its precision."""
+    """Return a batch's sequences and their lengths or None, on the module's device and in its precision."""
     batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
     sequences = to_sequences(batch)
     return sequences if isinstance(sequences, tuple) else (sequences, None)
@@ -43,17 +44,16 @@ def prepared(
 def sequence_batches(
     trainer: Trainer, module: LightningModule, to_sequences: ToSequences, batch_size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Endless batches of training sequences and their lengths or None, on the module's device.
+    """Yield training sequences and their lengths or None, batch after batch without end.
 
     They come from the datamodule's ``warmup_dataloader(batch_size)`` if it has one; else from a shuffled loader
-    over the training data of the fit, wherever these are given; a loader without a fixed set of samples is gone
-    through as it is.
+    over the training data of the fit, wherever they are given. A loader over an iterable dataset is used as it is.
 
     Args:
         trainer: The Trainer of the fit.
-        module: The module that is fitted.
-        to_sequences: Turns a batch into sequences or ``(sequences, lengths)``.
-        batch_size: Sequences in a batch, over all processes; each gets its share.
+        module: The module that is fitted; batches are on its device.
+        to_sequences: Function that turns a batch into sequences or ``(sequences, lengths)``.
+        batch_size: Sequences in a batch, over all processes.
         seed: Seed of the order.
 
     Raises:
@@ -63,20 +63,18 @@ def sequence_batches(
     if hasattr(datamodule, "warmup_dataloader"):
         loader = datamodule.warmup_dataloader(batch_size)
     else:
-        loader = _own_loader(
-            trainer.fit_loop._data_source.dataloader(), share_of(batch_size, "batch_size"), seed
-        )
+        loader = _own_loader(training_data(trainer), share_of(batch_size, "batch_size"), seed)
     while True:
         empty = True
         for batch in loader:
             empty = False
-            yield prepared(batch, to_sequences, trainer, module)
+            yield to_device(batch, to_sequences, trainer, module)
         if empty:
             raise ValueError("the training data hold no batch to take sequences from")
 
 
 def _own_loader(loader: Any, batch_size: int, seed: int) -> Any:
-    """A shuffled loader of this process's own over the data of ``loader``; other iterables serve as they are."""
+    """Return a shuffled loader over this process's share of a loader's data; other iterables stay as they are."""
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
     rows = range(rank(), len(loader.dataset), world_size())  # type: ignore[arg-type]

@@ -9,20 +9,21 @@ from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, first_element
 from lightning_warmup.callbacks.stage import Batches, Stage
-from lightning_warmup.procedures.pretrain import TASKS, PretrainStep, pretrain_steps
+from lightning_warmup.procedures.pretrain import PretrainPlan, PretrainStep, pretrain_steps
 
 
 class PretrainStage(Stage):
-    """Pretrains the recurrent network of a LightningModule when a fit starts; put it before the warmup.
+    """Pretrain the recurrent network of a LightningModule when a fit starts; put it before the warmup.
 
-    It runs once, not on resume and not under ``fast_dev_run``, and leaves the random streams and the optimiser of
+    It runs once, not on resume and not under ``fast_dev_run``, and leaves the random streams and the optimizer of
     the training alone. Every step is logged as ``pretrain/*`` on the axis ``pretrain/step``. The decoder and the
     read-out of the pretraining are dropped when it ends.
 
     Args:
-        network: Attribute of the LightningModule that holds the recurrent network; None finds it if there is
-            exactly one.
-        sequences: Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them.
+        network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
+            if there is exactly one.
+        sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
+            takes them.
         task: ``"autoencode"`` or ``"next_step"``.
         steps: Number of gradient steps.
         lr: Learning rate of the stage's own Adam.
@@ -30,7 +31,7 @@ class PretrainStage(Stage):
         seed: Seed of everything the stage draws.
 
     Raises:
-        ValueError: If ``task`` is unknown; at the start of the fit, if the network is not found.
+        ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
     """
 
     name = "pretrain"
@@ -46,16 +47,13 @@ class PretrainStage(Stage):
         batch_size: int = 32,
         seed: int = 0,
     ) -> None:
-        if task not in TASKS:
-            raise ValueError(f"task={task!r}: choose one of {', '.join(TASKS)}")
         super().__init__(network, sequences, steps, batch_size, seed)
-        self.task = task
-        self.lr = lr
+        self.plan = PretrainPlan(task, steps, lr, seed)
 
     def run(self, rnn: nn.Module, batches: Batches) -> Iterator[PretrainStep]:
-        """Pretrains the network."""
-        return pretrain_steps(rnn, batches, task=self.task, steps=self.steps, lr=self.lr, seed=self.seed)
+        """Pretrain the network."""
+        return pretrain_steps(rnn, batches, self.plan)
 
     def shown(self, step: PretrainStep) -> dict[str, Any]:
-        """The loss."""
+        """Return the loss."""
         return {"loss": f"{step.loss:.3f}"}

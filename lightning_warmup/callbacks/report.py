@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_warmup.callbacks.batches import ToSequences, first_element, prepared
+from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
@@ -132,7 +132,7 @@ class Report(Callback):
 
     def _measure(self, trainer: Trainer, module: LightningModule, moment: str) -> dict[str, Any]:
         batch = trainer.datamodule.first_test_batch(SEQUENCES)  # type: ignore[attr-defined]
-        sequences, lengths = prepared(batch, self.sequences, trainer, module)
+        sequences, lengths = to_device(batch, self.sequences, trainer, module)
         rnn = find_network(module, self.network)
         self.count = sequences.shape[0 if getattr(rnn, "batch_first", False) else 1]
         measured = multistability(rnn, sequences, lengths, steps=self.steps)

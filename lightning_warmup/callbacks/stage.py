@@ -21,16 +21,17 @@ Batches = Iterator[tuple[Tensor, Tensor | None]]
 
 
 class Stage(Callback, ABC):
-    """Gradient steps on the recurrent network of a LightningModule when a fit starts, with their own optimiser.
+    """Gradient steps on the recurrent network of a LightningModule when a fit starts, with their own optimizer.
 
-    It runs once: not on resume, and not under ``fast_dev_run``. The random streams of training are left as if
-    it had not run, and the training optimiser never sees its gradients. Every step is logged as ``name/*`` on the
-    axis ``name/step``.
+    A stage runs once: not on resume, and not under ``fast_dev_run``. It leaves the random streams and the optimizer
+    of the training as if it had not run. Every step is logged as ``name/*`` on the axis ``name/step``; if a Trainer
+    has several stages of one kind, as ``name/network/*``.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
             if there is exactly one.
-        sequences: Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them.
+        sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
+            takes them.
         steps: Number of gradient steps.
         batch_size: Sequences per step, over all processes.
         seed: Seed of everything the stage draws.
@@ -39,6 +40,9 @@ class Stage(Callback, ABC):
         name: Name of the stage in logs and reports.
         done: Whether it has run.
         seconds: Time that it has taken.
+
+    Raises:
+        ValueError: If ``batch_size`` is below 1.
     """
 
     name: ClassVar[str]
@@ -46,6 +50,8 @@ class Stage(Callback, ABC):
     def __init__(
         self, network: str | None, sequences: ToSequences, steps: int, batch_size: int, seed: int
     ) -> None:
+        if not batch_size >= 1:
+            raise ValueError(f"batch_size={batch_size}: must be at least 1")
         self.network = network
         self.sequences = sequences
         self.steps = steps
@@ -56,64 +62,69 @@ class Stage(Callback, ABC):
 
     @abstractmethod
     def run(self, rnn: nn.Module, batches: Batches) -> Iterator[Any]:
-        """Moves the network step by step; yields for each a dataclass of figures that has a field ``step``."""
+        """Move the network step by step; yield for each a dataclass of figures that has a field ``step``."""
 
     @abstractmethod
     def shown(self, step: Any) -> dict[str, Any]:
-        """What the progress bar shows of a step."""
+        """Return what the progress bar shows of a step."""
 
-    def outcome(self, last: Any) -> str | None:
-        """What there is to say of the stage after its last step, in one line."""
+    def outcome(self) -> str | None:
+        """Return what the stage has reached, in one line."""
         return None
 
+    @property
+    def state_key(self) -> str:
+        """Key of the stage in a checkpoint, its own for each network."""
+        return f"{type(self).__qualname__}({self.network or ''})"
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Runs the stage."""
+        """Run the stage."""
         title = self.name.capitalize()
         if trainer.ckpt_path is not None:
             rank_zero_info(f"{title}: not repeated, the fit goes on from a checkpoint.")
-            return
-        if self.done:
+        elif self.done:
             rank_zero_info(f"{title}: not repeated, this stage has run already.")
-            return
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        elif trainer.fast_dev_run:  # type: ignore[attr-defined]
             rank_zero_info(f"{title}: skipped under fast_dev_run.")
-            return
+        else:
+            start = time.perf_counter()
+            with isolate_rng():
+                self._run(trainer, pl_module, title)
+            if (outcome := self.outcome()) is not None:
+                rank_zero_info(f"{title}: {outcome}")
+            self.done = True
+            self.seconds = time.perf_counter() - start
+
+    def _run(self, trainer: Trainer, pl_module: LightningModule, title: str) -> None:
         rnn = find_network(pl_module, self.network)
-        start = time.perf_counter()
-        with isolate_rng():
-            batches = sequence_batches(trainer, pl_module, self.sequences, self.batch_size, self.seed)
-            progress = tqdm(
-                self.run(rnn, batches),
-                desc=title,
-                total=self.steps,
-                disable=trainer.progress_bar_callback is None or not trainer.is_global_zero,
-            )
-            for step in progress:
-                progress.set_postfix(self.shown(step))
-                self._log(trainer, asdict(step))
-        outcome = self.outcome(step)
-        if outcome is not None:
-            rank_zero_info(f"{title}: {outcome}")
-        self.done = True
-        self.seconds = time.perf_counter() - start
+        alike = [other for other in trainer.callbacks if type(other) is type(self)]  # type: ignore[attr-defined]
+        group = self.name if len(alike) == 1 else f"{self.name}/{self.network}"
+        batches = sequence_batches(trainer, pl_module, self.sequences, self.batch_size, self.seed)
+        hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
+        progress = tqdm(self.run(rnn, batches), desc=title, total=self.steps, disable=hidden)
+        for step in progress:
+            progress.set_postfix(self.shown(step))
+            _log(trainer, group, asdict(step))
 
     def state_dict(self) -> dict[str, Any]:
-        """Whether the stage is done, and how long it took."""
+        """Return whether the stage is done, and how long it took."""
         return {"done": self.done, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`."""
+        """Restore :meth:`state_dict`."""
         self.done = state_dict["done"]
         self.seconds = state_dict["seconds"]
 
-    def _log(self, trainer: Trainer, figures: dict[str, Any]) -> None:
-        metrics = {f"{self.name}/{key}": value for key, value in figures.items() if value is not None}
-        for logger in trainer.loggers:
-            define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
-            if define_metric is not None:  # Weights & Biases: not on the axis of the training steps
-                if figures["step"] == 0:
-                    define_metric(f"{self.name}/step")
-                    define_metric(f"{self.name}/*", step_metric=f"{self.name}/step")
-                logger.log_metrics(metrics)
-            else:
-                logger.log_metrics(metrics, step=figures["step"])
+
+def _log(trainer: Trainer, group: str, figures: dict[str, Any]) -> None:
+    """Log the figures of a step as ``group/*``."""
+    metrics = {f"{group}/{key}": value for key, value in figures.items() if value is not None}
+    for logger in trainer.loggers:
+        define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
+        if define_metric is not None:  # Weights & Biases: not on the axis of the training steps
+            if figures["step"] == 0:
+                define_metric(f"{group}/step")
+                define_metric(f"{group}/*", step_metric=f"{group}/step")
+            logger.log_metrics(metrics)
+        else:
+            logger.log_metrics(metrics, step=figures["step"])

@@ -2,44 +2,55 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
-from lightning_warmup.callbacks.batches import ToSequences, first_element, prepared
+from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
 from lightning_warmup.callbacks.stage import Batches, Stage
+from lightning_warmup.dynamics.functional import EPSILON
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.procedures.objectives import WarmupLoss
-from lightning_warmup.procedures.regularize import EVERY, MAX_STABILIZATION, add_gradient
-from lightning_warmup.procedures.warmup import ENOUGH, WarmupStep, warmup_steps
+from lightning_warmup.procedures.objectives import Objective, make_objective
+from lightning_warmup.procedures.regularize import Regularizer
+from lightning_warmup.procedures.result import WarmupResult, WarmupStep
+from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 
 
 class WarmupStage(Stage):
-    """Warms the recurrent network of a LightningModule up when a fit starts.
+    """Warm up the recurrent network of a LightningModule when a fit starts.
 
-    It runs once, not on resume and not under ``fast_dev_run``, and leaves the random streams and the optimiser of
-    the training alone. Every step is logged as ``warmup/*`` on the axis ``warmup/step``.
+    It runs once, not on resume and not under ``fast_dev_run``, and leaves the random streams and the optimizer of
+    the training alone. Every step is logged as ``warmup/*`` on the axis ``warmup/step``; if a Trainer has several
+    of these stages, as ``warmup/encoder/*`` and so on, by the names of their networks.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
             if there is exactly one.
-        sequences: Turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them;
-            with lengths, as for histories of episodes, whole prefixes are used instead of random cuts.
+        sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
+            takes them; with lengths, as for histories of episodes, whole prefixes replace random cuts.
+        objective: What to aim at; this and what follows down to ``leaky`` are arguments of
+            :func:`lightning_warmup.procedures.warmup.warmup`.
         steps: Number of gradient steps.
+        lr: Learning rate.
         batch_size: Sequences per step, over all processes.
+        epsilon: Distance below which two states are the same equilibrium.
+        target: Value that VAA* is drawn to.
+        max_stabilization: Longest stabilisation, in steps.
+        stabilization_ramp: Growth of the longest stabilisation with each step, with ``"published"``.
+        rest_weight: Weight of what keeps states from rest, with ``"rest"``.
+        silent: Numbers of the input channels that are 0 while states settle, with ``"rest"``.
+        leaky: Whether frozen parameters move through the gradient of the layers above.
+        regularize: Weight of the objective in the loss of every fourth training step; 0 is not at all.
         seed: Seed of everything the stage draws.
-        regularize: Weight with which the objective is added to the loss of every fourth training step; 0 is not at all.
-        settings: ``objective``, ``lr`` and the other settings of
-            :func:`lightning_warmup.procedures.warmup.warmup_steps`.
+
+    Attributes:
+        result: What the warmup has reached; None before it.
 
     Raises:
-        ValueError: At the start of the fit, if the network is not found or an argument is out of range.
-        WarmupDiverged: If the loss or a gradient of the warmup is not finite.
+        ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
+        WarmupDiverged: If the loss, a gradient or a weight of the warmup is not finite.
 
     Example:
         ``trainer = Trainer(callbacks=[WarmupStage(steps=100)])``
@@ -52,53 +63,78 @@ class WarmupStage(Stage):
         network: str | None = None,
         sequences: ToSequences = first_element,
         *,
+        objective: str | Objective = "published",
         steps: int = 100,
+        lr: float = 1e-2,
         batch_size: int = 32,
-        seed: int = 0,
+        epsilon: float = EPSILON,
+        target: float = 0.95,
+        max_stabilization: int = 200,
+        stabilization_ramp: int = 10,
+        rest_weight: float = 0.6,
+        silent: Sequence[int] = (),
+        leaky: bool = False,
         regularize: float = 0.0,
-        **settings: Any,
+        seed: int = 0,
     ) -> None:
-        unknown = set(settings) - set(inspect.signature(warmup_steps).parameters)
-        if unknown:
-            raise TypeError(f"WarmupStage takes no {', '.join(sorted(unknown))}")
         super().__init__(network, sequences, steps, batch_size, seed)
-        self.regularize = regularize
-        self.settings = settings
+        aim = make_objective(
+            objective,
+            epsilon=epsilon,
+            target=target,
+            max_stabilization=max_stabilization,
+            stabilization_ramp=stabilization_ramp,
+            rest_weight=rest_weight,
+            silent=silent,
+        )
+        self.plan = WarmupPlan(aim, steps, lr, leaky, seed)
+        self.regularizer = Regularizer(aim, regularize, seed)
+        self.result: WarmupResult | None = None
         self._batch: Any = None
 
     def run(self, rnn: nn.Module, batches: Batches) -> Iterator[WarmupStep]:
-        """Warms the network up."""
-        return warmup_steps(rnn, batches, steps=self.steps, seed=self.seed, **self.settings)
+        """Warm the network up."""
+        warmup = Warmup(rnn, batches, self.plan)
+        yield from warmup
+        self.result = warmup.result
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Takes the sequences of every fourth batch, if the objective is kept in training."""
-        self._batch = batch if self.regularize and trainer.global_step % EVERY == 0 else None
+        """Hold a batch that the objective takes part in."""
+        self._batch = batch if self.regularizer.takes_part(trainer.global_step) else None
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds the gradient of the objective to that of the training loss."""
+        """Add the gradient of the objective to that of the training loss."""
         if self._batch is None:
             return
-        sequences, lengths = prepared(self._batch, self.sequences, trainer, pl_module)
         rnn = find_network(pl_module, self.network)
-        generator = torch.Generator().manual_seed(self.seed + 1 + trainer.global_step)
+        batch = to_device(self._batch, self.sequences, trainer, pl_module)
         # At half precision the gradients of the training are scaled.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        weight = self.regularize / trainer.accumulate_grad_batches * (scaler.get_scale() if scaler else 1.0)
-        settings = {f.name: self.settings[f.name] for f in fields(WarmupLoss) if f.name in self.settings}
-        longest = min(self.settings.get("max_stabilization", MAX_STABILIZATION), MAX_STABILIZATION)
-        add_gradient(rnn, sequences, lengths, weight, generator, WarmupLoss(**settings), longest)
+        scale = scaler.get_scale() if scaler else 1.0
+        accumulated = trainer.accumulate_grad_batches
+        self.regularizer.add_gradient(rnn, batch, trainer.global_step, accumulated, scale)
         self._batch = None
 
     def shown(self, step: WarmupStep) -> dict[str, Any]:
-        """VAA* and the stabilisation length."""
+        """Return VAA* and the stabilisation."""
         return {"VAA*": f"{step.vaa_star:.2f}", "M": step.stabilization}
 
-    def outcome(self, last: WarmupStep) -> str | None:
-        """Whether a warmup for rest has ended at rest, and what it has reached."""
-        if last.reached is None:
+    def outcome(self) -> str | None:
+        """Return what the warmup has reached, and what to try where it missed its goal."""
+        result, objective = self.result, self.plan.objective
+        if result is None:
             return None
-        met = "ended at rest" if last.reached > ENOUGH else "did not end at rest"
-        steps = f"after {last.step + 1} steps" + (f", in attempt {last.attempt}" if last.attempt > 1 else "")
-        return f"{met} {steps}: resting VAA {last.reached:.2f} at M = 10,000, it should be above {ENOUGH}"
+        figures = (
+            f"VAA {result.vaa:.2f} (resting VAA {result.resting_vaa:.2f}) at M = {result.settle_steps:,}"
+        )
+        steps = f"after {len(result)} steps" + (
+            f" in {result.attempts} attempts" if result.attempts > 1 else ""
+        )
+        if result.goal_reached:
+            return f"{figures} {steps}"
+        goal = (
+            f"the {objective.figure.replace('_', ' ').replace('vaa', 'VAA')} should be above {objective.goal}"
+        )
+        return f"{figures} {steps}; {goal}: try {objective.advice(self.steps)}"

@@ -2,52 +2,80 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from lightning_warmup.distributed import sum_over_processes
 from lightning_warmup.networks.layers import layers_of
-from lightning_warmup.procedures.objectives import WarmupLoss
+from lightning_warmup.procedures.objectives import Objective
 
 EVERY = 4
-"""Training steps between two at which the objective is kept."""
+"""Training steps between two that the objective takes part in: often enough to keep it, at a fourth of the cost."""
 MAX_STABILIZATION = 200
-"""Longest stabilisation in training, in steps."""
+"""Longest stabilisation in training, in steps: longer ones cost more than a training step."""
 
 
-def add_gradient(
-    rnn: nn.Module | Sequence[nn.Module],
-    sequences: Tensor,
-    lengths: Tensor | None,
-    weight: float,
-    generator: torch.Generator,
-    loss: WarmupLoss,
-    longest: int = MAX_STABILIZATION,
-) -> None:
-    """Adds ``weight`` times the gradient of a warmup's loss to the gradients of the weights that it warms up.
+@dataclass(frozen=True)
+class Regularizer:
+    """The objective of a warmup as a further loss in training, which can undo what the warmup has brought.
 
-    Training can undo what a warmup has brought; this keeps it. The stabilisation is uniform in 1..``longest``.
+    Attributes:
+        objective: The objective; stabilisations are uniform in 1..200, or to its own limit if that is smaller.
+        weight: Weight of its loss; 0 is not at all.
+        seed: Seed of all that is drawn.
 
-    Args:
-        rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
-        sequences: This process's inputs, ``(T, N, I)``, or ``(N, T, I)`` if the network has ``batch_first``.
-        lengths: Steps of each sequence, ``(N,)``, instead of random cuts.
-        weight: Weight of the loss.
-        generator: Source of all that is drawn, the same on every process.
-        loss: The loss.
-        longest: Longest stabilisation, in steps.
+    Raises:
+        ValueError: If ``weight`` is negative.
     """
-    layers = layers_of(rnn)
-    if getattr(rnn, "batch_first", False):
-        sequences = sequences.transpose(0, 1)
-    stabilization = int(torch.randint(1, longest + 1, (), generator=generator))
-    weights = [p for layer in layers for p in layer.warmed if p.requires_grad]
-    with torch.enable_grad():
-        total = weight * loss(layers, sequences, lengths, stabilization, generator)[0]
-        gradients = torch.autograd.grad(total, weights, allow_unused=True)
-    for parameter, gradient in zip(weights, gradients, strict=True):
-        if gradient is not None:
-            shared = sum_over_processes(gradient)
-            parameter.grad = shared if parameter.grad is None else parameter.grad + shared
+
+    objective: Objective
+    weight: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the weight."""
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ValueError(f"regularize={self.weight}: must be a number of at least 0")
+
+    def takes_part(self, step: int) -> bool:
+        """Return whether the objective takes part in a training step."""
+        return self.weight > 0 and step % EVERY == 0
+
+    def add_gradient(
+        self,
+        rnn: nn.Module | Sequence[nn.Module],
+        batch: tuple[Tensor, Tensor | None],
+        step: int,
+        accumulated: int = 1,
+        scale: float = 1.0,
+    ) -> None:
+        """Add the weighted gradient to the gradients of the weights that a warmup moves.
+
+        Args:
+            rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
+            batch: This process's inputs, ``(T, B, I)``, or ``(B, T, I)`` if the network has ``batch_first``;
+                and the steps of each, ``(B,)``, or None for random cuts.
+            step: Number of the training step.
+            accumulated: Number of batches that a training step accumulates gradients of.
+            scale: Factor of the training loss.
+        """
+        sequences, lengths = batch
+        weight = self.weight / accumulated * scale
+        layers = layers_of(rnn)
+        if getattr(rnn, "batch_first", False):
+            sequences = sequences.transpose(0, 1)
+        generator = torch.Generator().manual_seed(self.seed + 1 + step)
+        longest = min(self.objective.max_stabilization, MAX_STABILIZATION)
+        stabilization = int(torch.randint(1, longest + 1, (), generator=generator))
+        weights = [p for layer in layers for p in layer.warmed if p.requires_grad]
+        with torch.enable_grad():
+            loss, _ = self.objective(layers, sequences, lengths, stabilization, generator)
+            gradients = torch.autograd.grad(weight * loss, weights, allow_unused=True)
+        for parameter, gradient in zip(weights, gradients, strict=True):
+            if gradient is not None:
+                shared = sum_over_processes(gradient)
+                parameter.grad = shared if parameter.grad is None else parameter.grad + shared

@@ -3,90 +3,116 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar
-
-from torch import Tensor
 
 from lightning_warmup.dynamics.functional import REST_TOLERANCE
 
 ATTEMPT = 300
-"""Steps of an attempt of the adaptive schedule, at most."""
-TRIAL = 150
-"""Steps after which an attempt is judged."""
+"""Steps of an adaptive attempt, at most: what has not settled by then seldom does."""
+JUDGED_AFTER = 150
+"""Steps after which an adaptive attempt is judged, just before its learning rate falls."""
+PROMISING = 50
+"""Longest stabilisation below which an attempt is then hopeless: its states have collapsed or oscillate."""
+
+FIRST = 10.0
+"""Longest stabilisation of the first adaptive step, in which most new networks still hold states apart."""
+SHORTEST = 3.0
+"""The longest stabilisation does not shrink below it: there VAA* has a gradient even after a collapse."""
+GROWTH, SHRINKAGE = 1.15, 0.7
+"""Factors of the longest stabilisation where states are held, and where not: away from a collapse at once."""
+HELD_APART = 0.8
+"""VAA* of the worst layer above which states are held apart: a little below the usual target, 0.95."""
+LOOKS_FROM, LOOKS_EVERY = 100, 25
+"""First step at which the goal is measured, and the steps between two measurements, each worth many steps."""
 
 
-class Ramp:
-    """The published schedule: a stabilisation that grows from 1 step, a steady learning rate, no clipping.
+class Schedule(ABC):
+    """A learning rate and a longest stabilisation for each step of an attempt.
+
+    Attributes:
+        steps: Steps of the attempt, at most.
+        longest: Longest stabilisation of the next step.
+        hopeless: Whether the attempt should make way for another one.
+        max_norm: Norm that gradients are clipped to.
+    """
+
+    max_norm: ClassVar[float] = math.inf
+
+    def __init__(self, steps: int, longest: float) -> None:
+        self.steps = steps
+        self.longest = longest
+        self.hopeless = False
+
+    def lr_factor(self, step: int) -> float:
+        """Return the factor of the learning rate at a step of the attempt."""
+        return 1.0
+
+    @abstractmethod
+    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
+        """Prepare the next step from what this one saw; return whether to measure the goal now.
+
+        Args:
+            step: Number of the step in its attempt, from 0.
+            stabilization: Its stabilisation.
+            vaa_star: VAA* of the layer where it is smallest.
+            unrest: Unrest of the layer where it is largest.
+        """
+
+
+class Ramp(Schedule):
+    """The published schedule: a longest stabilisation that grows from 1, a steady learning rate, no clipping.
 
     A monostable network must be caught before its states have collapsed, since VAA* has no gradient there.
 
     Args:
         steps: Number of steps.
-        most: Longest stabilisation.
+        most: Limit of the longest stabilisation.
         growth: Growth of the longest stabilisation with each step.
     """
 
-    max_norm: ClassVar[float] = math.inf
-    hopeless: ClassVar[bool] = False
-
     def __init__(self, steps: int, most: int, growth: int) -> None:
-        self.steps = steps
+        super().__init__(steps, 1.0)
         self.most = most
         self.growth = growth
-        self.longest = 1.0
 
-    def rate(self, step: int) -> float:
-        """Factor of the learning rate at a step."""
-        return 1.0
-
-    def adapt(self, step: int, stars: Tensor, unrests: Tensor, stabilization: int) -> bool:
-        """Prepares the next step by what this one saw; returns whether it is time to look at the goal."""
+    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
+        """Let the longest stabilisation grow."""
         self.longest = min(1 + self.growth * (step + 1), self.most)
         return False
 
 
-class Adaptive:
-    """A stabilisation as long as the network can hold its states apart; the learning rate falls at the end.
+class Adaptive(Schedule):
+    """A stabilisation as long as the network can hold states apart; the learning rate falls in the second half.
 
-    The longest stabilisation begins at 10 steps. It grows by 15 % after a step at which every layer's VAA* was
-    above 0.8 and as many steps again would not have taken the states far; it shrinks by 30 % after any other, down
-    to 3: states that have collapsed are caught again where VAA* still has a gradient. The learning rate falls
-    tenfold in the second half, so that states settle. Gradients are clipped to a norm of 5.
-
-    An attempt takes 300 steps at most. One whose stabilisation has not come to 50 steps after 150, by a collapse
-    or an oscillation, is hopeless if the steps that are left are enough for another one.
+    The longest stabilisation grows after a step that held states: every layer's VAA* was high, and as many steps
+    again would not have taken the states far. It shrinks after any other. The learning rate falls tenfold in the
+    second half, so that states settle. An attempt that is hopeless is given up if another one can follow.
 
     Args:
         left: Number of steps that are left.
-        most: Longest stabilisation.
-
-    Attributes:
-        steps: Steps of this attempt at most.
-        longest: Longest stabilisation of the next step.
-        hopeless: Whether another attempt should be made instead.
+        most: Limit of the longest stabilisation.
     """
 
     max_norm: ClassVar[float] = 5.0
 
     def __init__(self, left: int, most: int) -> None:
-        self.steps = min(left, ATTEMPT)
+        super().__init__(min(left, ATTEMPT), min(FIRST, most))
         self.most = most
-        self.longest = min(10.0, most)
-        self.hopeless = False
-        self._may_give_up = left >= TRIAL + ATTEMPT
+        self._another_can_follow = left >= JUDGED_AFTER + ATTEMPT
 
-    def rate(self, step: int) -> float:
-        """Factor of the learning rate at a step of the attempt."""
+    def lr_factor(self, step: int) -> float:
+        """Return 1 in the first half of the attempt, then down to 0.1."""
         return 0.1 ** max(0.0, 2 * step / self.steps - 1)
 
-    def adapt(self, step: int, stars: Tensor, unrests: Tensor, stabilization: int) -> bool:
-        """Prepares the next step by what this one saw; returns whether it is time to look at the goal.
-
-        It is at the last step, and from step 100 on at every 25th at which the states are held.
-        """
-        drift = stabilization * REST_TOLERANCE ** (1 - unrests.max().item())
-        held = stars.min().item() > 0.8 and drift < 1
-        self.longest = min(1.15 * self.longest if held else max(0.7 * self.longest, 3.0), self.most)
+    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
+        """Let the longest stabilisation grow or shrink; measure at the last step, and where the goal may be met."""
+        drift = stabilization * REST_TOLERANCE ** (1 - unrest)
+        held = vaa_star > HELD_APART and drift < 1
+        self.longest = min(
+            GROWTH * self.longest if held else max(SHRINKAGE * self.longest, SHORTEST), self.most
+        )
         number = step + 1
-        self.hopeless = self._may_give_up and number == TRIAL and self.longest < min(50, self.most)
-        return number == self.steps or (held and number >= 100 and number % 25 == 0)
+        collapsed = self.longest < min(PROMISING, self.most)
+        self.hopeless = self._another_can_follow and number == JUDGED_AFTER and collapsed
+        return number == self.steps or (held and number >= LOOKS_FROM and number % LOOKS_EVERY == 0)

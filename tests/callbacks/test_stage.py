@@ -76,7 +76,7 @@ def test_it_runs_once_and_not_on_resume(tmp_path: Path, monkeypatch: pytest.Monk
     first.save_checkpoint(tmp_path / "a.ckpt")
     resumed = WarmupStage(steps=2)
     monkeypatch.setattr(
-        "lightning_warmup.callbacks.warmup.warmup_steps", lambda *_, **__: pytest.fail("warmed up again")
+        "lightning_warmup.callbacks.warmup.Warmup", lambda *_, **__: pytest.fail("warmed up again")
     )
     trainer(tmp_path, resumed, max_epochs=2).fit(module, loader(), ckpt_path=tmp_path / "a.ckpt")
     assert resumed.done
@@ -149,6 +149,27 @@ def test_the_network_is_found_if_there_is_exactly_one() -> None:
 def test_too_little_data_for_a_batch_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"batch_size=65.*64 samples"):
         trainer(tmp_path, WarmupStage(batch_size=65)).fit(Stranger(), loader())
+
+
+def test_two_networks_are_warmed_up_in_one_fit_and_not_again_on_resume(tmp_path: Path) -> None:
+    from lightning.pytorch.loggers import CSVLogger
+
+    def stages() -> list[WarmupStage]:
+        return [WarmupStage("encoder", steps=1), WarmupStage("decoder", steps=1)]
+
+    torch.manual_seed(0)
+    module = Stranger()
+    module.encoder, module.decoder = nn.GRU(1, 4, batch_first=True), nn.GRU(1, 4, batch_first=True)
+    logger = CSVLogger(tmp_path)
+    first = trainer(tmp_path, *stages(), logger=logger)
+    first.fit(module, loader())
+    with open(logger.experiment.metrics_file_path, newline="") as file:
+        names = set(next(csv.reader(file)))
+    assert {"warmup/encoder/loss", "warmup/decoder/loss"} <= names
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    resumed = stages()
+    trainer(tmp_path, *resumed, max_epochs=2).fit(module, loader(), ckpt_path=tmp_path / "a.ckpt")
+    assert [(stage.done, stage.result) for stage in resumed] == [(True, None)] * 2
 
 
 PROJECT = """

@@ -12,7 +12,7 @@ from datamodules import datamodule_by_name
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.report import Report
 from lightning_warmup.modules.sequence import SequenceModule
-from lightning_warmup.procedures.warmup import warmup_steps
+from lightning_warmup.procedures.warmup import warmup
 
 
 def defaults(*functions: Any) -> dict[str, Any]:
@@ -39,12 +39,10 @@ def test_benchmarks(name: str) -> None:
 
 def test_warmup() -> None:
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(Config().warmup).items()}
-    library = defaults(warmup_steps) | {
-        key: value
-        for key, value in defaults(WarmupStage).items()
-        if key in ("steps", "batch_size", "regularize")
+    library = defaults(warmup) | {
+        key: value for key, value in defaults(WarmupStage).items() if key not in ("network", "sequences")
     }
-    del library["seed"]
+    del library["seed"], library["lengths"]
     assert library == {key: value for key, value in settings.items() if key != "enabled"}
 
 

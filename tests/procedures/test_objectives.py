@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +13,18 @@ from known_maps import Map
 from stranger import Stranger, loader, trainer
 from torch import nn
 
-from lightning_warmup import WarmupStage, multistability, warmup
+from lightning_warmup import Multistability, WarmupStage, multistability, warmup
 from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.procedures.objectives import WarmupLoss, published, rest, unrest
-from lightning_warmup.procedures.regularize import add_gradient
+from lightning_warmup.procedures import objectives
+from lightning_warmup.procedures.objectives import objective_by_name, objective_names
+from lightning_warmup.procedures.objectives.published import Published
+from lightning_warmup.procedures.objectives.rest import Rest, unrest
+from lightning_warmup.procedures.regularize import Regularizer
+from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.schedules import Adaptive, Ramp
-from lightning_warmup.procedures.warmup import GOAL, WarmupStep, warmup_steps
+from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 
 
 def test_unrest_is_the_logarithm_of_the_relative_move() -> None:
@@ -55,10 +60,10 @@ def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet
 
     sequences = torch.randn(5, 16, 1, dtype=torch.float64)
     layers = layers_of(Kick(function, 1))
-    star, restless = rest(layers, sequences, None, 200, 1e-4, (), torch.Generator().manual_seed(0))
-    assert (float(restless) < 0.01) == quiet
-    assert float(star) + 1e-3 >= 2 / 16
-    assert float(published(layers, sequences, None, 200, 1e-4, (), torch.Generator())[1]) == 0.0
+    (settled,) = Rest().settle(layers, sequences, None, 200, torch.Generator().manual_seed(0))
+    assert (float(settled.unrest) < 0.01) == quiet
+    assert float(settled.vaa_star) + 1e-3 >= 2 / 16
+    assert float(Published().settle(layers, sequences, None, 200, torch.Generator())[0].unrest) == 0.0
 
 
 def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,13 +74,11 @@ def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.Monkey
             heard[name].append(inputs.abs().flatten(0, -2).sum(0))
             return function(layers, inputs, *rest)
 
-        monkeypatch.setattr(f"lightning_warmup.procedures.objectives.{name}", listening)
+        monkeypatch.setattr(f"lightning_warmup.procedures.objectives.rest.{name}", listening)
     torch.manual_seed(0)
     network, sequences = nn.GRU(3, 6), torch.randn(8, 64, 3)
     warmup(network, sequences, objective="rest", steps=5, silent=[0, -1])
-    add_gradient(
-        network, sequences, None, 0.5, torch.Generator().manual_seed(0), WarmupLoss("rest", silent=(0, 2))
-    )
+    Regularizer(Rest(silent=(0, 2)), 0.5).add_gradient(network, (sequences, None), step=0)
     for common_or_constant in heard.values():
         assert len(common_or_constant) >= 4
         for first, middle, last in common_or_constant:
@@ -87,24 +90,24 @@ def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.Monkey
 
 def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_collapse() -> None:
     schedule = Adaptive(left=200, most=100)
-    apart, together, still = torch.tensor([0.9]), torch.tensor([0.1]), torch.tensor([0.0])
+    apart, together, still = 0.9, 0.1, 0.0
     for step in range(30):
-        schedule.adapt(step, apart, still, 10)
+        schedule.adapt(step, 10, apart, still)
     assert schedule.longest == 100
-    schedule.adapt(30, together, still, 10)
+    schedule.adapt(30, 10, together, still)
     assert schedule.longest == pytest.approx(70)
-    schedule.adapt(31, apart, torch.tensor([1.0]), 10)  # moves of order one
+    schedule.adapt(31, 10, apart, 1.0)  # moves of order one
     assert schedule.longest == pytest.approx(49)
-    looks = [schedule.adapt(step, apart, still, 10) for step in range(32, 200)]
+    looks = [schedule.adapt(step, 10, apart, still) for step in range(32, 200)]
     assert [step for step, look in enumerate(looks, start=32) if look] == [99, 124, 149, 174, 199]
-    assert schedule.rate(99) == 1.0
-    assert schedule.rate(200) == pytest.approx(0.1)
-    assert Ramp(100, 200, 10).rate(99) == 1.0
+    assert schedule.lr_factor(99) == 1.0
+    assert schedule.lr_factor(200) == pytest.approx(0.1)
+    assert Ramp(100, 200, 10).lr_factor(99) == 1.0
 
 
 def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_follow() -> None:
-    together, apart = torch.tensor([0.1]), torch.tensor([0.9])
-    still, moving = torch.tensor([0.0]), torch.tensor([1.0])
+    together, apart = 0.1, 0.9
+    still, moving = 0.0, 1.0
     for stars, unrests, left, expected in (
         (together, still, 450, 149),
         (apart, moving, 450, 149),
@@ -114,7 +117,7 @@ def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_foll
         schedule = Adaptive(left=left, most=100)
         given_up = []
         for step in range(schedule.steps):
-            schedule.adapt(step, stars, unrests, 10)
+            schedule.adapt(step, 10, stars, unrests)
             given_up += [step] if schedule.hopeless else []
         assert given_up == ([] if expected is None else [expected])
 
@@ -125,17 +128,17 @@ def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_foll
 def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
     monkeypatch: pytest.MonkeyPatch, reached: float, expected: list[int]
 ) -> None:
-    module = sys.modules[warmup_steps.__module__]  # the package's attribute of this name is the function
-    monkeypatch.setattr(module, "ATTEMPT", 3)
+    measured = Multistability(1.0, reached, 1.0, 0.0, (1.0,))
+    monkeypatch.setattr(Rest, "further_attempt", 3)
     monkeypatch.setattr("lightning_warmup.procedures.schedules.ATTEMPT", 3)
-    monkeypatch.setattr(module, "_resting_vaa", lambda *_: reached)
+    monkeypatch.setattr(Rest, "measure", lambda *_: measured)
     monkeypatch.setattr(Adaptive, "adapt", lambda *_: True)
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
     begun = network.weight_hh_l0.detach().clone()
     batches = ((torch.randn(6, 8, 1), None) for _ in range(11))
     moves, attempts = [], []
-    for number, step in enumerate(warmup_steps(network, batches, objective="rest", steps=11)):
+    for number, step in enumerate(Warmup(network, batches, WarmupPlan(Rest(), steps=11))):
         assert step.step == number
         attempts.append(step.attempt)
         moves.append(float((network.weight_hh_l0.detach() - begun).abs().max()))
@@ -156,7 +159,10 @@ def test_a_warmup_for_rest_ends_in_many_equilibria_at_rest() -> None:
     assert measured.resting_fraction > 0.9
     assert measured.resting_vaa > 0.8
     assert history[-1].reached is not None
-    assert history[-1].reached > GOAL
+    assert history[-1].reached > Rest.early_goal
+    assert history.goal_reached
+    assert history.resting_vaa == history[-1].reached
+    assert history.settle_steps == 10_000
     assert len(history) < 300
 
 
@@ -166,12 +172,12 @@ def test_what_is_kept_in_training_is_the_gradient_of_the_objective() -> None:
     twin = copy.deepcopy(network)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
-    loss = WarmupLoss("rest", rest_weight=2.0)
-    add_gradient(network, sequences, None, 0.5, torch.Generator().manual_seed(3), loss)
+    objective = Rest(rest_weight=2.0)
+    Regularizer(objective, 0.5, seed=1).add_gradient(network, (sequences, None), step=1)
     generator = torch.Generator().manual_seed(3)
     stabilization = int(torch.randint(1, 201, (), generator=generator))
-    stars, unrests = rest(layers_of(twin), sequences, None, stabilization, 1e-4, (), generator)
-    (0.5 * ((stars - 0.95) ** 2 + 2.0 * stars.detach() * unrests).mean()).backward()
+    (layer,) = objective.settle(layers_of(twin), sequences, None, stabilization, generator)
+    (0.5 * ((layer.vaa_star - 0.95) ** 2 + 2.0 * layer.vaa_star.detach() * layer.unrest)).backward()
     for parameter, reference in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, 1 + reference.grad)  # type: ignore[operator]
 
@@ -180,9 +186,7 @@ def test_the_stage_keeps_the_objective_in_every_fourth_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    monkeypatch.setattr(
-        "lightning_warmup.callbacks.warmup.add_gradient", lambda *_, **__: kept.append(len(module.seen))
-    )
+    monkeypatch.setattr(Regularizer, "add_gradient", lambda *_, **__: kept.append(len(module.seen)))
     module = Stranger()
     trainer(tmp_path, WarmupStage(steps=1, regularize=0.1), max_epochs=3).fit(module, loader())
     assert kept == [1, 5, 9]
@@ -199,10 +203,78 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
         trainer(tmp_path, stage, max_epochs=1).fit(Stranger(), loader())
     lines = [record.getMessage() for record in caplog.records]
     (line,) = [line for line in lines if "resting VAA" in line]
-    assert line.startswith("Warmup: did not end at rest after 3 steps: resting VAA ")
+    assert line.startswith("Warmup: VAA ")
+    assert line.endswith("at M = 10,000 after 3 steps; the resting VAA should be above 0.9: try steps=9")
 
-    last = WarmupStep(199, 2, 10, 0.0, 0.9, 0.1, 0.0, reached=0.99)
-    assert stage.outcome(last) == (
-        "ended at rest after 200 steps, in attempt 2: resting VAA 0.99 at M = 10,000, it should be above 0.9"
+    history = tuple(WarmupStep(n, 1 + n // 100, 10, 0.0, 0.9, 0.1, 0.0) for n in range(200))
+    stage.result = WarmupResult(history, True, 1.0, 0.99, 10_000)
+    assert stage.outcome() == "VAA 1.00 (resting VAA 0.99) at M = 10,000 after 200 steps in 2 attempts"
+    stage = WarmupStage()
+    stage.result = WarmupResult(history[:100], False, 0.5, 0.0, 2000)
+    assert stage.outcome() == (
+        "VAA 0.50 (resting VAA 0.00) at M = 2,000 after 100 steps; "
+        "the VAA should be above 0.9: try steps=300 or objective=rest"
     )
-    assert stage.outcome(WarmupStep(99, 1, 10, 0.0, 0.9, 0.1, 0.0)) is None
+
+
+@pytest.mark.parametrize("name", objective_names())
+def test_every_objective_moves_all_layers_and_is_measured(name: str) -> None:
+    torch.manual_seed(0)
+    network, sequences = nn.GRU(1, 16, num_layers=2), torch.randn(20, 64, 1)
+    initial = copy.deepcopy(network.state_dict())
+    result = warmup(network, sequences, objective=name, steps=3)
+    assert len(result) == len(result.history) == len(list(result)) == 3
+    assert result.attempts == 1
+    assert all(0 <= step.vaa_star <= 1 and step.loss < float("inf") for step in result)
+    assert 0 <= result.resting_vaa <= result.vaa <= 1
+    assert all(not torch.equal(value, initial[key]) for key, value in network.state_dict().items())
+    assert warmup(network, sequences, objective=objective_by_name(name)(), steps=1)[0].step == 0
+
+
+SPREAD = """
+import torch
+from torch import Tensor
+
+from lightning_warmup.procedures.objectives import Objective, SettledLayer
+
+
+class Spread(Objective):
+    def layer_loss(self, layer: SettledLayer) -> Tensor:
+        return (torch.pdist(torch.tanh(layer.states)).mean() - self.target) ** 2
+"""
+
+
+def test_a_further_file_is_a_further_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "spread.py").write_text(SPREAD)
+    (tmp_path / "empty.py").write_text("")
+    monkeypatch.setattr(objectives, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(objectives, "__path__", [str(tmp_path)])
+    assert objective_names() == ["empty", "spread"]
+    torch.manual_seed(0)
+    history = warmup(nn.GRU(1, 16), torch.randn(20, 64, 1), objective="spread", steps=30, max_stabilization=5)
+    assert history[-1].loss < 0.5 * history[0].loss
+    with pytest.raises(ValueError, match=r"empty\.py must define one public subclass of Objective, not 0"):
+        objective_by_name("empty")
+    for name in ("spread", "empty"):
+        sys.modules.pop(f"{objectives.__name__}.{name}")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"objective": "other"},
+        {"lr": -1},
+        {"steps": 0},
+        {"batch_size": 0},
+        {"target": 2},
+        {"epsilon": 0},
+        {"max_stabilization": 0},
+        {"regularize": -1},
+        {"objective": "rest", "rest_weight": -1},
+    ],
+)
+def test_the_stage_refuses_wrong_settings_when_it_is_made(argument: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{list(argument)[-1]}="):
+        WarmupStage(**argument)
+    with pytest.raises(TypeError, match="batches"):
+        WarmupStage(batches=3, rnn=1)  # type: ignore[call-arg]

@@ -19,9 +19,9 @@ from configs.schema import Config
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.pretrain import PretrainStage
 from lightning_warmup.cells import cell_names
-from lightning_warmup.reporting.portraits import read_portraits
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.procedures.pretrain import TASKS, pretrain_steps
+from lightning_warmup.procedures.pretrain import TASKS, PretrainPlan, pretrain_steps
+from lightning_warmup.reporting.portraits import read_portraits
 
 
 def waves(count: int = 32, length: int = 20) -> Tensor:
@@ -39,7 +39,7 @@ def test_every_cell_learns_to_give_back_what_it_sees(cell: str, task: str) -> No
     readout = copy.deepcopy(network.readout.state_dict())
     losses = [
         step.loss
-        for step in pretrain_steps(network, repeat((waves(length=8), None)), task=task, steps=60, lr=1e-2)
+        for step in pretrain_steps(network, repeat((waves(length=8), None)), PretrainPlan(task, 60, lr=1e-2))
     ]
     assert len(losses) == 60
     assert losses[-1] < 0.6 * losses[0]
@@ -73,14 +73,14 @@ def test_the_loss_is_that_of_the_definition(task: str, lengths: list[int] | None
     rnn, sequences = nn.LSTM(2, 6, num_layers=2, batch_first=True), torch.randn(4, 7, 2)
     expected = slow_loss(copy.deepcopy(rnn), sequences, lengths or [7] * 4, task)
     batch = (sequences, None if lengths is None else torch.tensor(lengths))
-    (first,) = pretrain_steps(rnn, [batch], task=task, seed=5)
+    (first,) = pretrain_steps(rnn, [batch], PretrainPlan(task, seed=5))
     assert first.loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_double_layer_is_pretrained_in_both_halves() -> None:
     network = RecurrentNetwork(1, 8, 1, double=True, batch_first=True)
     before = copy.deepcopy(network.layers.state_dict())
-    list(pretrain_steps(network, repeat((waves(), None)), steps=2))
+    list(pretrain_steps(network, repeat((waves(), None)), PretrainPlan(steps=2)))
     moved = {
         name.split(".")[1]
         for name, value in network.layers.state_dict().items()
@@ -115,8 +115,11 @@ def test_the_stage_runs_once_before_the_warmup_and_leaves_the_training_alone(tmp
 def test_mistakes_are_said() -> None:
     with pytest.raises(ValueError, match="task='other'"):
         PretrainStage(task="other")
+    for argument in ({"steps": 0}, {"lr": 0.0}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(argument))}=0"):
+            PretrainStage(**argument)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match=r"step 0 with lr=0\.001"):
-        list(pretrain_steps(nn.GRU(1, 4), [(torch.full((5, 2, 1), torch.nan), None)]))
+        list(pretrain_steps(nn.GRU(1, 4), [(torch.full((5, 2, 1), torch.nan), None)], PretrainPlan()))
 
 
 def test_defaults_are_those_of_the_schema() -> None:

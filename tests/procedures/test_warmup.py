@@ -12,7 +12,7 @@ from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa_star
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.procedures.warmup import WarmupDiverged, warmup_steps
+from lightning_warmup.procedures.warmup import Warmup, WarmupDiverged, WarmupPlan
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -125,7 +125,7 @@ def test_only_the_prefixes_are_used_where_lengths_are_given() -> None:
 
 def test_too_few_batches_are_said() -> None:
     with pytest.raises(ValueError, match="steps=3: there are only 1 batches"):
-        list(warmup_steps(nn.GRU(1, 4), [(torch.randn(5, 8, 1), None)], steps=3))
+        list(Warmup(nn.GRU(1, 4), [(torch.randn(5, 8, 1), None)], WarmupPlan(steps=3)))
 
 
 def test_a_network_in_evaluation_mode_stays_in_it() -> None:

@@ -1,0 +1,46 @@
+"""Objectives of a warmup by name. Every file here is one: it defines one public subclass of ``Objective``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lightning_warmup.procedures.objectives._base import Objective, SettledLayer
+
+__all__ = ["Objective", "SettledLayer", "make_objective", "objective_by_name", "objective_names"]
+
+
+def objective_names() -> list[str]:
+    """Return the names of all objectives: those of the files in this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def objective_by_name(name: str) -> type[Objective]:
+    """Return the class of an objective.
+
+    Raises:
+        ValueError: If there is no such file, or not exactly one public subclass of :class:`Objective` in it.
+    """
+    if name not in objective_names():
+        raise ValueError(f"objective={name!r}: choose one of {', '.join(objective_names())}")
+    module = import_module(f"{__name__}.{name}")
+    own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    found = [c for c in own if isinstance(c, type) and issubclass(c, Objective) and c.__name__[0] != "_"]
+    if len(found) != 1:
+        raise ValueError(
+            f"objective={name!r}: {module.__file__} must define one public subclass of Objective, not {len(found)}"
+        )
+    return found[0]
+
+
+def make_objective(objective: str | Objective, **settings: Any) -> Objective:
+    """Return an objective made from its name and those of the settings that it has.
+
+    An objective that is made already stays as it is.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    kind = objective_by_name(objective)
+    return kind(**{f.name: settings[f.name] for f in fields(kind) if f.name in settings})

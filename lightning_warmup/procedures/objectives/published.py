@@ -1,0 +1,15 @@
+"""The objective of the published warmup."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lightning_warmup.procedures.objectives._base import Objective, SettledLayer
+
+
+class Published(Objective):
+    r"""Many equilibria: :math:`(\mathrm{VAA}^* - \mathrm{target})^2` (arXiv 2106.01001, section 4)."""
+
+    def layer_loss(self, layer: SettledLayer) -> Tensor:
+        """Return the squared distance of VAA* from its target."""
+        return (layer.vaa_star - self.target) ** 2

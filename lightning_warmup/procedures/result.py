@@ -1,0 +1,66 @@
+"""What a warmup saw at each step, and what it has reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+
+@dataclass(frozen=True)
+class WarmupStep:
+    """What one warmup step saw, before it moved the weights.
+
+    Attributes:
+        step: Number of the step, from 0.
+        attempt: Number of the attempt, from 1.
+        stabilization: Number M of constant steps.
+        loss: The loss of the objective.
+        vaa_star: VAA*, mean over the layers.
+        gradient_norm: Euclidean norm of the gradient.
+        unrest: How far states are from rest, mean over the layers; 0 where the objective does not look.
+        reached: The figure that the goal is about, where it was measured on the way.
+    """
+
+    step: int
+    attempt: int
+    stabilization: int
+    loss: float
+    vaa_star: float
+    gradient_norm: float
+    unrest: float
+    reached: float | None = None
+
+
+@dataclass(frozen=True)
+class WarmupResult(Sequence[WarmupStep]):
+    """The steps of a warmup, of which it is a sequence, and what it has reached on its last batch.
+
+    Attributes:
+        history: The steps of all attempts.
+        goal_reached: Whether the objective's goal is reached.
+        vaa: VAA of the warmed network.
+        resting_vaa: Resting VAA of the warmed network.
+        settle_steps: Constant steps M at which both are measured.
+    """
+
+    history: tuple[WarmupStep, ...]
+    goal_reached: bool
+    vaa: float
+    resting_vaa: float
+    settle_steps: int
+
+    @property
+    def attempts(self) -> int:
+        """Number of attempts."""
+        return self.history[-1].attempt
+
+    def __len__(self) -> int:
+        return len(self.history)
+
+    @overload
+    def __getitem__(self, index: int) -> WarmupStep: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[WarmupStep, ...]: ...
+    def __getitem__(self, index: int | slice) -> WarmupStep | tuple[WarmupStep, ...]:
+        return self.history[index]
