@@ -110,8 +110,8 @@ sys.stdin.read()
 """
 CHILD = """
 import sys, time
-from lightning_warmup.runtime.signals import end_with_parent
-end_with_parent(int(sys.argv[1]))
+from lightning_warmup.runtime.process import prepare_process
+prepare_process(int(sys.argv[1]))
 print("ready", flush=True)
 time.sleep(600)
 """
