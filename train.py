@@ -92,7 +92,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
 
 
 def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
-    """Return the benchmark's LightningDataModule, and the LightningModule that learns its kind of task.
+    """Return the datamodule of a configuration and the module for its kind of task.
 
     Raises:
         ConfigError: If one of them, the warmup or the checkpoint refuses the configuration.
@@ -108,9 +108,8 @@ def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
         datamodule = datamodule_by_name(data.pop("name"))(**data, seed=config.seed)
         sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
         settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
-        module: Any
         if datamodule.task == "control":
-            module = DQNModule(**settings, **vars(config.agent))
+            module: Any = DQNModule(**settings, **vars(config.agent))
         else:
             module = SequenceModule(**settings, task=datamodule.task)
         heard_channels(datamodule.input_size, config.warmup.silent)
@@ -122,7 +121,7 @@ def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
 
 
 def make_callbacks(config: Config, module: Any, folder: Path) -> list[Any]:
-    """Return what goes on beside training: checkpoints, portraits, stages, monitor, early stopping."""
+    """Return the callbacks for checkpoints, portraits, the stages before training, monitor and early stopping."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor

@@ -129,12 +129,8 @@ class BestCheckpoint(ModelCheckpoint):
 
 def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float) -> list[Callback]:
     """Return the callbacks that save a run and end it on a signal; put them first. Arguments as above."""
-    interruption = Interruption()
-    return [
-        interruption,
-        BestCheckpoint(folder, monitor, mode),
-        LatestCheckpoint(folder, interval, interruption),
-    ]
+    end = Interruption()
+    return [end, BestCheckpoint(folder, monitor, mode), LatestCheckpoint(folder, interval, end)]
 
 
 def restore_best(trainer: Trainer, callback: Callback) -> Path | None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from lightning_warmup.runtime.checkpoints import read_checkpoint
 from lightning_warmup.runtime.files import replacing
@@ -24,7 +24,7 @@ class MetricsFile(Logger):
     Only the first process writes. A kill leaves whole rows, but for the last one.
 
     Args:
-        path: The file; one that is there is replaced.
+        path: The file; an earlier one is replaced.
         rows: The rows that it starts with.
     """
 
@@ -43,7 +43,6 @@ class MetricsFile(Logger):
 
     @property
     def save_dir(self) -> str:
-        """Folder of the file; Lightning takes it for the folder of the run."""
         return str(self.path.parent)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
@@ -51,14 +50,13 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        row = {name: x.item() if isinstance(x, torch.Tensor) else x for name, x in metrics.items()}
+        row = {name: x.item() if isinstance(x, Tensor) else x for name, x in metrics.items()}
         self._rows.append(row | {"step": step})
         if len(self._rows) >= ROWS_IN_MEMORY:
             self.save()
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows that are still in memory."""
         if not self._rows:
             return
         columns = sorted(set(self._columns).union(*self._rows))

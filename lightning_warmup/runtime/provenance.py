@@ -16,26 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_warmup.runtime.files import write_json
 
-FILE = "provenance.json"
 PACKAGES = ("torch", "lightning", "torchmetrics", "omegaconf", "wandb", "numpy")
-
-
-def provenance(source: Path) -> dict[str, Any]:
-    """Return commit, uncommitted changes, versions, machine and command of this process.
-
-    Args:
-        source: A folder of the repository that the code runs from.
-    """
-    changes = _git(source, "status", "--porcelain")
-    return {
-        "commit": _git(source, "rev-parse", "HEAD"),
-        "dirty": None if changes is None else bool(changes),
-        "changes": None if changes is None else changes.splitlines(),
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "versions": {name: _version(name) for name in PACKAGES},
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-    }
 
 
 def record(folder: Path, source: Path) -> dict[str, Any]:
@@ -46,17 +27,30 @@ def record(folder: Path, source: Path) -> dict[str, Any]:
         source: A folder of the repository that the code runs from.
 
     Returns:
-        Its content: the :func:`provenance` of the first process, the run's ``id``, and under ``resumed`` the
-        provenance of each later process.
+        Its content: what the first process came from, the run's ``id``, and the same of each later process under
+        ``resumed``.
     """
-    path = folder / FILE
+    path = folder / "provenance.json"
     if path.is_file():
         content = json.loads(path.read_text())
-        content["resumed"].append(provenance(source))
+        content["resumed"].append(_provenance(source))
     else:
-        content = provenance(source) | {"id": secrets.token_hex(4), "resumed": []}
+        content = _provenance(source) | {"id": secrets.token_hex(4), "resumed": []}
     rank_zero_only(write_json)(path, content)
     return content
+
+
+def _provenance(source: Path) -> dict[str, Any]:
+    changes = _git(source, "status", "--porcelain")
+    return {
+        "commit": _git(source, "rev-parse", "HEAD"),
+        "dirty": None if changes is None else bool(changes),
+        "changes": None if changes is None else changes.splitlines(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in PACKAGES},
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+    }
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -22,9 +22,9 @@ class Interruption(Callback):
     times there is nothing to save, and the process that receives the signal ends at once. On SIGUSR1, which
     ``sbatch --signal=USR1@120`` asks for, the SLURM job is queued again.
 
-    The handlers of Lightning will not do: that of SIGTERM waits for a broadcast that the other processes do not take
-    part in, and that of SIGUSR1 saves in the middle of a step. Lightning registers them after ``on_fit_start``; the
-    next public hooks of a fit and of a test replace them. At the end of each, it restores those of ``setup``.
+    Lightning's handlers will not do: that of SIGTERM waits for a broadcast that the other processes do not take
+    part in, and that of SIGUSR1 saves in the middle of a step. They are registered after ``on_fit_start``; the next
+    hooks of a fit and of a test replace them. At the end of each, Lightning restores those of ``setup``.
     """
 
     def __init__(self) -> None:
