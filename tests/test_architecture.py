@@ -194,3 +194,16 @@ def test_own_private_names_are_allowed() -> None:
     names = private_names_defined(ast.parse(code))
     assert names == {"_a", "_b"}
     assert not private_names_used(ast.parse(code), names, names)
+
+
+def test_every_function_of_compat_has_a_test() -> None:
+    """Which fails where a new version of the library no longer has the name."""
+    compat, tests = ROOT / "lightning_warmup" / "_compat.py", ROOT / "tests" / "test_compat.py"
+    wanted = {node.name for node in ast.walk(_tree(compat)) if isinstance(node, ast.FunctionDef)}
+    used = {node.attr for node in ast.walk(_tree(tests)) if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in ast.walk(_tree(tests)) if isinstance(node, ast.Name)}
+    assert wanted <= used, f"tests/test_compat.py has none for {sorted(wanted - used)}"
+
+
+def _tree(path: Path) -> ast.AST:
+    return ast.parse(path.read_text() if path.exists() else "")
