@@ -50,33 +50,28 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
 
     from lightning_warmup.callbacks.report import Report, table
     from lightning_warmup.reporting.figures import draw_run
-    from lightning_warmup.runtime.checkpoints import AtomicCheckpointIO, restore_best
-    from lightning_warmup.runtime.files import write_json
-    from lightning_warmup.runtime.loggers import log_results, open_loggers
-    from lightning_warmup.runtime.metrics_file import resumed_metrics_file
-    from lightning_warmup.runtime.process import prepare_process
-    from lightning_warmup.runtime.provenance import record
+    from lightning_warmup.runtime import checkpoints, files, loggers, metrics_file, process, provenance
 
-    prepare_process(parent=started_by(os.environ))
+    process.prepare_process(parent=started_by(os.environ))
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
     datamodule, module = build(config, checkpoint)
     report = Report(config.monitor.steps, module.sequences, "network")
-    metrics = resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
-    origin = record(folder.path, Path(__file__).parent)
-    settings = vars(config.tracking)
-    with open_loggers(metrics, origin["id"], asdict(config) | {"provenance": origin}, **settings) as loggers:
+    metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
+    origin = provenance.record(folder.path, Path(__file__).parent)
+    content = asdict(config) | {"provenance": origin}
+    with loggers.open_loggers(metrics, origin["id"], content, **vars(config.tracking)) as opened:
         trainer = Trainer(
             **vars(config.trainer),
-            logger=loggers,
-            callbacks=[report, *make_callbacks(config, module, folder.path)],
-            plugins=[AtomicCheckpointIO()],
+            logger=opened,
+            callbacks=make_callbacks(config, module, folder.path, report),
+            plugins=[checkpoints.AtomicCheckpointIO()],
             default_root_dir=folder.path,
             use_distributed_sampler=False,  # the loaders share their batches themselves
         )
         if "fit" in config.stages:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-            checkpoint = restore_best(trainer, report)
+            checkpoint = checkpoints.restore_best(trainer, report)
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -85,8 +80,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             "checkpoint": None if checkpoint is None else str(checkpoint),
         }
         if trainer.is_global_zero:
-            write_json(folder.path / "report.json", result)
-            log_results(loggers, result, draw_run(folder.path))
+            files.write_json(folder.path / "report.json", result)
+            loggers.log_results(opened, result, draw_run(folder.path))
             print(f"\n{table(result, datamodule.trivial_loss)}\nfiles  {folder.path}")
     return result
 
@@ -120,8 +115,8 @@ def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
     return datamodule, module
 
 
-def make_callbacks(config: Config, module: Any, folder: Path) -> list[Any]:
-    """Return the callbacks for checkpoints, portraits, the stages before training, monitor and early stopping."""
+def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:
+    """Return the callbacks that save, measure, warm up, monitor and stop a run, in the order in which they act."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
@@ -134,7 +129,7 @@ def make_callbacks(config: Config, module: Any, folder: Path) -> list[Any]:
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
     warmup, every = dict(vars(config.warmup)), config.monitor.every_n_epochs
     callbacks = checkpoint_callbacks(folder / CHECKPOINTS, figure, mode, config.ckpt_interval)
-    callbacks.append(Portraits(folder, config.monitor.steps, module.sequences, "network"))
+    callbacks += [report, Portraits(folder, config.monitor.steps, module.sequences, "network")]
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
     if warmup.pop("enabled"):

@@ -128,7 +128,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float) -> list[Callback]:
-    """Return the callbacks that save a run and end it on a signal; put them first. Arguments as above."""
+    """Return the callbacks that save a run and end it on a signal; arguments as above. Put them first."""
     end = Interruption()
     return [end, BestCheckpoint(folder, monitor, mode), LatestCheckpoint(folder, interval, end)]
 
@@ -157,11 +157,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_same_network(path: Path, module: LightningModule) -> None:
-    """Refuse a checkpoint of another network.
-
-    Args:
-        path: The checkpoint.
-        module: The module to restore from it.
+    """Check that a module can be restored from a checkpoint.
 
     Raises:
         ValueError: If the file is no checkpoint, or if a hyperparameter that shapes the network differs there.
