@@ -92,7 +92,7 @@ def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
     Raises:
         ConfigError: If one of them, the warmup or the checkpoint refuses the configuration.
     """
-    from datamodules import datamodule_by_name
+    from datamodules import make_benchmark
     from lightning_warmup.modules.dqn import DQNModule
     from lightning_warmup.modules.sequence import SequenceModule
     from lightning_warmup.procedures.objectives import heard_channels
@@ -100,7 +100,7 @@ def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
 
     data = dict(vars(config.data))
     try:
-        datamodule = datamodule_by_name(data.pop("name"))(**data, seed=config.seed)
+        datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
         sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
         settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
         if datamodule.task == "control":
