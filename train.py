@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,9 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     report = Report(config.monitor.steps, module.sequences, "network")
     metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
     origin = provenance.record(folder.path, Path(__file__).parent)
-    content = asdict(config) | {"provenance": origin}
+    content = config.model_dump(warnings=False) | {
+        "provenance": origin
+    }  # Lightning's profiler may be an object
     with loggers.open_loggers(metrics, origin["id"], content, **vars(config.tracking)) as opened:
         trainer = Trainer(
             **vars(config.trainer),

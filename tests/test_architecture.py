@@ -116,7 +116,7 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
         assert not (ROOT / "lightning_warmup" / f"{name}.py").exists(), name
 
 
-NOT_MOVED_YET = {"_all_weights", "_data_source", "_C", "_are_functorch_transforms_active"}
+NOT_MOVED_YET = {"_data_source"}
 PUBLIC_BY_DOCUMENTATION = {"_fields", "_replace", "_asdict", "_make", "_exit", "_field_defaults"}
 """Underscored names of the standard library that are no secret: those of NamedTuple, and ``os._exit``."""
 
