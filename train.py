@@ -1,28 +1,22 @@
-"""Warms up, trains and tests a recurrent network: ``python train.py [overlay.yaml ...] key=value ...``.
+"""Warm up, train and test a recurrent network: ``python train.py [overlay.yaml ...] key=value ...``.
 
 configuration -> datamodule -> module -> Trainer (warmup, epochs, best checkpoint, test) -> report
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from configs.compose import Config, ConfigError, compose, help_text, to_yaml
 from configs.run_folder import CHECKPOINTS, RunFolder, give_up, open_run_folder, started_by
 
-if TYPE_CHECKING:
-    from lightning.pytorch import Callback
-    from lightning.pytorch.loggers import Logger
-
 
 def main(argv: list[str]) -> int:
-    """Runs the command; returns its exit status: 0 done, 1 failed, 2 a mistake in the arguments."""
+    """Run the command and return its exit status: 0 done, 1 failed, 2 a mistake in the arguments."""
     if "--help" in argv or "-h" in argv:
         print(help_text())
         return 0
@@ -33,29 +27,20 @@ def main(argv: list[str]) -> int:
             return 0
         folder = open_run_folder(config)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _fail(2, str(error))
     try:
         run(config, folder)
     except ConfigError as error:
         give_up(config, folder)
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _fail(2, str(error))
     except Exception as error:
-        print(f"error: {_first_line(error)}{_keep_trace(folder.path)}", file=sys.stderr)
-        return 1
+        first_line = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
+        return _fail(1, first_line + _keep_trace(folder.path / "error.txt"))
     return 0
 
 
 def run(config: Config, folder: RunFolder) -> dict[str, Any]:
-    """Runs the stages of a configuration.
-
-    Args:
-        config: What to run.
-        folder: Where to keep what the run leaves, and the checkpoint it goes on from.
-
-    Returns:
-        The content of ``report.json``.
+    """Run the stages of a configuration in a run folder, and return the content of its ``report.json``.
 
     Raises:
         ConfigError: If the configuration asks for what the library does not have.
@@ -63,47 +48,32 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     from lightning.pytorch import Trainer, seed_everything
 
     from lightning_warmup.callbacks.report import Report
-    from lightning_warmup.procedures.objectives.rest import heard_channels
     from lightning_warmup.reporting.figures import draw_run
     from lightning_warmup.reporting.table import table
-    from lightning_warmup.runtime.checkpoints import AtomicCheckpointIO, check_same_network, read_checkpoint
-    from lightning_warmup.runtime.json_file import write_json
-    from lightning_warmup.runtime.loggers import finish, log_results
-    from lightning_warmup.runtime.signals import end_with_parent
+    from lightning_warmup.runtime import checkpoints, files, loggers, metrics_file, process, provenance
 
-    quieten()
-    if parent := started_by(os.environ):
-        end_with_parent(parent)
+    process.prepare_process(parent=started_by(os.environ))
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
-    try:
-        datamodule = make_datamodule(config)
-        module = make_module(config, datamodule)
-        # For its error, before anything is trained.
-        heard_channels(datamodule.input_size, config.warmup.silent)
-        if checkpoint is not None:
-            check_same_network(checkpoint, read_checkpoint(checkpoint).get("hyper_parameters", {}), module)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    datamodule, module = build(config, checkpoint)
     report = Report(folder.path, config.monitor.steps, module.sequences, "network")
-    loggers: list[Logger] = []
-    failed = True  # until it is not
-    try:
-        loggers += make_loggers(config, folder)
+    metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
+    origin = provenance.record(folder.path, Path(__file__).parent)
+    content = config.model_dump(warnings=False) | {
+        "provenance": origin
+    }  # Lightning's profiler may be an object
+    with loggers.open_loggers(metrics, origin["id"], content, **vars(config.tracking)) as opened:
         trainer = Trainer(
             **vars(config.trainer),
-            logger=loggers,
-            callbacks=[report, *make_callbacks(config, module, folder.path)],
-            plugins=[AtomicCheckpointIO()],
+            logger=opened,
+            callbacks=make_callbacks(config, module, folder.path, report),
+            plugins=[checkpoints.AtomicCheckpointIO()],
             default_root_dir=folder.path,
             use_distributed_sampler=False,  # the loaders share their batches themselves
         )
         if "fit" in config.stages:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-            best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
-            checkpoint = Path(best) if best else None
-            if checkpoint is not None:
-                report.load_state_dict(read_checkpoint(checkpoint)["callbacks"][report.state_key])
+            checkpoint = checkpoints.restore_best(trainer, report)
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -112,98 +82,73 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             "checkpoint": None if checkpoint is None else str(checkpoint),
         }
         if trainer.is_global_zero:
-            write_json(folder.path / "report.json", result)
-            log_results(loggers, result, draw_run(folder.path))
+            files.write_json(folder.path / "report.json", result)
+            loggers.log_results(opened, result, draw_run(folder.path))
             print(f"\n{table(result, datamodule.trivial_loss)}\nfiles  {folder.path}")
-        failed = False
-    finally:
-        finish(loggers, failed)
     return result
 
 
-def quieten() -> None:
-    """Silences advertisements, and advice that does not apply: data are in memory, run folders are reused."""
-    for text in ("many workers", "exists and is not empty", "LeafSpec"):
-        warnings.filterwarnings("ignore", f".*{text}.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip: For seamless" not in record.getMessage()
-    )
+def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
+    """Return the datamodule of a configuration and the module for its kind of task.
 
-
-def make_datamodule(config: Config) -> Any:
-    """The benchmark: a LightningDataModule that is a :class:`datamodules.Benchmark`."""
+    Raises:
+        ConfigError: If one of them, the warmup or the checkpoint refuses the configuration.
+    """
     from datamodules import make_benchmark
-
-    settings = {name: value for name, value in vars(config.data).items() if name != "name"}
-    return make_benchmark(config.data.name, **settings, seed=config.seed)
-
-
-def make_module(config: Config, datamodule: Any) -> Any:
-    """The network with its loss and optimiser, a LightningModule of the benchmark's kind of task."""
     from lightning_warmup.modules.dqn import DQNModule
     from lightning_warmup.modules.sequence import SequenceModule
+    from lightning_warmup.procedures.objectives.rest import heard_channels
+    from lightning_warmup.runtime.checkpoints import check_same_network
 
-    settings = {
-        "input_size": datamodule.input_size,
-        "output_size": datamodule.output_size,
-        **vars(config.model),
-    }
-    if datamodule.task == "control":
-        return DQNModule(**settings, lr=config.optim.lr, **vars(config.agent))
-    return SequenceModule(**settings, lr=config.optim.lr, task=datamodule.task)
+    data = dict(vars(config.data))
+    try:
+        datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
+        sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
+        settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
+        if datamodule.task == "control":
+            module: Any = DQNModule(**settings, **vars(config.agent))
+        else:
+            module = SequenceModule(**settings, task=datamodule.task)
+        heard_channels(datamodule.input_size, config.warmup.silent)
+        if checkpoint is not None:
+            check_same_network(checkpoint, module)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return datamodule, module
 
 
-def make_callbacks(config: Config, module: Any, folder: Path) -> list[Callback]:
-    """The pretraining and the warmup, the monitor, early stopping, and the checkpoints."""
+def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:
+    """Return the callbacks that save, measure, warm up, monitor and stop a run, in the order in which they act."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
     from lightning_warmup.callbacks.pretrain import PretrainStage
     from lightning_warmup.callbacks.warmup import WarmupStage
-    from lightning_warmup.runtime.checkpoints import BestCheckpoint, LatestCheckpoint
-    from lightning_warmup.runtime.signals import Interruption
+    from lightning_warmup.runtime.checkpoints import checkpoint_callbacks
 
     figure, mode = module.monitor
-    interruption = Interruption()
-    callbacks: list[Callback] = [interruption]
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
+    warmup, every = dict(vars(config.warmup)), config.monitor.every_n_epochs
+    callbacks = checkpoint_callbacks(folder / CHECKPOINTS, figure, mode, config.ckpt_interval)
+    callbacks.append(report)
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
-    settings = dict(vars(config.warmup))
-    if settings.pop("enabled"):
-        callbacks.append(WarmupStage(**common, **settings))
-    if config.monitor.every_n_epochs is not None:
-        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=config.monitor.every_n_epochs))
+    if warmup.pop("enabled"):
+        callbacks.append(WarmupStage(**common, **warmup))
+    if every is not None:
+        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=every))
     if config.optim.patience is not None:
         callbacks.append(EarlyStopping(figure, config.optim.min_delta, config.optim.patience, mode=mode))
-    checkpoints = folder / CHECKPOINTS
-    latest = LatestCheckpoint(checkpoints, config.ckpt_interval, interruption)
-    return [*callbacks, BestCheckpoint(checkpoints, figure, mode), latest]
+    return callbacks
 
 
-def make_loggers(config: Config, folder: RunFolder) -> list[Logger]:
-    """Notes the provenance in the run folder, and opens the logs."""
-    from lightning_warmup.runtime.loggers import csv_logger, wandb_logger
-    from lightning_warmup.runtime.provenance import record
-
-    origin = record(folder.path, Path(__file__).parent)
-    tracking = dict(vars(config.tracking))
-    mode = tracking.pop("wandb")
-    tracking["name"] = tracking["name"] or folder.path.name
-    csv = csv_logger(folder.path, folder.checkpoint, training="fit" in config.stages)
-    settings = config.model_dump(warnings=False)  # Lightning's profiler may be an object
-    wandb = wandb_logger(mode, folder.path, origin["id"], settings | {"provenance": origin}, **tracking)
-    return [csv, *([wandb] if wandb else [])]
+def _fail(status: int, message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _keep_trace(folder: Path) -> str:
-    """Writes the trace of the current exception into the run folder, if it can; says where it is."""
-    path = folder / "error.txt"
+def _keep_trace(path: Path) -> str:
+    """Write the trace of the current exception, if that is possible, and say where it is."""
     try:
         path.write_text(traceback.format_exc())
     except OSError as error:

@@ -114,3 +114,95 @@ def test_no_package_bears_the_name_of_a_public_function() -> None:
     for name in lightning_warmup.__all__:
         assert not (ROOT / "lightning_warmup" / name).exists(), name
         assert not (ROOT / "lightning_warmup" / f"{name}.py").exists(), name
+
+
+PUBLIC_BY_DOCUMENTATION = {"_fields", "_replace", "_asdict", "_make", "_exit", "_field_defaults"}
+"""Underscored names of the standard library that are no secret: those of NamedTuple, and ``os._exit``."""
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC_BY_DOCUMENTATION
+
+
+def is_own(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def private_names_defined(tree: ast.AST) -> set[str]:
+    """Private attributes that a file gives to its own classes, and its functions and classes."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            for line in node.body:
+                targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+                names.update(target.id for target in targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_own(node.value):
+            names.add(node.attr)
+    return {name for name in names if is_private(name)}
+
+
+def private_names_used(tree: ast.AST, defined_here: set[str], defined: set[str]) -> set[str]:
+    """Private names that belong to another file or library: imported, of an object, or inherited by ``self``."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if any(map(is_private, alias.name.split("."))))
+        elif isinstance(node, ast.ImportFrom):
+            ours = room_of(tuple((node.module or "").split("."))) in ARROWS
+            parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            found.update(part for part in parts if is_private(part) and not ours)
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            if node.attr not in (defined if is_own(node.value) else defined_here):
+                found.add(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) > 1:
+            name = getattr(node.args[1], "value", None)
+            if (
+                node.func.id in ("getattr", "setattr", "hasattr")
+                and isinstance(name, str)
+                and is_private(name)
+            ):
+                found.update({name} - defined)
+    return found
+
+
+def test_private_names_of_libraries_are_used_in_compat_alone() -> None:
+    trees = {path: ast.parse(path.read_text()) for room, path in sources() if room != "_compat"}
+    defined = {path: private_names_defined(tree) for path, tree in trees.items()}
+    everywhere = set().union(*defined.values())
+    for path, tree in trees.items():
+        found = private_names_used(tree, defined[path], everywhere)
+        assert not found, f"{path}: {sorted(found)}: one function of _compat.py each, with a test"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "trainer._signal_connector", "torch._C._are_functorch_transforms_active()", "from torch._prims import x",
+        "import torch._dynamo", "from torch.nn import _reduction", "getattr(rnn, '_all_weights')",
+        "self._experiment", "rnn._flat_weights = []",
+    ],
+)  # fmt: skip
+def test_a_private_name_is_found(code: str) -> None:
+    assert private_names_used(ast.parse(code), set(), {"_own"})
+
+
+def test_own_private_names_are_allowed() -> None:
+    code = "class A:\n _a: int = 1\n def f(self, x):\n  self._b = 1\n  return x._b, self._a, x._replace()"
+    names = private_names_defined(ast.parse(code))
+    assert names == {"_a", "_b"}
+    assert not private_names_used(ast.parse(code), names, names)
+
+
+def test_every_function_of_compat_has_a_test() -> None:
+    """Which fails where a new version of the library no longer has the name."""
+    compat, tests = ROOT / "lightning_warmup" / "_compat.py", ROOT / "tests" / "test_compat.py"
+    wanted = {node.name for node in ast.walk(_tree(compat)) if isinstance(node, ast.FunctionDef)}
+    used = {node.attr for node in ast.walk(_tree(tests)) if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in ast.walk(_tree(tests)) if isinstance(node, ast.Name)}
+    assert wanted <= used, f"tests/test_compat.py has none for {sorted(wanted - used)}"
+
+
+def _tree(path: Path) -> ast.AST:
+    return ast.parse(path.read_text() if path.exists() else "")

@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps, and how they are written and read."""
+"""The checkpoints of a run, and how they are written and read."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
+from lightning_warmup.runtime.files import replacing
 from lightning_warmup.runtime.signals import Interruption
+
+MAY_DIFFER = {"init", "t_max", "lr", "gamma", "epsilon", "target_update", "stop_when_optimal"}
+"""Hyperparameters of the modules that say how a network is initialised or trained, not which one it is."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then moves it there: whole or not at all."""
+    """Writes a checkpoint beside its place and then moves it there: whole or not at all.
+
+    Lightning's own atomic save writes to the temporary folder of the system. Where that is on another disk, the
+    move from there is a copy, and a kill leaves half a checkpoint.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Writes a checkpoint to ``path``."""
-        partial = f"{path}.partial"
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        os.replace(partial, path)
+        with replacing(Path(path)) as partial:
+            super().save_checkpoint(checkpoint, partial, storage_options)
 
 
 class LatestCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt``: when training starts, after every epoch, and whenever some time has gone by.
+    """Writes ``last.ckpt`` when training starts, after every epoch, and every few minutes.
 
-    A run that is killed loses that time at most, and never its warmup once training has started. The logs are
-    written first, so that they reach as far as the checkpoint.
+    A killed run loses that time at most, and never its warmup once training has started. The logs are written
+    first, so that they reach as far as the checkpoint.
 
     Args:
-        folder: Where to keep it.
+        folder: Folder of the checkpoints.
         interval: Longest time between two checkpoints, in seconds.
-        interruption: Tells when the run has to end, which it does once it is saved.
+        interruption: Ends the run after a save if a signal was received.
     """
 
     def __init__(self, folder: Path, interval: float, interruption: Interruption) -> None:
@@ -48,17 +54,18 @@ class LatestCheckpoint(Checkpoint):
         self._stopped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps what the warmup reached; a run that had been stopped early stays so."""
+        """Save what the warmup reached; a run that had stopped early stops again."""
         trainer.should_stop |= self._stopped
         self._save(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves when it is time to, on all processes or on none, and only what a run can go on from exactly.
+        """Save when it is time to, on all processes or on none.
 
-        That is not so between accumulated gradients, before a validation or the end of an epoch, which is not made
-        up for on resume, and before the row of a step is logged, unless every step has one.
+        Not at moments that a resumed run could not repeat exactly: between accumulated gradients, right before a
+        validation or the end of an epoch, which a resumed run would skip, and before the metrics of a step are
+        logged, unless every step logs some.
         """
         step, rows = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
         ends = trainer.is_last_batch or step == trainer.max_steps
@@ -71,7 +78,6 @@ class LatestCheckpoint(Checkpoint):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves after the validation of the epoch."""
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
@@ -83,11 +89,9 @@ class LatestCheckpoint(Checkpoint):
         self.interruption.end_together(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Whether the training was stopped before its last epoch."""
         return {"stopped": self._stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`."""
         self._stopped = state_dict["stopped"]
 
 
@@ -95,9 +99,9 @@ class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint of the best validation so far as ``best-epoch=K.ckpt``.
 
     Args:
-        folder: Where to keep it; a run goes on in another folder than it began in if its folder was moved.
-        monitor: Name of the figure that decides.
-        mode: ``"min"`` or ``"max"``: whether the least or the greatest is best.
+        folder: Folder of the checkpoints. On resume it may be another one than before, if the run was moved.
+        monitor: Name of the logged figure that decides.
+        mode: ``"min"`` or ``"max"``: the best is the least or the greatest.
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:
@@ -107,25 +111,39 @@ class BestCheckpoint(ModelCheckpoint):
             monitor=monitor,
             mode=mode,
             save_top_k=1,
-            enable_version_counter=False,  # an epoch that is run again after a kill overwrites its file
+            enable_version_counter=False,  # an epoch repeated after a kill overwrites its file
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the state, with its files where they are now."""
+        """Restore the state, with the paths of its files in the present folder."""
         assert self.dirpath is not None
-        here = {
-            path: os.path.join(self.dirpath, os.path.basename(path)) for path in state_dict["best_k_models"]
-        }
+        models = state_dict["best_k_models"]
+        here = {path: os.path.join(self.dirpath, os.path.basename(path)) for path in models}
         moved = {
             name: here.get(state_dict[name], state_dict[name])
             for name in ("best_model_path", "kth_best_model_path")
         }
-        models = {here[path]: score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": models})
+        moved["best_k_models"] = {here[path]: score for path, score in models.items()}
+        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath})
+
+
+def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float) -> list[Callback]:
+    """Return the callbacks that save a run and end it on a signal; arguments as above. Put them first."""
+    end = Interruption()
+    return [end, BestCheckpoint(folder, monitor, mode), LatestCheckpoint(folder, interval, end)]
+
+
+def restore_best(trainer: Trainer, callback: Callback) -> Path | None:
+    """Restore a callback from the best checkpoint of a fit, and return its path, None if none was kept."""
+    best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+    if not best:
+        return None
+    callback.load_state_dict(read_checkpoint(Path(best))["callbacks"][callback.state_key])
+    return Path(best)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint, its tensors and plain values only.
+    """Read a checkpoint, its tensors and plain values only.
 
     Raises:
         ValueError: If the file is no checkpoint or damaged.
@@ -134,27 +152,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         return checkpoint if checkpoint["state_dict"] and checkpoint["global_step"] >= 0 else {}
     except Exception as error:
-        raise ValueError(
-            f"ckpt={str(path)!r}: is no checkpoint, or damaged ({type(error).__name__})"
-        ) from None
+        reason = type(error).__name__
+        raise ValueError(f"ckpt={str(path)!r}: is no checkpoint, or damaged ({reason})") from None
 
 
-def check_same_network(path: Path, hyper_parameters: dict[str, Any], module: LightningModule) -> None:
-    """Refuses a checkpoint of another network.
-
-    Args:
-        path: Where it was read from.
-        hyper_parameters: Those in the checkpoint.
-        module: What is to be restored from it.
+def check_same_network(path: Path, module: LightningModule) -> None:
+    """Check that a module can be restored from a checkpoint.
 
     Raises:
-        ValueError: If a hyperparameter that shapes the network differs; the message names those that do.
+        ValueError: If the file is no checkpoint, or if a hyperparameter that shapes the network differs there.
     """
-    free = {"lr", "gamma", "epsilon", "target_update", "stop_when_optimal", "init", "t_max"}
+    saved = read_checkpoint(path).get("hyper_parameters", {})
     differ = [
-        f"{name}={hyper_parameters.get(name)!r} there, {value!r} here"
+        f"{name}={saved.get(name)!r} there, {value!r} here"
         for name, value in module.hparams.items()
-        if name not in free and hyper_parameters.get(name) != value
+        if name not in MAY_DIFFER and saved.get(name) != value
     ]
     if differ:
         raise ValueError(f"ckpt={str(path)!r}: is of another network: {'; '.join(differ)}")

@@ -1,124 +1,74 @@
-"""Where a run is tracked: a CSV file and Weights & Biases, of which no other file knows."""
+"""Where a run is tracked: its metrics file and Weights & Biases, which no other file knows."""
 
 from __future__ import annotations
 
-import csv
 import netrc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from lightning_warmup.runtime.checkpoints import read_checkpoint
+from lightning_warmup.runtime.metrics_file import MetricsFile
 
 INIT_TIMEOUT = 20.0
 """Seconds to wait for Weights & Biases at the start, before the run is kept offline."""
 
 FINISH_TIMEOUT = 60.0
-"""Seconds to wait for the upload of what is left at the end."""
+"""Seconds to wait for the rest of the upload at the end."""
 
 
-def csv_logger(folder: Path, checkpoint: Path | None = None, training: bool = True) -> CSVLogger:
-    """A logger that writes ``metrics.csv`` in a folder.
+@contextmanager
+def open_loggers(
+    metrics: MetricsFile, run_id: str, config: dict[str, Any], *, wandb: str, **settings: Any
+) -> Iterator[list[Logger]]:
+    """Yield the loggers of a run; its Weights & Biases run ends as failed if an exception or a signal ends it.
 
-    Args:
-        folder: The run folder.
-        checkpoint: The checkpoint that the run goes on from: rows up to it are kept, later ones are about to be
-            measured again. None starts a new file.
-        training: Whether the run trains on; else all that is kept of an earlier test is dropped, and nothing more.
-    """
-    path = folder / "metrics.csv"
-    kept: list[dict[str, Any]] = []
-    if checkpoint is not None and path.is_file():
-        step = read_checkpoint(checkpoint)["global_step"] if training else None
-        with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if _is_before(row, step)]
-    logger = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=20)
-    _write_first(logger, kept)
-    return logger
-
-
-class _Writer(ExperimentWriter):
-    """Writes ``metrics.csv``; a kill at any moment leaves the rows that were there."""
-
-    def replace(self, rows: list[dict[str, Any]]) -> None:
-        """Writes the file anew, whole or not at all."""
-        partial = f"{self.metrics_file_path}.partial"
-        with open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(partial, self.metrics_file_path)
-
-    def _check_log_dir_exists(self) -> None:
-        """Leaves the file of an earlier process until it is replaced."""
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        with open(self.metrics_file_path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        self.replace(rows)
-
-
-def _is_before(row: dict[str, str | None], step: int | None) -> bool:
-    """Whether a row was logged up to a training step, or is of no test if that is None; a torn row never is."""
-    if None in row.values() or not (row["step"] or "").isdigit():
-        return False
-    if step is None:
-        return not any(value and ("test" in name or "_at_length" in name) for name, value in row.items())
-    if row.get("warmup/step") or row.get("pretrain/step"):
-        return True
-    monitored = any(value and name.startswith("monitor_") for name, value in row.items())
-    return int(row["step"] or 0) < step + monitored  # monitors look at what a step has led to
-
-
-@rank_zero_only
-def _write_first(logger: CSVLogger, rows: list[dict[str, Any]]) -> None:
-    logger._experiment = writer = _Writer(logger.log_dir)
-    if rows:
-        writer.metrics_keys = sorted(set().union(*rows))
-        writer.replace(rows)
-    else:
-        Path(writer.metrics_file_path).unlink(missing_ok=True)
-
-
-def wandb_logger(
-    mode: str, folder: Path, run_id: str, config: dict[str, Any], **settings: Any
-) -> WandbLogger | None:
-    """A Weights & Biases logger that neither hangs nor fails where the service can't be reached.
+    Weights & Biases neither hangs nor fails where it can't be reached; the run is kept offline then, in the folder
+    ``wandb`` beside the metrics file.
 
     Args:
-        mode: ``auto`` (online where an API key is set, else offline), ``online``, ``offline`` or ``disabled``.
-        folder: The run folder; the files go to its folder ``wandb``.
+        metrics: The metrics file.
         run_id: Identity of the run, the same when it is resumed.
-        config: What to record as the run's configuration.
-        settings: ``project``, ``entity``, ``name``, ``group`` and ``tags``.
-
-    Returns:
-        The logger, or None if ``disabled``.
+        config: What Weights & Biases records as configuration.
+        wandb: ``auto`` (online where an API key is set, else offline), ``online``, ``offline`` or ``disabled``.
+        settings: ``project``, ``entity``, ``name`` (None: that of the run folder), ``group`` and ``tags``.
     """
-    if mode == "disabled":
-        return None
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if _has_api_key() else "offline")
-        if mode == "disabled":
-            return None
+    if wandb == "auto":
+        wandb = os.environ.get("WANDB_MODE") or ("online" if _has_api_key() else "offline")
+    folder = metrics.path.parent
+    settings |= {"save_dir": folder, "id": run_id, "config": config, "name": settings["name"] or folder.name}
+    online = None if wandb == "disabled" else _wandb_logger(wandb, settings)
+    status = 1
+    try:
+        yield [metrics, online] if online else [metrics]
+        status = 0
+    finally:
+        if online:
+            rank_zero_only(online.experiment.finish)(exit_code=status)
+
+
+def log_results(loggers: list[Logger], report: dict[str, Any], images: dict[str, Path]) -> None:
+    """Show the report of a run and its figures, by name, in Weights & Biases."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(report)
+            for name, path in images.items():
+                logger.log_image(name, [str(path)])
+
+
+def _wandb_logger(mode: str, settings: dict[str, Any]) -> WandbLogger | None:
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    arguments = {
-        "save_dir": folder,
-        "id": run_id,
-        "resume": "allow",
-        "config": config,
-        "settings": wandb.Settings(init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT),
-        **settings,
-    }
+    limits = wandb.Settings(init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT)
+    settings = settings | {"resume": "allow", "settings": limits}
     try:
-        return _connected(WandbLogger(mode=mode, **arguments))
+        return _connect(WandbLogger(mode=mode, **settings))
     except (wandb.errors.Error, OSError) as error:
         if mode == "offline":
             rank_zero_warn(f"Weights & Biases is off, its run could not be started: {error}")
@@ -127,9 +77,9 @@ def wandb_logger(
         reason = (str(error) or type(error).__name__).splitlines()[0]
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
         try:
-            return _connected(WandbLogger(mode="offline", **arguments))
+            return _connect(WandbLogger(mode="offline", **settings))
         except wandb.errors.Error:  # the service holds it even now
-            return _connected(WandbLogger(mode="offline", **arguments | {"id": f"{run_id}-offline"}))
+            return _connect(WandbLogger(mode="offline", **settings | {"id": f"{settings['id']}-offline"}))
 
 
 def _has_api_key() -> bool:
@@ -143,23 +93,6 @@ def _has_api_key() -> bool:
         return False
 
 
-def _connected(logger: WandbLogger) -> WandbLogger:
+def _connect(logger: WandbLogger) -> WandbLogger:
     _ = logger.experiment  # starts the run, on the first process
     return logger
-
-
-def log_results(loggers: list[Logger], report: dict[str, Any], images: dict[str, Path]) -> None:
-    """Shows the report of a run and its figures, by name, in Weights & Biases."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.summary.update(report)
-            for name, path in images.items():
-                logger.log_image(name, [str(path)])
-
-
-@rank_zero_only
-def finish(loggers: list[Logger], failed: bool) -> None:
-    """Ends the Weights & Biases run, marked as failed or not."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish(exit_code=int(failed))

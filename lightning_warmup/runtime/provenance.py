@@ -14,23 +14,38 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_warmup.runtime.json_file import write_json
+from lightning_warmup.runtime.files import write_json
 
-FILE = "provenance.json"
 PACKAGES = ("torch", "lightning", "torchmetrics", "omegaconf", "wandb", "numpy")
 
 
-def provenance(source: Path) -> dict[str, Any]:
-    """Commit, what differs from it, versions, machine and command of this process.
+def record(folder: Path, source: Path) -> dict[str, Any]:
+    """Write ``provenance.json`` into a run folder, or add this process to it on resume.
 
     Args:
+        folder: The run folder.
         source: A folder of the repository that the code runs from.
+
+    Returns:
+        Its content: what the first process came from, the run's ``id``, and the same of each later process under
+        ``resumed``.
     """
+    path = folder / "provenance.json"
+    if path.is_file():
+        content = json.loads(path.read_text())
+        content["resumed"].append(_provenance(source))
+    else:
+        content = _provenance(source) | {"id": secrets.token_hex(4), "resumed": []}
+    rank_zero_only(write_json)(path, content)
+    return content
+
+
+def _provenance(source: Path) -> dict[str, Any]:
     changes = _git(source, "status", "--porcelain")
     return {
         "commit": _git(source, "rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
-        "changes": None if changes is None else changes.splitlines(),  # as git status --porcelain tells them
+        "changes": None if changes is None else changes.splitlines(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": {name: _version(name) for name in PACKAGES},
@@ -38,33 +53,12 @@ def provenance(source: Path) -> dict[str, Any]:
     }
 
 
-def record(folder: Path, source: Path) -> dict[str, Any]:
-    """Writes ``provenance.json`` into a run folder, or adds this process to that of the run it resumes.
-
-    Args:
-        folder: The run folder.
-        source: A folder of the repository that the code runs from.
-
-    Returns:
-        Its content: the :func:`provenance` of the first process, the run's ``id``, and under ``resumed`` the
-        provenance of each later process.
-    """
-    path = folder / FILE
-    if path.is_file():
-        content = json.loads(path.read_text())
-        content["resumed"].append(provenance(source))
-    else:
-        content = provenance(source) | {"id": secrets.token_hex(4), "resumed": []}
-    rank_zero_only(write_json)(path, content)
-    return content
-
-
 def _git(folder: Path, *arguments: str) -> str | None:
-    """The output of a git command, None outside a repository or without git."""
+    """Return the output of a git command, None outside a repository or without git."""
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.rstrip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.rstrip()
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -1,4 +1,4 @@
-"""How a run ends that is told to: by SIGTERM, or on SLURM by SIGUSR1 before its time is over."""
+"""How a run ends on SIGTERM, or on SIGUSR1, which SLURM sends before its time is over."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from types import FrameType
 from typing import NoReturn
 
@@ -20,9 +18,13 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 class Interruption(Callback):
     """Ends a run on a signal, with exit status 128 + its number as shells have it.
 
-    A network that is being trained is saved first: all processes agree on it, between two batches, by
-    :meth:`end_together`. At other times there is nothing to save, and the process that has the signal ends at
-    once. On SIGUSR1, which ``sbatch --signal=USR1@120`` asks for, the SLURM job is queued again.
+    In training, all processes first agree on it and save, between two batches: see :meth:`end_together`. At other
+    times there is nothing to save, and the process that receives the signal ends at once. On SIGUSR1, which
+    ``sbatch --signal=USR1@120`` asks for, the SLURM job is queued again.
+
+    Lightning's handlers will not do: that of SIGTERM waits for a broadcast that the other processes do not take
+    part in, and that of SIGUSR1 saves in the middle of a step. They are registered after ``on_fit_start``; the next
+    hooks of a fit and of a test replace them. At the end of each, Lightning restores those of ``setup``.
     """
 
     def __init__(self) -> None:
@@ -30,29 +32,29 @@ class Interruption(Callback):
         self._training = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Handles the signals from here on, in place of Lightning.
+        self._listen()
 
-        Its handler of SIGTERM waits for a broadcast that the other processes do not take part in, and that of
-        SIGUSR1 saves in the middle of a step.
-        """
-        trainer._signal_connector.register_signal_handlers = self._listen  # type: ignore[method-assign]
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._listen()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on there is something to save."""
+        self._listen()
         self._training = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """All is saved."""
+        """End the run if a signal arrived after the last save."""
         self._training = False
         if self.received:
             self._end(self.received)
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._listen()
+
     def end_together(self, trainer: Trainer) -> None:
-        """Ends all processes if one of them was told to; called by all of them when they have saved.
+        """End all processes if one of them received a signal; all of them call this after a save.
 
         Raises:
-            SystemExit: If so.
+            SystemExit: If one did.
         """
         received = torch.tensor(self.received, device=trainer.strategy.root_device)
         agreed = int(trainer.strategy.reduce(received, reduce_op="max"))
@@ -81,27 +83,10 @@ class Interruption(Callback):
 
 @rank_zero_only
 def requeue() -> None:
-    """Has SLURM run this job again, by the same command."""
+    """Have SLURM run this job again, by the same command."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
     try:
         subprocess.run(["scontrol", "requeue", job], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         rank_zero_warn(f"The job is not queued again: {error}")
-
-
-def end_with_parent(parent: int) -> None:
-    """Ends this process soon after the one that has started it.
-
-    A collective over NCCL might wait for a process that was killed until its timeout, half an hour.
-
-    Args:
-        parent: Number of the process that has started this one.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()

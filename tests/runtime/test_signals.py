@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from command import Command
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from lightning_warmup.runtime.signals import Interruption
 
 DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
 SLURM = {
@@ -20,6 +24,58 @@ SLURM = {
     "SLURM_NNODES": "1", "SLURM_NODELIST": "localhost", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
     "SLURM_NODEID": "0",
 }  # fmt: skip
+
+
+class Witness(Callback):
+    """Notes the handlers at every moment of a fit and a test."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, list[object]] = {}
+
+    def note(self, moment: str) -> None:
+        self.handlers[moment] = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.note("warmup")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.note("sanity check" if trainer.sanity_checking else "validation")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.note("training")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.note("test")
+
+
+@pytest.mark.parametrize("slurm", [False, True])
+@pytest.mark.parametrize("sanity", [0, 1])
+def test_no_handler_of_lightning_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: bool, sanity: int
+) -> None:
+    """Lightning registers its own after ``on_fit_start``; if it comes to do so later, this fails."""
+    for name, value in SLURM.items() if slurm else ():
+        monkeypatch.setenv(name, value)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    interruption, witness = Interruption(), Witness()
+    trainer = Trainer(
+        accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=1, limit_val_batches=1,
+        limit_test_batches=1, num_sanity_val_steps=sanity, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+        callbacks=[interruption, witness],
+    )  # fmt: skip
+    try:
+        trainer.fit(BoringModel())
+        trainer.test(BoringModel(), verbose=False)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    moments = {"warmup", "training", "validation", "test", *(["sanity check"] if sanity else [])}
+    assert set(witness.handlers) == moments
+    for moment, (term, usr1) in witness.handlers.items():
+        assert getattr(term, "__self__", None) is interruption, moment
+        if slurm:
+            assert getattr(usr1, "__self__", None) is interruption, moment
 
 
 def test_a_slurm_job_whose_time_is_over_is_queued_again_and_goes_on(
@@ -110,8 +166,8 @@ sys.stdin.read()
 """
 CHILD = """
 import sys, time
-from lightning_warmup.runtime.signals import end_with_parent
-end_with_parent(int(sys.argv[1]))
+from lightning_warmup.runtime.process import prepare_process
+prepare_process(int(sys.argv[1]))
 print("ready", flush=True)
 time.sleep(600)
 """
