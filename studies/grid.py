@@ -128,7 +128,7 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
     overlays = [str(path.parent / overlay) for overlay in content["overlays"]]
     # BaseLoader leaves scalars as text, which an argument is; submitit wants numbers.
     slurm = {key: yaml.safe_load(value) for key, value in content["slurm"].items()}
-    arguments = [f"tracking.group={path.stem}", *overlays, *_arguments(content["settings"])]
+    arguments = [f"tracking.group={path.stem}", *overlays, *as_arguments(content["settings"])]
     return Study(path.stem, arguments, grids, last, slurm)
 
 
@@ -157,7 +157,7 @@ def _grid(path: Path, content: Any, seeds: dict[str, Any]) -> Grid:
         raise ConfigError(f"{str(path)!r}: include must be a list of mappings, as grid is one")
     axes = {key: choices for key, choices in content.items() if not isinstance(choices, str)} | seeds
     settings = {key: value for key, value in content.items() if isinstance(value, str)}
-    return Grid(_arguments(settings), [_axis(path, key, choices) for key, choices in axes.items()])
+    return Grid(as_arguments(settings), [_axis(path, key, choices) for key, choices in axes.items()])
 
 
 def _axis(path: Path, key: str, choices: Any) -> Axis:
@@ -167,7 +167,7 @@ def _axis(path: Path, key: str, choices: Any) -> Axis:
         return Axis(key, {_label(key, _text(value)): [f"{key}={_text(value)}"] for value in choices}, True)
     if not all(isinstance(settings, dict) or settings == "" for settings in choices.values()):
         raise ConfigError(f"{str(path)!r}: {key} must name alternatives, each a mapping of settings")
-    return Axis(key, {label: _arguments(settings or {}) for label, settings in choices.items()}, False)
+    return Axis(key, {label: as_arguments(settings or {}) for label, settings in choices.items()}, False)
 
 
 def _pick(grids: Sequence[Grid], key: str, value: str) -> list[Grid]:
@@ -183,12 +183,12 @@ def _pick(grids: Sequence[Grid], key: str, value: str) -> list[Grid]:
     return left
 
 
-def _arguments(settings: dict[str, Any], prefix: str = "") -> list[str]:
+def as_arguments(settings: dict[str, Any], prefix: str = "") -> list[str]:
     """Settings, nested or not, as arguments."""
     arguments = []
     for key, value in settings.items():
         if isinstance(value, dict):
-            arguments += _arguments(value, f"{prefix}{key}.")
+            arguments += as_arguments(value, f"{prefix}{key}.")
         else:
             arguments.append(f"{prefix}{key}={_text(value)}")
     return arguments
