@@ -95,7 +95,7 @@ def draw(kind: str, panels: Mapping[str, Sequence[Group]], named: int, output: P
     for axes in grid[len(panels) :]:
         axes.remove()
     grid[0].set_ylabel(about.curves[prefix])
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 3))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=110)
     return output
@@ -105,7 +105,8 @@ def _points(results: Sequence[Result], prefix: str) -> dict[float, list[float]]:
     """Return the figures of all runs over the numbers in their names, where all of them have one."""
     curves = [_curve(result, prefix) for result in results]
     shared = sorted(set.intersection(*map(set, curves)))
-    return {x: [curve[x] for curve in curves] for x in shared}
+    quartiles = [result.spreads.get(f"{prefix}{x:g}", ()) for x in shared for result in results[:1]]
+    return {x: [*(curve[x] for curve in curves), *ends] for x, ends in zip(shared, quartiles, strict=True)}
 
 
 def _curve(result: Result, prefix: str) -> dict[float, float]:

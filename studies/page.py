@@ -95,19 +95,19 @@ class Page:
             )
         return markdown(header, lines)
 
-    def _figure(self, kind: str, lines: str = "procedure", panels: str = "cell", **where: str) -> str:
+    def _figure(
+        self, kind: str, lines: str = "procedure", panels: str = "cell", name: str = "", **where: str
+    ) -> str:
         if kind not in KINDS:
             raise ConfigError(f"figure: {kind!r}: must be one of {', '.join(KINDS)}")
         results = pick(self.results, where)
         by_panel: dict[str, list[Group]] = {}
         for one in group(results, [*panels.split(), *lines.split()]):
             by_panel.setdefault(words_of(one.names[: len(panels.split())]), []).append(one)
-        name = "_".join(re.findall(r"[\w.]+", "_".join([kind, *where.values()])))
-        path = draw(kind, by_panel, len(panels.split()), self.figures / f"{name}.png")
+        path = draw(kind, by_panel, len(panels.split()), self.figures / f"{name or kind}.png")
         if path is None:
             return ""
-        about = words_of([KINDS[kind].title, *where.values()])
-        return f"![{about}]({Path(os.path.relpath(path, self.output.parent)).as_posix()})"
+        return f"![{KINDS[kind].title}]({Path(os.path.relpath(path, self.output.parent)).as_posix()})"
 
 
 def _options(line: str, text: str) -> tuple[list[str], dict[str, str]]:

@@ -51,13 +51,17 @@ def spread(results: Sequence[Result], figure: str) -> str:
     values = [result.figures[figure] for result in there]
     if not there:
         return ""
-    middle = f"{statistics.median(values):.3g}"
+    middle = _number(statistics.median(values))
     if quartiles := there[0].spreads.get(figure):
-        low, high = (f"{value:.3g}" for value in quartiles)
+        low, high = map(_number, quartiles)
         return middle if low == middle == high else f"{middle} [{low}, {high}]"
-    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    low, high = _number(min(values)), _number(max(values))
     text = middle if low == high else f"{middle} ({low} to {high})"
     return text if len(there) == len(results) else f"{text}, {len(there)} of {len(results)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _counterpart(one: Group, groups: Sequence[Group], names: Sequence[str], against: str) -> Group | None:
@@ -91,7 +95,7 @@ def studies_table(results: Iterable[Result]) -> str:
     for study, members in studies.items():
         seconds = sum(v for r in members for k, v in r.figures.items() if k.startswith("seconds.") and not r.spreads)
         dirty = any(result.what.get("dirty") == "true" for result in members)
-        commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(r["commit"] for r in members) if commit)
+        commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(c for r in members for c in r["commit"].split()))
         seeds = sorted({int(result["seed"]) for result in members if result["seed"]})
         rows.append([
             study, str(sum(result.runs for result in members)), ", ".join(map(str, seeds)),
