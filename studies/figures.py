@@ -1,10 +1,10 @@
-"""Figures of groups of runs that differ in the seed alone: medians in the full range, one panel beside the other."""
+"""Figures of groups of runs that differ in the seed alone: medians in their full range, in panels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,12 +19,12 @@ MARKERS = "os^DvXP*"
 
 
 class Kind(NamedTuple):
-    """What a kind of figure shows: the figures of a run by their prefix, the first that there are, over a number."""
+    """What a kind of figure shows: one prefix of a run's figures, over the numbers in their names."""
 
     title: str
     x: str
     curves: dict[str, str]
-    """Name of the vertical axis by the prefix of the figures."""
+    """Name of the vertical axis by the prefix; the first of which there are figures is shown."""
     log: bool
 
 
@@ -77,18 +77,24 @@ def draw(kind: str, panels: Mapping[str, Sequence[Group]], named: int, output: P
     prefix = next(have, None)
     if prefix is None:
         return None
-    columns = min(len(panels), 3)
+    columns = min(len(panels), 3 if len(panels) != 4 else 2)
     count = -(-len(panels) // columns)
     figure = Figure(figsize=(1 + 3.2 * columns, 0.9 + 2.7 * count), layout="constrained")
     grid = figure.subplots(count, columns, squeeze=False, sharey=True, sharex=True).flatten()
     labels = list(dict.fromkeys(words_of(one.names[named:]) for groups in panels.values() for one in groups))
-    handles = {}
+    handles: dict[str, Any] = {}
+    shown: set[float] = set()
     for axes, (title, groups) in zip(grid, panels.items(), strict=False):
         for one in groups:
             label = words_of(one.names[named:])
             if points := _points(one.results, prefix):
                 handles[label] = _line(axes, labels.index(label), points)
-        axes.set(title=title, xlabel=about.x, xscale="log" if about.log else "linear")
+                shown.update(points)
+        axes.set(title=title, xlabel=about.x)
+        if about.log:
+            axes.set_xscale("log")
+            axes.set_xticks(sorted(shown), [f"{x:g}" for x in sorted(shown)], fontsize="small")
+            axes.set_xticks([], minor=True)
         axes.set_yscale("log" if "loss" in about.curves[prefix] else "linear")
         axes.grid(alpha=0.3)
         axes.label_outer()
@@ -123,7 +129,7 @@ def _curve(result: Result, prefix: str) -> dict[float, float]:
     return start | {x: value for x, value in numbers.items() if x is not None}
 
 
-def _line(axes: Axes, index: int, points: Mapping[float, Sequence[float]]) -> object:
+def _line(axes: Axes, index: int, points: Mapping[float, Sequence[float]]) -> Any:
     """Draw the median of points in their full range; return what the legend shows."""
     low, middle, high = np.quantile(list(points.values()), [0, 0.5, 1], axis=1)
     colour, line = PALETTE[index % len(PALETTE)], LINES[index % len(LINES)]

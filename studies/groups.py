@@ -55,7 +55,9 @@ class Result:
         """Return the benchmark in words, with what differs in its data beside the sizes."""
         data = [text.removeprefix("data.") for text in self.differing if text.startswith("data.")]
         others = [text for text in data if not text.startswith(("name=", *_SIZES))]
-        return ", ".join([self.settings["data.name"].replace("_", " "), *(o.replace("_", " ") for o in others)])
+        return ", ".join(
+            [self.settings["data.name"].replace("_", " "), *(o.replace("_", " ") for o in others)]
+        )
 
     def _cell(self) -> str:
         return _CELLS.get(self.settings["model.cell"], self.settings["model.cell"].upper())
@@ -108,8 +110,7 @@ def group(results: Iterable[Result], names: Sequence[str]) -> list[Group]:
     for key, by_settings in groups.items():
         shared = set.intersection(*(set(members[0].differing) for members in by_settings.values()))
         for members in by_settings.values():
-            own = [text.rpartition(".")[2] if "=" not in text.rpartition(".")[2] else text.split(".", 1)[1]
-                   for text in members[0].differing if text not in shared]  # fmt: skip
+            own = [text.partition(".")[2] for text in members[0].differing if text not in shared]
             split.append(Group((*key[:-1], ", ".join([key[-1], *own])), members))
     return split
 

@@ -112,7 +112,7 @@ def slurm(
 
 @contextmanager
 def _found_by_jobs() -> Iterator[None]:
-    """Put the repository on the path of the jobs that are submitted: they import this module, wherever they start."""
+    """Put the repository on the path of the jobs that are submitted: they import this module."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), before]))
     try:

@@ -2,13 +2,13 @@
 
 The page is the text of the verdicts, written by hand, in which lines such as these are replaced::
 
-    <!-- table: study=memory rows="cell procedure" figures="test.loss test_at_length.1000" against="without warmup" -->
-    <!-- figure: lengths study=memory lines=procedure -->
+    <!-- table: study=memory rows="cell procedure" figures="test.loss epochs" against="without warmup" -->
+    <!-- figure: lengths study=memory lines=procedure panels=cell name=memory -->
     <!-- studies -->
 
-``rows`` are what the runs of one row have in common, ``figures`` their columns. With ``against`` the first figure is
-compared with that of the procedure so named, seed by seed. All other words pick runs by a column, by a setting or by
-``benchmark``, ``cell`` and ``procedure``; several values are parted by ``|``.
+The runs of a row have ``rows`` in common; ``figures`` are its columns. With ``against``, the first figure is compared
+with that of the procedure so named, seed by seed. All other words pick runs by a column or setting, or by
+``benchmark``, ``cell`` or ``procedure``; several values are separated by ``|``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from studies.tables import markdown, studies_table, table
 MAX_COLUMNS, MAX_ROWS = 8, 15
 """What fits a page, and what a reader takes in."""
 _USUAL = (
-    "test.loss", "test.accuracy", "test.return", "epochs_until_learnt", "vaa.final", "resting_vaa.final", "seconds.fit",
+    "test.loss", "test.accuracy", "test.return", "epochs_until_learnt", "vaa.final", "resting_vaa.final",
 )  # fmt: skip
 _LINE = re.compile(r"^<!-- (table|figure|studies):? ?(.*?) ?-->$", re.MULTILINE)
 _PLAIN = """# Results
@@ -74,7 +74,9 @@ class Page:
             try:
                 return parts[line[1]](*positional, **named)
             except TypeError:
-                raise ConfigError(f"{line[0]}: needs other words; see python -m studies.page --help") from None
+                raise ConfigError(
+                    f"{line[0]}: needs other words; see python -m studies.page --help"
+                ) from None
 
         text = _LINE.sub(replace, verdicts)
         self.output.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +89,9 @@ class Page:
         if not results:
             return "_No finished run yet._"
         present = [name for name in _USUAL if any(name in result.figures for result in results)]
-        header, lines = table(group(results, rows.split()), rows.split(), figures.split() or present[:4], against)
+        header, lines = table(
+            group(results, rows.split()), rows.split(), figures.split() or present[:4], against
+        )
         if self.strict and (len(header) > MAX_COLUMNS or len(lines) > MAX_ROWS):
             raise ConfigError(
                 f"table of {rows!r}, {where}: has {len(lines)} rows and {len(header)} columns: must have at most "
@@ -124,11 +128,17 @@ def main(argv: Sequence[str]) -> int:
     """Write the page; return the exit status."""
     parser = argparse.ArgumentParser("python -m studies.page", description="Write one page on many runs.")
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="FOLDER-or-CSV", help="run folders at any depth, or a table of runs"
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER-or-CSV",
+        help="run folders at any depth, or a table of runs",
     )
     parser.add_argument("--output", type=Path, default=Path("RESULTS.md"), help="the page")
     parser.add_argument("--figures", type=Path, help="folder for its figures; one beside it unless given")
-    parser.add_argument("--verdicts", type=Path, help="its text; unless given, tables and figures of all there is")
+    parser.add_argument(
+        "--verdicts", type=Path, help="its text; unless given, tables and figures of all there is"
+    )
     options = parser.parse_args(argv)
     figures = options.figures or options.output.parent / f"{options.output.stem.lower()}_figures"
     try:

@@ -122,7 +122,7 @@ def _monitored(metrics: Sequence[Row]) -> dict[int, float]:
 def _epochs_until(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]:
     """Return the epochs until the task was learnt, and until the VAA had risen, where this happened.
 
-    Learnt is a validation loss below half of that of the best constant prediction; in the T-Maze, an optimal policy.
+    Learnt is a validation loss below half of that of the best constant prediction, or an optimal policy.
     """
     optimal, losses = _by_epoch(metrics, "optimal"), _by_epoch(metrics, "loss")
     learnt = [at for at, value in optimal.items() if value >= 1]
@@ -166,8 +166,8 @@ def read_rows(path: Path) -> list[Row]:
 def add_rows(path: Path, rows: Iterable[Row]) -> None:
     """Add rows to a file; a row of the same settings and seed is replaced.
 
-    The file is written anew beside the old one and then takes its place, so that it is whole at any moment; a lock on
-    the folder keeps a second writer waiting.
+    A new file takes the place of the old one, so that it is whole at any moment; a lock on the folder keeps a second
+    writer waiting.
 
     Raises:
         ConfigError: If it can't be written.

@@ -1,9 +1,9 @@
-"""Carries a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [key=value ...]``.
+"""Carry a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [key=value ...]``.
 
-A study file stands for many runs, see :mod:`studies.grid`. All are checked before the first one starts. Each has a folder of
-its own in ``runs/STUDY`` or ``run_dir=FOLDER``. A run that ends becomes a row of ``results/STUDY.csv`` beside the study file.
-Runs with a row or a finished folder are not repeated, those that have begun go on, and one that fails does not stop the
-others. ``key=value`` picks from an axis of the grid, or holds for every run.
+A study file stands for many runs, see :mod:`studies.grid`. All are checked before the first one starts. Each has a
+folder of its own in ``runs/STUDY`` or ``run_dir=FOLDER``. A run that ends becomes a row of ``results/STUDY.csv`` beside
+the study file. Runs with a row or a finished folder are not repeated, those that have begun go on, and one that fails
+does not stop the others. ``key=value`` picks from an axis of the grid, or holds for every run.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def _spaced(name: str) -> str:
 
 
 def spread(results: Sequence[Result], figure: str) -> str:
-    """Return the median of a figure with the full range, and of how many runs, if not of all: ``2 (1 to 3), 3 of 5``."""
+    """Return the median of a figure with its range, and the runs that have it if not all: ``2 (1 to 3), 3 of 5``."""
     there = [result for result in results if figure in result.figures]
     values = [result.figures[figure] for result in there]
     if not there:
@@ -93,9 +93,13 @@ def studies_table(results: Iterable[Result]) -> str:
         studies.setdefault(result["study"] or "none", []).append(result)
     rows = []
     for study, members in studies.items():
-        seconds = sum(v for r in members for k, v in r.figures.items() if k.startswith("seconds.") and not r.spreads)
+        seconds = sum(
+            v for r in members for k, v in r.figures.items() if k.startswith("seconds.") and not r.spreads
+        )
         dirty = any(result.what.get("dirty") == "true" for result in members)
-        commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(c for r in members for c in r["commit"].split()))
+        commits = ", ".join(
+            f"`{commit[:7]}`" for commit in dict.fromkeys(c for r in members for c in r["commit"].split())
+        )
         seeds = sorted({int(result["seed"]) for result in members if result["seed"]})
         rows.append([
             study, str(sum(result.runs for result in members)), ", ".join(map(str, seeds)),

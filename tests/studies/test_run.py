@@ -381,7 +381,8 @@ def test_processes_that_write_at_once_lose_no_row(tmp_path: Path) -> None:
     path = tmp_path / "results" / "table.csv"
     code = (
         "import sys; from pathlib import Path; from studies.results import add_rows\n"
-        "for i in range(20): add_rows(Path(sys.argv[1]), [{'settings': sys.argv[2], 'seed': str(i), f'a.{i}': '1'}])"
+        "path, name = sys.argv[1:]\n"
+        "for i in range(20): add_rows(Path(path), [{'settings': name, 'seed': str(i), f'a.{i}': '1'}])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     writers = [
