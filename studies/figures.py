@@ -64,8 +64,8 @@ def draw(kind: str, panels: Mapping[str, Sequence[Group]], named: int, output: P
 
     Args:
         kind: Kind of the figure, one of `KINDS`.
-        panels: Groups by the title of their panel.
-        named: Number of names of a group that are said by the title.
+        panels: Groups by the title of their panel, which says the first ``named`` of their names.
+        named: Number of names in the title.
         output: File to write.
 
     Returns:

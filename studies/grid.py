@@ -49,12 +49,6 @@ class Axis:
     plain: bool
     """Whether the choices are values of the setting."""
 
-    def pick(self, values: Sequence[str]) -> Axis:
-        """Return the axis with only those choices that are named, by their label or their value."""
-        names = {*values, *(f"{self.key}={value}" for value in values)}
-        choices = {label: args for label, args in self.choices.items() if {label, *args} & names}
-        return replace(self, choices=choices)
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -62,11 +56,6 @@ class Grid:
 
     arguments: list[str]
     axes: list[Axis]
-
-    def pick(self, key: str, values: Sequence[str]) -> Grid:
-        """Return the grid with only the choices of an axis that are named."""
-        axes = [axis.pick(values) if axis.key == key else axis for axis in self.axes]
-        return replace(self, axes=axes)
 
 
 @dataclass(frozen=True)
@@ -164,16 +153,25 @@ def _axis(path: Path, key: str, choices: Any) -> Axis:
 
 
 def _pick(grids: Sequence[Grid], key: str, value: str) -> list[Grid]:
-    """Return the grids that have an axis, with the picked choices of it alone."""
+    """Return the grids that have an axis, with only those of its choices that are named, by label or value."""
     given = yaml.load(value, yaml.BaseLoader)
-    values = [_text(item) for item in (given if isinstance(given, list) else [given])]
-    having = [(grid, axis) for grid in grids for axis in grid.axes if axis.key == key]
-    picked = [grid.pick(key, values) for grid, _ in having]
-    left = [grid for grid in picked if all(axis.choices for axis in grid.axes)]
-    if not left:
-        choices = dict.fromkeys(label for _, axis in having for label in axis.choices)
-        raise ConfigError(f"{key}={value}: the study has only {', '.join(choices)}")
-    return left
+    texts = [_text(item) for item in (given if isinstance(given, list) else [given])]
+    names = {*texts, *(f"{key}={text}" for text in texts)}
+    picked: list[Grid] = []
+    known: dict[str, None] = {}
+    for grid in grids:
+        axes = []
+        for axis in grid.axes:
+            if axis.key == key:
+                known |= dict.fromkeys(axis.choices)
+                left = {label: args for label, args in axis.choices.items() if {label, *args} & names}
+                axis = replace(axis, choices=left)
+            axes.append(axis)
+        if any(axis.key == key for axis in axes) and all(axis.choices for axis in axes):
+            picked.append(Grid(grid.arguments, axes))
+    if not picked:
+        raise ConfigError(f"{key}={value}: the study has only {', '.join(known)}")
+    return picked
 
 
 def as_arguments(settings: dict[str, Any], prefix: str = "") -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from configs.compose import ConfigError
-from studies.results import REPORT, WHAT, Row, defaults, read_run
+from studies.results import REPORT, WHAT, Row, defaults, identity, read_rows, read_run
 
-_CELLS = {"nbrc": "nBRC"}
 _SIZES = ("train_size", "val_size", "test_size", "test_lengths", "batch_size")
 
 
@@ -37,8 +35,9 @@ class Result:
     @cached_property
     def settings(self) -> dict[str, str]:
         """All settings, by their dotted keys."""
-        benchmark = next(text for text in self.differing if text.startswith("data.name="))
-        return dict(text.split("=", 1) for text in [*defaults(benchmark), *self.differing])
+        benchmark = [text for text in self.differing if text.startswith("data.name=")]
+        usual = defaults(benchmark[0]) if benchmark else ()
+        return dict(text.split("=", 1) for text in [*usual, *self.differing])
 
     def __getitem__(self, name: str) -> str:
         """Return what the run is by the name of a column or setting, ``benchmark``, ``cell`` or ``procedure``."""
@@ -55,12 +54,10 @@ class Result:
         """Return the benchmark in words, with what differs in its data beside the sizes."""
         data = [text.removeprefix("data.") for text in self.differing if text.startswith("data.")]
         others = [text for text in data if not text.startswith(("name=", *_SIZES))]
-        return ", ".join(
-            [self.settings["data.name"].replace("_", " "), *(o.replace("_", " ") for o in others)]
-        )
+        return ", ".join([self.settings["data.name"], *others]).replace("_", " ")
 
     def _cell(self) -> str:
-        return _CELLS.get(self.settings["model.cell"], self.settings["model.cell"].upper())
+        return self.settings["model.cell"].upper().replace("NBRC", "nBRC")
 
     def _procedure(self) -> str:
         """Return in words what came before the training."""
@@ -87,7 +84,7 @@ def words_of(names: Iterable[str]) -> str:
 
 
 def pick(results: Iterable[Result], where: Mapping[str, str]) -> list[Result]:
-    """Return the results that are as they are asked for: a value, or one of several parted by ``|``."""
+    """Return the results that are as they are asked for: a value, or one of several separated by ``|``."""
     for name, values in where.items():
         results = [r for r in results if (r.what.get(name) or _or_empty(r, name)) in values.split("|")]
     return list(results)
@@ -96,8 +93,8 @@ def pick(results: Iterable[Result], where: Mapping[str, str]) -> list[Result]:
 def _or_empty(result: Result, name: str) -> str:
     try:
         return result[name]
-    except (ConfigError, StopIteration):
-        return ""  # a setting of another benchmark, or of an earlier group
+    except ConfigError:
+        return ""  # a setting of another benchmark
 
 
 def group(results: Iterable[Result], names: Sequence[str]) -> list[Group]:
@@ -121,18 +118,19 @@ def read_results(sources: Iterable[Path]) -> list[Result]:
     Raises:
         ConfigError: If a source is neither a folder nor a table.
     """
-    results: list[Result] = []
+    earlier: list[Row] = []
+    runs: list[Row] = []
     for source in sources:
         if source.is_dir():
-            rows = [read_run(path.parent) for path in sorted(source.rglob(REPORT))]
-            results += [_result(row) for row in rows if any(name.startswith("test.") for name in row)]
-        elif source.is_file():
-            with source.open(newline="") as file:
-                rows = list(csv.DictReader(file))
-            results += _earlier(rows) if rows and "median" in rows[0] else map(_result, rows)
+            found = [read_run(path.parent) for path in sorted(source.rglob(REPORT))]
+            runs += [row for row in found if any(name.startswith("test.") for name in row)]
+        elif (rows := read_rows(source)) and {"settings", "median"} & set(rows[0]):
+            (earlier if "median" in rows[0] else runs).extend(rows)
         else:
-            raise ConfigError(f"{str(source)!r}: must be a folder or a CSV file")
-    return results
+            raise ConfigError(f"{str(source)!r}: must be a folder or a table of runs")
+    # A run that is in a table and in a folder counts once.
+    unique = {(row.get("study"), *identity(row)): row for row in runs}
+    return [*map(_result, unique.values()), *_earlier(earlier)]
 
 
 def _result(row: Row) -> Result:

@@ -25,13 +25,9 @@ OUTPUT = "output.txt"
 def start(
     script: Path, run: Run, folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a run, or go on with it where it has begun; return its process.
+    """Start a script, train.py, on a run in its folder, or go on where it has begun; return its process.
 
-    Args:
-        script: What carries it out, train.py.
-        run: The run.
-        folder: Its run folder.
-        environment: Environment variables for those that are not set.
+    The environment is for those variables that are not set.
     """
     begun = ["ckpt=last"] if (folder / CONFIG_FILE).is_file() else []
     command = [sys.executable, str(script), *run.arguments, f"run_dir={folder}", *begun]
@@ -81,10 +77,10 @@ def slurm(
     When the study is closed or interrupted, the jobs that are left are cancelled.
 
     Args:
-        runs: The runs.
-        folder: The study's folder; submitit's own files go to its folder ``slurm``.
+        runs: Runs to submit.
+        folder: Folder of the study; submitit's own files go to its folder ``slurm``.
         jobs: Jobs of the array at a time; None is submitit's default.
-        parameters: Of submitit's AutoExecutor; ``cluster: local`` is another machine to try it on.
+        parameters: Parameters of submitit's AutoExecutor; ``cluster: local`` is for trying it on this machine.
 
     Returns:
         Each run with its exit status, as they end; a job that ends without one has status 1.
@@ -139,11 +135,6 @@ def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:
 
     Values of settings become parameters of the sweep; what differs between alternatives is in its command. The
     agents' runs are online, whatever the study file says, and live in new folders under ``runs/``.
-
-    Args:
-        study: The study.
-        project: Project of Weights & Biases.
-        folder: Where to write them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -6,8 +6,8 @@ The page is the text of the verdicts, written by hand, in which lines such as th
     <!-- figure: lengths study=memory lines=procedure panels=cell name=memory -->
     <!-- studies -->
 
-The runs of a row have ``rows`` in common; ``figures`` are its columns. With ``against``, the first figure is compared
-with that of the procedure so named, seed by seed. All other words pick runs by a column or setting, or by
+The runs of a row have ``rows`` in common; ``figures`` are its columns. With ``against``, the first figure is
+compared with that of the procedure so named, seed by seed. All other words pick runs by a column or setting, or by
 ``benchmark``, ``cell`` or ``procedure``; several values are separated by ``|``.
 """
 
@@ -19,6 +19,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from configs.compose import ConfigError
@@ -47,21 +48,16 @@ _PLAIN = """# Results
 """The page without verdicts: what there is."""
 
 
+@dataclass(frozen=True)
 class Page:
-    """A page that is being written.
+    """A page to be written."""
 
-    Args:
-        results: The runs.
-        output: Path of the page.
-        figures: Folder for its figures.
-        strict: Whether a table that is too large is an error, as it is in a text written by hand.
-    """
-
-    def __init__(self, results: Sequence[Result], output: Path, figures: Path, strict: bool) -> None:
-        self.results = results
-        self.output = output
-        self.figures = figures
-        self.strict = strict
+    results: Sequence[Result]
+    output: Path
+    figures: Path
+    """Folder for its figures."""
+    strict: bool
+    """Whether a table that is too large is an error, as it is in a text written by hand."""
 
     def write(self, verdicts: str) -> None:
         """Write the page and its figures."""

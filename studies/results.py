@@ -166,8 +166,7 @@ def read_rows(path: Path) -> list[Row]:
 def add_rows(path: Path, rows: Iterable[Row]) -> None:
     """Add rows to a file; a row of the same settings and seed is replaced.
 
-    A new file takes the place of the old one, so that it is whole at any moment; a lock on the folder keeps a second
-    writer waiting.
+    A new file takes the place of the old one, which is therefore whole at any moment; a second writer waits.
 
     Raises:
         ConfigError: If it can't be written.

@@ -1,9 +1,9 @@
 """Carry a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [key=value ...]``.
 
 A study file stands for many runs, see :mod:`studies.grid`. All are checked before the first one starts. Each has a
-folder of its own in ``runs/STUDY`` or ``run_dir=FOLDER``. A run that ends becomes a row of ``results/STUDY.csv`` beside
-the study file. Runs with a row or a finished folder are not repeated, those that have begun go on, and one that fails
-does not stop the others. ``key=value`` picks from an axis of the grid, or holds for every run.
+folder in ``runs/STUDY`` or ``run_dir=FOLDER``, and when it ends a row in ``results/STUDY.csv`` beside the study.
+Runs with a row or a finished folder are not repeated, those that have begun go on, and one that fails does not stop
+the others. ``key=value`` picks from an axis of the grid, or holds for every run.
 """
 
 from __future__ import annotations
@@ -37,43 +37,46 @@ def main(argv: Sequence[str]) -> int:
         Its exit status: 0 done, 1 some runs failed, 2 a mistake in the arguments, 130 interrupted.
     """
     try:
-        options = _parse(argv)
-        given = [text for text in options.settings if text.startswith("run_dir=")]
-        study = read_study(options.study, [text for text in options.settings if text not in given])
-        folder = Path(given[-1].partition("=")[2] if given else Path("runs", study.name))
-        table = options.study.parent / "results" / f"{study.name}.csv"
-        runs = list(study.runs())
-        identities = check(runs, folder)
-        recorded = {identity(row) for row in read_rows(table)}
-        states = {
-            run.name: "finished" if identities[run.name] in recorded else state(folder / run.name)
-            for run in runs
-        }
-        if options.list:
-            for run in runs:
-                print(f"{states[run.name]:<8}  {run.name}  {shlex.join(run.arguments)}")
-            return 0
-        if options.where == "wandb":
-            for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
-                print(f"wandb sweep {path}")
-            return 0
-        # The command may have been killed between the end of a run and its row.
-        ended = [name for name in states if (folder / name / REPORT).is_file()]
-        missing = [name for name in ended if identities[name] not in recorded]
-        add_rows(table, [read_run(folder / name, study.name) for name in missing])
-        todo = [run for run in runs if states[run.name] != "finished"]
-        _make(folder)
-        if options.where == "slurm":
-            ending = slurm(todo, folder, options.jobs, study.slurm)
-        else:
-            ending = local(todo, folder, options.jobs or 1)
-        failed = _follow(ending, len(runs), len(todo), folder, table)
+        return _run(_parse(argv))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _run(options: Any) -> int:
+    given = [text for text in options.settings if text.startswith("run_dir=")]
+    study = read_study(options.study, [text for text in options.settings if text not in given])
+    folder = Path(given[-1].partition("=")[2] if given else Path("runs", study.name))
+    table = options.study.parent / "results" / f"{study.name}.csv"
+    runs = list(study.runs())
+    identities = check(runs, folder)
+    recorded = {identity(row) for row in read_rows(table)}
+    lasting = [run.name for run in runs if identities[run.name] in recorded]
+    states = {run.name: "finished" if run.name in lasting else state(folder / run.name) for run in runs}
+    if options.list:
+        for run in runs:
+            print(f"{states[run.name]:<8}  {run.name}  {shlex.join(run.arguments)}")
+        return 0
+    if options.where == "wandb":
+        for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
+            print(f"wandb sweep {path}")
+        return 0
+    # The command may have been killed between the end of a run and its row.
+    missing = [name for name, how in states.items() if how == "finished" and name not in lasting]
+    add_rows(table, [read_run(folder / name, study.name) for name in missing])
+    todo = [run for run in runs if states[run.name] != "finished"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
+    if options.where == "slurm":
+        ending = slurm(todo, folder, options.jobs, study.slurm)
+    else:
+        ending = local(todo, folder, options.jobs or 1)
+    failed = _follow(ending, len(runs), len(todo), folder, table)
     for run in failed:
         print(f"failed: {run.name}, see {folder / run.name / OUTPUT}", file=sys.stderr)
     print(f"{len(runs) - len(failed)} of {len(runs)} runs finished, in {folder} and {table}")
@@ -100,11 +103,7 @@ def _follow(
 
 
 def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:
-    """Compose every run, and compare it with the others and with what its folder holds.
-
-    Args:
-        runs: The runs.
-        folder: Folder of their run folders.
+    """Compose every run, and compare it with the others and with what its folder in ``folder`` holds.
 
     Returns:
         The settings that differ from the defaults, and the seed, by the run's name.
@@ -155,13 +154,6 @@ def _parse(argv: Sequence[str]) -> Any:
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs {options.jobs}: must be at least 1")
     return options
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
 
 
 def _last_line(folder: Path) -> str:

@@ -13,15 +13,12 @@ _GREATER_IS_BETTER = ("accuracy", "return", "optimal", "vaa", "rest")
 def table(
     groups: Sequence[Group], names: Sequence[str], figures: Sequence[str], against: str = ""
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a table, one row for each group.
+    """Return the header and the rows of a table: a group's names, its number of runs, and some figures.
 
-    Args:
-        groups: The groups.
-        names: What their names are.
-        figures: Figures to show.
-        against: Procedure with which the first figure is compared, seed by seed; none if empty.
+    With ``against``, the first figure is compared with that of the procedure so named, seed by seed.
     """
     header = [*map(_words, names), "runs", *map(_words, figures)]
+    header += [f"{_words(figures[0])} better than {against}"] if against else []
     rows = []
     for one in groups:
         row = [*one.names, str(sum(result.runs for result in one.results))]
@@ -29,24 +26,15 @@ def table(
         if against:
             row.append(_better(one, _counterpart(one, groups, names, against), figures[0]))
         rows.append(row)
-    if against:
-        header.append(f"{_words(figures[0])} better than {against}")
     return header, rows
 
 
 def _words(name: str) -> str:
-    return name.rpartition(".")[2].replace("_", " ") if name.startswith(_SECTIONS) else _spaced(name)
-
-
-_SECTIONS = ("data.", "model.", "warmup.", "optim.", "agent.")
-
-
-def _spaced(name: str) -> str:
     return name.replace(".", " ").replace("_", " ")
 
 
 def spread(results: Sequence[Result], figure: str) -> str:
-    """Return the median of a figure with its range, and the runs that have it if not all: ``2 (1 to 3), 3 of 5``."""
+    """Return median, range, and the number of runs with the figure if not all have it: ``2 (1 to 3), 3 of 5``."""
     there = [result for result in results if figure in result.figures]
     values = [result.figures[figure] for result in there]
     if not there:

@@ -174,10 +174,10 @@ def test_a_table_of_runs_says_the_same_as_their_folders(study: Path, tmp_path: P
     table = tmp_path / "results" / "small.csv"
     add_rows(table, [read_run(path.parent) for path in sorted(study.rglob("report.json"))])
     pages = []
-    for source in (study, table):
-        assert main([str(source), "--output", str(tmp_path / "page.md")]) == 0
+    for sources in ([study], [table], [study, table]):
+        assert main([*map(str, sources), "--output", str(tmp_path / "page.md")]) == 0
         pages.append((tmp_path / "page.md").read_text())
-    assert pages[0] == pages[1]
+    assert pages[0] == pages[1] == pages[2]
     assert "| copy first input | nBRC | without warmup | 3 |" in pages[0]
 
 
@@ -226,8 +226,9 @@ def test_a_mistake_in_the_verdicts_is_one_line(
         assert word in errors
 
 
-@pytest.mark.parametrize("name", ["", "nothing.csv"])
+@pytest.mark.parametrize("name", ["", "nothing.csv", "other.csv"])
 def test_no_runs_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (tmp_path / "other.csv").write_text("step,val/loss\n1,2\n")
     assert main([str(tmp_path / name), "--output", str(tmp_path / "page.md")]) == 2
     errors = capsys.readouterr().err
     assert str(tmp_path / name) in errors
