@@ -40,23 +40,14 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a grid.
-
-    Attributes:
-        key: Key of a setting, or the name of the axis if it is one of alternatives.
-        choices: Arguments of each choice by its label, which is its part of a run's name.
-        plain: Whether the choices are values of the setting ``key``.
-    """
+    """One axis of a grid."""
 
     key: str
+    """Key of a setting, or the name of an axis of alternatives."""
     choices: dict[str, list[str]]
+    """Arguments of each choice by its label, which is its part of a run's name."""
     plain: bool
-
-    def pick(self, values: Sequence[str]) -> Axis:
-        """The axis with only those choices that are named, by their label or their value."""
-        names = {*values, *(f"{self.key}={value}" for value in values)}
-        choices = {label: args for label, args in self.choices.items() if {label, *args} & names}
-        return replace(self, choices=choices)
+    """Whether the choices are values of the setting."""
 
 
 @dataclass(frozen=True)
@@ -66,32 +57,23 @@ class Grid:
     arguments: list[str]
     axes: list[Axis]
 
-    def pick(self, key: str, values: Sequence[str]) -> Grid:
-        """The grid with only the choices of an axis that are named."""
-        axes = [axis.pick(values) if axis.key == key else axis for axis in self.axes]
-        return replace(self, axes=axes)
-
 
 @dataclass(frozen=True)
 class Study:
-    """What a study file says, with the arguments of the command.
-
-    Attributes:
-        name: That of its file.
-        arguments: Arguments of every run that come before those of the grids.
-        grids: The grids, the seeds their last axis.
-        last: Arguments of every run that come last.
-        slurm: Parameters of submitit's executor.
-    """
+    """What a study file says, with the arguments of the command."""
 
     name: str
     arguments: list[str]
+    """Arguments of every run that come before those of the grids."""
     grids: list[Grid]
+    """The grids; the seeds are their last axis."""
     last: list[str]
+    """Arguments of every run that come last."""
     slurm: dict[str, Any]
+    """Parameters of submitit's executor."""
 
     def runs(self) -> Iterator[Run]:
-        """Every combination of every grid."""
+        """Return every combination of every grid."""
         for grid in self.grids:
             for labels in product(*(axis.choices for axis in grid.axes)):
                 chosen = [
@@ -103,7 +85,7 @@ class Study:
 
 
 def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
-    """Reads a study file.
+    """Read a study file.
 
     Args:
         path: The file.
@@ -128,12 +110,12 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
     overlays = [str(path.parent / overlay) for overlay in content["overlays"]]
     # BaseLoader leaves scalars as text, which an argument is; submitit wants numbers.
     slurm = {key: yaml.safe_load(value) for key, value in content["slurm"].items()}
-    arguments = [f"tracking.group={path.stem}", *overlays, *_arguments(content["settings"])]
+    arguments = [f"tracking.group={path.stem}", *overlays, *as_arguments(content["settings"])]
     return Study(path.stem, arguments, grids, last, slurm)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """The fields of a study file, all of them, each of the right type."""
+    """Return the fields of a study file, all of them, each of the right type."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except OSError as error:
@@ -152,12 +134,12 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _grid(path: Path, content: Any, seeds: dict[str, Any]) -> Grid:
-    """A grid; single values in it are settings."""
+    """Return a grid; single values in it are settings."""
     if not isinstance(content, dict):
         raise ConfigError(f"{str(path)!r}: include must be a list of mappings, as grid is one")
     axes = {key: choices for key, choices in content.items() if not isinstance(choices, str)} | seeds
     settings = {key: value for key, value in content.items() if isinstance(value, str)}
-    return Grid(_arguments(settings), [_axis(path, key, choices) for key, choices in axes.items()])
+    return Grid(as_arguments(settings), [_axis(path, key, choices) for key, choices in axes.items()])
 
 
 def _axis(path: Path, key: str, choices: Any) -> Axis:
@@ -167,28 +149,37 @@ def _axis(path: Path, key: str, choices: Any) -> Axis:
         return Axis(key, {_label(key, _text(value)): [f"{key}={_text(value)}"] for value in choices}, True)
     if not all(isinstance(settings, dict) or settings == "" for settings in choices.values()):
         raise ConfigError(f"{str(path)!r}: {key} must name alternatives, each a mapping of settings")
-    return Axis(key, {label: _arguments(settings or {}) for label, settings in choices.items()}, False)
+    return Axis(key, {label: as_arguments(settings or {}) for label, settings in choices.items()}, False)
 
 
 def _pick(grids: Sequence[Grid], key: str, value: str) -> list[Grid]:
-    """The grids that have an axis, with the picked choices of it alone."""
+    """Return the grids that have an axis, with only those of its choices that are named, by label or value."""
     given = yaml.load(value, yaml.BaseLoader)
-    values = [_text(item) for item in (given if isinstance(given, list) else [given])]
-    having = [(grid, axis) for grid in grids for axis in grid.axes if axis.key == key]
-    picked = [grid.pick(key, values) for grid, _ in having]
-    left = [grid for grid in picked if all(axis.choices for axis in grid.axes)]
-    if not left:
-        choices = dict.fromkeys(label for _, axis in having for label in axis.choices)
-        raise ConfigError(f"{key}={value}: the study has only {', '.join(choices)}")
-    return left
+    texts = [_text(item) for item in (given if isinstance(given, list) else [given])]
+    names = {*texts, *(f"{key}={text}" for text in texts)}
+    picked: list[Grid] = []
+    known: dict[str, None] = {}
+    for grid in grids:
+        axes = []
+        for axis in grid.axes:
+            if axis.key == key:
+                known |= dict.fromkeys(axis.choices)
+                left = {label: args for label, args in axis.choices.items() if {label, *args} & names}
+                axis = replace(axis, choices=left)
+            axes.append(axis)
+        if any(axis.key == key for axis in axes) and all(axis.choices for axis in axes):
+            picked.append(Grid(grid.arguments, axes))
+    if not picked:
+        raise ConfigError(f"{key}={value}: the study has only {', '.join(known)}")
+    return picked
 
 
-def _arguments(settings: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings, nested or not, as arguments."""
+def as_arguments(settings: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return settings, nested or not, as ``key=value`` arguments."""
     arguments = []
     for key, value in settings.items():
         if isinstance(value, dict):
-            arguments += _arguments(value, f"{prefix}{key}.")
+            arguments += as_arguments(value, f"{prefix}{key}.")
         else:
             arguments.append(f"{prefix}{key}={_text(value)}")
     return arguments
@@ -199,6 +190,6 @@ def _text(value: Any) -> str:
 
 
 def _label(key: str, value: str) -> str:
-    """The part of a run's name that tells a value: with its key, unless it speaks for itself."""
+    """Return the part of a run's name that tells a value: with its key, unless it speaks for itself."""
     named = value if re.match(r"(?!(true|false|null)$)[A-Za-z]", value) else f"{key.split('.')[-1]}_{value}"
     return re.sub(r"[^\w.]+", "_", named).strip("_")

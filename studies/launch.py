@@ -1,4 +1,4 @@
-"""Starts the runs of a study: on this machine, on SLURM, or by the agents of Weights & Biases."""
+"""Start the runs of a study: on this machine, on SLURM, or by the agents of Weights & Biases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,9 @@ OUTPUT = "output.txt"
 def start(
     script: Path, run: Run, folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Starts a run, or goes on with it where it has begun; returns its process.
+    """Start a script, train.py, on a run in its folder, or go on where it has begun; return its process.
 
-    Args:
-        script: What carries it out, train.py.
-        run: The run.
-        folder: Its run folder.
-        environment: Environment variables for those that are not set.
+    The environment is for those variables that are not set.
     """
     begun = ["ckpt=last"] if (folder / CONFIG_FILE).is_file() else []
     command = [sys.executable, str(script), *run.arguments, f"run_dir={folder}", *begun]
@@ -42,12 +39,12 @@ def start(
 
 
 def execute(script: Path, run: Run, folder: Path) -> int:
-    """Carries a run out as :func:`start` does; returns its exit status."""
+    """Carry a run out as :func:`start` does; return its exit status."""
     return start(script, run, folder).wait()
 
 
 def local(runs: Iterable[Run], folder: Path, jobs: int) -> Generator[tuple[Run, int], None, None]:
-    """Carries runs out on this machine, ``jobs`` at a time, each on one thread unless OMP_NUM_THREADS is set.
+    """Carry runs out on this machine, ``jobs`` at a time, each on one thread unless OMP_NUM_THREADS is set.
 
     When it is closed or interrupted, it ends the runs that are going on.
 
@@ -74,16 +71,16 @@ def local(runs: Iterable[Run], folder: Path, jobs: int) -> Generator[tuple[Run, 
 def slurm(
     runs: Iterable[Run], folder: Path, jobs: int | None, parameters: Mapping[str, Any]
 ) -> Generator[tuple[Run, int], None, None]:
-    """Submits runs to SLURM as one array of jobs, through submitit, and waits for them.
+    """Submit runs to SLURM as one array of jobs, through submitit, and wait for them.
 
     A job that comes to its time limit counts as failed; the study's command goes on with it when it is given again.
     When the study is closed or interrupted, the jobs that are left are cancelled.
 
     Args:
-        runs: The runs.
-        folder: The study's folder; submitit's own files go to its folder ``slurm``.
+        runs: Runs to submit.
+        folder: Folder of the study; submitit's own files go to its folder ``slurm``.
         jobs: Jobs of the array at a time; None is submitit's default.
-        parameters: Of submitit's AutoExecutor; ``cluster: local`` is another machine to try it on.
+        parameters: Parameters of submitit's AutoExecutor; ``cluster: local`` is for trying it on this machine.
 
     Returns:
         Each run with its exit status, as they end; a job that ends without one has status 1.
@@ -100,13 +97,25 @@ def slurm(
     try:
         executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster)
         executor.update_parameters(**{key: value for key, value in settings.items() if value is not None})
-        with executor.batch():
+        with _found_by_jobs(), executor.batch():
             started = {
                 run.name: (executor.submit(execute, TRAIN, run, folder / run.name), run) for run in runs
             }
     except (RuntimeError, NameError, TypeError, ValueError, AssertionError, OSError) as error:
         raise ConfigError(f"--where slurm: {' '.join(str(error).split())}") from None
     return _ended(started)
+
+
+@contextmanager
+def _found_by_jobs() -> Iterator[None]:
+    """Put the repository on the path of the jobs that are submitted: they import this module."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), before]))
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH")
+        os.environ |= {} if before is None else {"PYTHONPATH": before}
 
 
 def _ended(jobs: dict[str, tuple[Any, Run]]) -> Generator[tuple[Run, int], None, None]:
@@ -122,18 +131,10 @@ def _ended(jobs: dict[str, tuple[Any, Run]]) -> Generator[tuple[Run, int], None,
 
 
 def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:
-    """Writes the files that ``wandb sweep`` takes: one for each grid, and for each of its alternatives.
+    """Write the files that ``wandb sweep`` takes: one for each grid and alternative; return their paths.
 
     Values of settings become parameters of the sweep; what differs between alternatives is in its command. The
     agents' runs are online, whatever the study file says, and live in new folders under ``runs/``.
-
-    Args:
-        study: The study.
-        project: Project of Weights & Biases.
-        folder: Where to write them.
-
-    Returns:
-        The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -159,7 +160,7 @@ def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:
 
 
 def _values(choices: Mapping[str, list[str]]) -> list[Any]:
-    """The values of a setting; as numbers where the agent writes them as they were written."""
+    """Return the values of a setting, as numbers where the agent writes them as they were written."""
     texts = [argument.partition("=")[2] for (argument,) in choices.values()]
     natives = [yaml.safe_load(text) for text in texts]
     return [native if str(native) == text else text for native, text in zip(natives, texts, strict=True)]

@@ -1,9 +1,9 @@
-"""Carries a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [key=value ...]``.
+"""Carry a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [key=value ...]``.
 
-A study file stands for many runs, see :mod:`studies.grid`. All are checked before the first one starts. Each has
-a folder of its own in the study's folder, ``runs/STUDY`` or ``run_dir=FOLDER``. Runs that have finished are not
-repeated, those that have begun go on, and one that fails does not stop the others. ``key=value`` picks from an axis
-of the grid, or holds for every run.
+A study file stands for many runs, see :mod:`studies.grid`. All are checked before the first one starts. Each has a
+folder in ``runs/STUDY`` or ``run_dir=FOLDER``, and when it ends a row in ``results/STUDY.csv`` beside the study.
+Runs with a row or a finished folder are not repeated, those that have begun go on, and one that fails does not stop
+the others. ``key=value`` picks from an axis of the grid, or holds for every run.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from configs.compose import CONFIG_FILE, Config, ConfigError, compose
+from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
 from studies.grid import Run, read_study
 from studies.launch import OUTPUT, local, slurm, write_sweeps
-
-COMMANDS = "commands.txt"
-"""File in the study's folder with the commands that it was carried out by."""
+from studies.results import REPORT, add_rows, identity, read_rows, read_run, settings_in
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,100 +31,114 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command.
+    """Run the command.
 
     Returns:
         Its exit status: 0 done, 1 some runs failed, 2 a mistake in the arguments, 130 interrupted.
     """
     try:
-        options = _parse(argv)
-        given = [text for text in options.settings if text.startswith("run_dir=")]
-        study = read_study(options.study, [text for text in options.settings if text not in given])
-        folder = Path(given[-1].partition("=")[2] if given else Path("runs", study.name))
-        runs = list(study.runs())
-        configs = check(runs, folder)
-        states = {run.name: state(folder / run.name) for run in runs}
-        if options.list:
-            for run in runs:
-                print(f"{states[run.name]:<8}  {run.name}  {shlex.join(run.arguments)}")
-            return 0
-        if options.where == "wandb":
-            for path in write_sweeps(study, configs[0].tracking.project, folder / "sweeps"):
-                print(f"wandb sweep {path}")
-            return 0
-        todo = [run for run in runs if states[run.name] != "finished"]
-        _note_command(folder, argv)
-        if options.where == "slurm":
-            ending = slurm(todo, folder, options.jobs, study.slurm)
-        else:
-            ending = local(todo, folder, options.jobs or 1)
+        return _run(_parse(argv))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    try:
-        failed = _follow(ending, study.name, len(runs), len(todo), folder)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _run(options: Any) -> int:
+    given = [text for text in options.settings if text.startswith("run_dir=")]
+    study = read_study(options.study, [text for text in options.settings if text not in given])
+    folder = Path(given[-1].partition("=")[2] if given else Path("runs", study.name))
+    table = options.study.parent / "results" / f"{study.name}.csv"
+    runs = list(study.runs())
+    identities = check(runs, folder)
+    recorded = {identity(row) for row in read_rows(table)}
+    lasting = [run.name for run in runs if identities[run.name] in recorded]
+    states = {run.name: "finished" if run.name in lasting else state(folder / run.name) for run in runs}
+    if options.list:
+        for run in runs:
+            print(f"{states[run.name]:<8}  {run.name}  {shlex.join(run.arguments)}")
+        return 0
+    if options.where == "wandb":
+        for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
+            print(f"wandb sweep {path}")
+        return 0
+    # The command may have been killed between the end of a run and its row.
+    missing = [name for name, how in states.items() if how == "finished" and name not in lasting]
+    add_rows(table, [read_run(folder / name, study.name) for name in missing])
+    todo = [run for run in runs if states[run.name] != "finished"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
+    if options.where == "slurm":
+        ending = slurm(todo, folder, options.jobs, study.slurm)
+    else:
+        ending = local(todo, folder, options.jobs or 1)
+    failed = _follow(ending, len(runs), len(todo), folder, table)
     for run in failed:
         print(f"failed: {run.name}, see {folder / run.name / OUTPUT}", file=sys.stderr)
-    print(f"{len(runs) - len(failed)} of {len(runs)} runs finished in {folder}")
+    print(f"{len(runs) - len(failed)} of {len(runs)} runs finished, in {folder} and {table}")
     return int(bool(failed))
 
 
 def _follow(
-    ending: Generator[tuple[Run, int], None, None], name: str, runs: int, todo: int, folder: Path
+    ending: Generator[tuple[Run, int], None, None], count: int, todo: int, folder: Path, table: Path
 ) -> list[Run]:
-    """Shows the progress of runs as they end; returns those that failed."""
+    """Add runs to the table as they end, and show the progress; return those that failed."""
     failed = []
     with (
         closing(ending),
-        tqdm(ending, desc=name, total=runs, initial=runs - todo, unit="run") as progress,
+        tqdm(ending, desc=table.stem, total=count, initial=count - todo, unit="run") as progress,
     ):
         for run, status in progress:
             progress.set_postfix_str(run.name)
             if status:
                 failed.append(run)
                 progress.write(f"failed: {run.name}: {_last_line(folder / run.name)}", file=sys.stderr)
+            elif (folder / run.name / REPORT).is_file():
+                add_rows(table, [read_run(folder / run.name, table.stem)])
     return failed
 
 
-def check(runs: Sequence[Run], folder: Path) -> list[Config]:
-    """Composes every run, and compares it with the others and with what its folder holds.
-
-    Args:
-        runs: The runs.
-        folder: The study's folder.
+def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:
+    """Compose every run, and compare it with the others and with what its folder in ``folder`` holds.
 
     Returns:
-        Their configurations.
+        The settings that differ from the defaults, and the seed, by the run's name.
 
     Raises:
-        ConfigError: If one can't be composed, two of them are the same or have the same name, or a folder holds
-            a run of other settings.
+        ConfigError: If a run can't be composed, two are the same or have the same name, or a folder holds a run of
+            other settings.
     """
-    configs: dict[str, Config] = {}
-    names: dict[str, str] = {}
+    identities: dict[str, tuple[str, str]] = {}
+    names: dict[tuple[str, str], str] = {}
     for run in runs:
-        if run.name in configs:
+        if run.name in identities:
             raise ConfigError(f"two runs are named {run.name!r}: name their alternatives differently")
+        saved = folder / run.name / CONFIG_FILE
         try:
-            configs[run.name] = compose(run.arguments)
-            other = names.setdefault(repr(configs[run.name]), run.name)
-            saved = folder / run.name / CONFIG_FILE
-            earlier = compose([str(saved)]) if saved.is_file() else configs[run.name]
+            identities[run.name] = _identity(run.arguments)
+            earlier = _identity([str(saved)]) if saved.is_file() else identities[run.name]
         except ConfigError as error:
             raise ConfigError(f"{run.name}: {error}") from None
+        other = names.setdefault(identities[run.name], run.name)
         if other != run.name:
             raise ConfigError(f"{run.name!r} and {other!r} are the same run")
-        if earlier.model_copy(update={"tracking": configs[run.name].tracking}) != configs[run.name]:
+        if earlier != identities[run.name]:
             raise ConfigError(f"{str(saved.parent)!r}: holds a run of other settings; choose another run_dir")
-    return list(configs.values())
+    return identities
+
+
+def _identity(arguments: Sequence[str]) -> tuple[str, str]:
+    config = compose(arguments)
+    return settings_in(to_yaml(config)), str(config.seed)
 
 
 def state(folder: Path) -> str:
-    """How far a run is, by its folder: ``new``, ``begun`` or ``finished``."""
-    if (folder / "report.json").is_file():
+    """Return how far a run is, by its folder: ``new``, ``begun`` or ``finished``."""
+    if (folder / REPORT).is_file():
         return "finished"
     return "begun" if (folder / CONFIG_FILE).is_file() else "new"
 
@@ -142,15 +154,6 @@ def _parse(argv: Sequence[str]) -> Any:
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs {options.jobs}: must be at least 1")
     return options
-
-
-def _note_command(folder: Path, argv: Sequence[str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / COMMANDS).open("a") as file:
-            file.write(shlex.join(["python", "-m", "studies.run", *argv]) + "\n")
-    except OSError as error:
-        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
 
 
 def _last_line(folder: Path) -> str:

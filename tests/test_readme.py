@@ -24,7 +24,7 @@ SIZES = {
     "--help": [],
     "figures": [],
     "studies.run": [],
-    "results": [],
+    "studies.page": [],
     "tmaze": [
         "data.length=4",
         "data.capacity=100",

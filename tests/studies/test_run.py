@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +17,10 @@ import pytest
 import yaml
 from command import SMALL
 
-from configs.compose import compose
+from configs.compose import compose, to_yaml
 from studies import launch
 from studies.grid import read_study
+from studies.results import Row, add_rows, read_rows, settings_in
 from studies.run import check, main
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +51,7 @@ with (folder / "calls").open("a") as file:
     file.write(json.dumps([config.ckpt, os.environ.get("OMP_NUM_THREADS")]) + "\\n")
 if config.seed == 1 and config.ckpt is None:
     sys.exit("error: it broke")
-(folder / "report.json").write_text("{{}}")
+(folder / "report.json").write_text(json.dumps({{"seed": config.seed, "test": {{"loss": 0.5}}}}))
 """
 
 
@@ -72,11 +75,16 @@ def calls(folder: Path) -> dict[str, list[tuple[str | None, str | None]]]:
     }
 
 
+def rows_of(study: Path) -> list[Row]:
+    """The rows of a study's table."""
+    return read_rows(study.parent / "results" / f"{study.stem}.csv")
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_of_the_repository_composes(path: Path, tmp_path: Path) -> None:
     runs = list(read_study(path, ["seed=0"]).runs())
-    configs = check(runs, tmp_path)
-    assert len(runs) == len({run.name for run in runs}) == len(configs) > 1
+    assert len(runs) == len(check(runs, tmp_path)) > 1
+    configs = [compose(run.arguments) for run in runs]
     assert {config.tracking.group for config in configs} == {path.stem}
     assert all(not config.trainer.enable_progress_bar for config in configs)
 
@@ -182,8 +190,8 @@ def test_a_failed_run_is_reported_and_goes_on_when_it_is_asked_for_again(
     assert main(arguments) == 0
     for name, called in calls(folder).items():
         assert called == (fresh if name.endswith("0") else [*fresh, ("last", "3")])
-    assert "4 of 4 runs finished in runs/small" in capsys.readouterr().out
-    assert len((folder / "commands.txt").read_text().splitlines()) == 2
+    assert "4 of 4 runs finished, in runs/small" in capsys.readouterr().out
+    assert sorted(row["run"] for row in rows_of(study)) == sorted(calls(folder))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -224,15 +232,18 @@ def test_a_folder_with_a_run_of_other_settings_is_refused(
 
 
 def test_slurm_through_the_local_executor_of_submitit(
-    study: Path, capsys: pytest.CaptureFixture[str]
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("submitit")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     study.write_text(study.read_text() + "slurm: {cluster: local, timeout_min: 3}\n")
     status = main([str(study), "--where", "slurm", "--jobs", "2", "optim.patience=3"])
     assert status == 1
     assert set(calls(Path("runs", "small"))) == {"chrono-patience_3-seed_0", "chrono-patience_3-seed_1"}
     output, errors = capsys.readouterr()
     assert "1 of 2 runs finished" in output
+    assert "PYTHONPATH" not in os.environ
+    assert [row["run"] for row in rows_of(study)] == ["chrono-patience_3-seed_0"]
     assert "failed: chrono-patience_3-seed_1: error: it broke" in errors
 
 
@@ -314,4 +325,71 @@ def test_a_study_of_real_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "gru-seed_3" / "report.json").read_text())
     assert report["seed"] == 3
+    (row,) = read_rows(tmp_path / "results" / "tiny.csv")
+    assert (row["study"], row["run"], row["seed"]) == ("tiny", "gru-seed_3", "3")
+    assert float(row["test.loss"]) == pytest.approx(report["test"]["loss"], rel=1e-5)
+    assert float(row["vaa_at.full"]) == pytest.approx(report["vaa"]["after"], rel=1e-5)
+    assert {"curve.loss.1", "curve.loss.last", "seconds.fit"} <= set(row)
     assert "trivial predictor" in (tmp_path / "out" / "gru-seed_3" / "output.txt").read_text()
+
+
+def test_a_run_in_the_table_is_finished_without_its_folder(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(study), "seed=0", "optim.patience=3"]
+    assert main(arguments) == 0
+    shutil.rmtree("runs")
+    assert main([*arguments, "tracking.tags=[again]"]) == 0
+    assert calls(Path("runs", "small")) == {}
+    capsys.readouterr()
+    assert main([*arguments, "--list"]) == 0
+    assert capsys.readouterr().out.startswith("finished")
+    # A run of other settings is another one.
+    assert main([*arguments, "optim.lr=0.1"]) == 0
+    assert list(calls(Path("runs", "small"))) == ["chrono-patience_3-seed_0"]
+    assert len(rows_of(study)) == 2
+
+
+def test_a_run_whose_row_was_lost_gets_it_when_the_study_starts(study: Path) -> None:
+    arguments = [str(study), "seed=0", "data.name=denoising"]
+    assert main(arguments) == 0
+    whole = rows_of(study)
+    assert len(whole) == 4
+    # As after a kill between the end of a run and its row, and in the middle of a write.
+    table = study.parent / "results" / "small.csv"
+    table.unlink()
+    add_rows(table, whole[:1])
+    table.with_suffix(".tmp").write_text("study,ru")
+    assert main([*arguments, "--list"]) == 0
+    assert rows_of(study) == whole[:1]
+    assert main(arguments) == 0
+    assert sorted(row["run"] for row in rows_of(study)) == sorted(row["run"] for row in whole)
+    assert all(len(called) == 1 for called in calls(Path("runs", "small")).values())
+
+
+def test_a_row_alone_repeats_its_run(study: Path) -> None:
+    assert main([str(study), "seed=0"]) == 0
+    assert len(rows_of(study)) == 10
+    for row in rows_of(study):
+        config = compose([*shlex.split(row["settings"]), f"seed={row['seed']}"])
+        saved = compose([str(Path("runs", "small", row["run"], "config.yaml"))])
+        assert (config.data, config.model, config.warmup) == (saved.data, saved.model, saved.warmup)
+        assert settings_in(to_yaml(config)) == row["settings"]
+
+
+def test_processes_that_write_at_once_lose_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "table.csv"
+    code = (
+        "import sys; from pathlib import Path; from studies.results import add_rows\n"
+        "path, name = sys.argv[1:]\n"
+        "for i in range(20): add_rows(Path(path), [{'settings': name, 'seed': str(i), f'a.{i}': '1'}])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, path, name], env=environment) for name in ("a", "b")
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    rows = read_rows(path)
+    assert len(rows) == 40
+    assert all(row[f"a.{row['seed']}"] == "1" for row in rows)
+    assert [path] == list(path.parent.iterdir())
