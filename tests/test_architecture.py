@@ -25,7 +25,7 @@ ARROWS = {
     "distributed": "",
     "_compat": "",
     "lightning_warmup": "cells networks dynamics procedures callbacks",  # the public names
-    "studies": "configs dynamics reporting lightning_warmup",
+    "studies": "configs reporting lightning_warmup",
     "benchmarks": "configs engine cells networks dynamics procedures lightning_warmup train",
     "train": "configs datamodules initialisations dynamics procedures modules callbacks reporting runtime",
 }

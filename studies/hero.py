@@ -1,0 +1,125 @@
+"""The picture of the README: ``python -m studies.hero [--output .github/hero.png]``, a minute on one core.
+
+Above: portraits of a GRU as it is initialised, after the published warmup, and after the warmup for rest. Below: its
+error against the length of the test sequences, from the rows of ``studies/results/memory.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from lightning_warmup import Portrait, RecurrentNetwork, portrait, warmup
+from lightning_warmup.reporting.axes import GREY, label_axes, save, style
+from studies.results import Row, read_rows
+
+ROWS = Path(__file__).parent / "results" / "memory.csv"
+LABELS = {
+    "none": "initialised",
+    "published": "after the published warmup",
+    "rest": "after the warmup for rest",
+}
+WARMUPS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "rest": {"objective": "rest", "steps": 900, "max_stabilization": 400},
+}
+LENGTH, HIDDEN, STATES, STEPS = 100, 64, 64, 2000
+
+
+def portraits() -> dict[str, Portrait]:
+    """Warm copies of one GRU up, and return a portrait of each."""
+    torch.manual_seed(0)
+    network = RecurrentNetwork(1, HIDDEN, 1)
+    sequences = torch.randn(LENGTH, 512, 1)
+    taken = {}
+    for name in LABELS:
+        rnn = copy.deepcopy(network)
+        if name in WARMUPS:
+            warmup(rnn, sequences, **WARMUPS[name])
+        taken[name] = portrait(rnn, sequences[:, :STATES], steps=STEPS)
+    return taken
+
+
+def draw_portrait(axes: Axes, name: str, taken: Portrait) -> None:
+    """Draw the first steps of every state and the places where they end."""
+    colour = style(list(LABELS).index(name))["color"]
+    axes.plot(taken.path[:, :, 0], taken.path[:, :, 1], color=GREY, linewidth=0.6)
+    for at_rest, face in ((True, colour), (False, "white")):
+        ends = taken.settled[taken.resting == at_rest]
+        axes.plot(
+            *ends.T, linestyle="", marker="o", markerfacecolor=face, markeredgecolor=colour, markersize=5
+        )
+    places = round(STATES * float(taken.vaa[-1]))
+    resting = int(taken.resting.sum())
+    still = {0: "none", STATES: "all"}.get(resting, str(resting)) + " at rest"
+    axes.set_title(f"{LABELS[name]}:\n{places} place{'s' * (places > 1)}, {still}", fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.margins(0.1)
+
+
+def draw_errors(axes: Axes, rows: Sequence[Row]) -> None:
+    """Draw the error of each warmup against the test length: the median of the seeds, and their range."""
+    for index, name in enumerate(LABELS):
+        chosen = [row for row in rows if row["run"].split("-")[:2] == ["gru", name]]
+        columns = {
+            int(column.rpartition(".")[2]): column
+            for row in chosen
+            for column in row
+            if "_at_length." in column
+        }
+        errors = {LENGTH: [float(row["test.loss"]) for row in chosen]}
+        errors |= {length: [float(row[columns[length]]) for row in chosen] for length in sorted(columns)}
+        label = f"GRU, {'no warmup' if name == 'none' else LABELS[name]} ({len(chosen)} seeds)"
+        axes.plot(
+            list(errors),
+            [statistics.median(values) for values in errors.values()],
+            label=label,
+            **style(index),
+        )
+        low, high = [min(values) for values in errors.values()], [max(values) for values in errors.values()]
+        axes.fill_between(list(errors), low, high, color=style(index)["color"], alpha=0.15, linewidth=0)
+    axes.set_xscale("log")
+    axes.axhline(1.0, color="0.5", linewidth=0.8)
+    axes.annotate(
+        "nothing remembered",
+        (LENGTH, 1.0),
+        textcoords="offset points",
+        xytext=(0, 4),
+        fontsize=8,
+        color="0.4",
+    )
+    label_axes(axes, None, "length of the test sequences (trained at 100)", "mean squared error", log=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Draw the picture; return the exit status."""
+    parser = argparse.ArgumentParser("python -m studies.hero", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path(".github/hero.png"), help="the picture")
+    options = parser.parse_args(argv)
+    rows = read_rows(ROWS)
+    if not rows:
+        print(f"error: {str(ROWS)!r}: has no rows; run studies/memory.yaml first", file=sys.stderr)
+        return 2
+    figure = plt.figure(figsize=(9, 6.5), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    for axes, (name, taken) in zip(above.subplots(1, 3), portraits().items(), strict=True):
+        draw_portrait(axes, name, taken)
+    above.suptitle(f"Where {STATES} hidden states of a GRU go under one constant input", fontsize=11)
+    below.suptitle("What it still remembers of the first input", fontsize=11)
+    draw_errors(below.subplots(), rows)
+    print(save(figure, options.output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
