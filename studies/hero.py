@@ -1,7 +1,7 @@
 """The picture of the README: ``python -m studies.hero [--output .github/hero.png]``, a minute on one core.
 
-Above: portraits of a GRU as it is initialised, after the published warmup, and after the warmup for rest. Below: its
-error against the length of the test sequences, from the rows of ``studies/results/memory.csv``.
+Above: portraits of a GRU as it is initialised, after the published warmup, and after the warmup for rest. Below:
+its error against the length of the test sequences, from the rows of ``studies/results/memory.csv``.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {str(ROWS)!r}: has no rows; run studies/memory.yaml first", file=sys.stderr)
         return 2
     figure = plt.figure(figsize=(9, 6.5), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    above, below = parts
     for axes, (name, taken) in zip(above.subplots(1, 3), portraits().items(), strict=True):
         draw_portrait(axes, name, taken)
     above.suptitle(f"Where {STATES} hidden states of a GRU go under one constant input", fontsize=11)
