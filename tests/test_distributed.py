@@ -87,7 +87,10 @@ def flat(report: dict[str, object]) -> dict[str, float]:
     found = {}
     for key, value in report.items():
         for name, figure in value.items() if isinstance(value, dict) else ():
-            found[f"{key}/{name}"] = figure
+            if isinstance(figure, dict):
+                found |= {f"{key}/{name}/{part}": number for part, number in figure.items()}
+            else:
+                found[f"{key}/{name}"] = figure
     return found
 
 

@@ -78,7 +78,7 @@ def _wandb_logger(mode: str, settings: dict[str, Any]) -> WandbLogger | None:
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
         try:
             return _connect(WandbLogger(mode="offline", **settings))
-        except wandb.errors.Error:  # the service holds it even now
+        except Exception:  # the service holds it even now, and says so by errors of several kinds
             return _connect(WandbLogger(mode="offline", **settings | {"id": f"{settings['id']}-offline"}))
 
 
