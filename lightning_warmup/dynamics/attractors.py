@@ -18,13 +18,12 @@ from lightning_warmup.engine.state import State
 from lightning_warmup.networks.layers import Layer
 
 KINDS = ("fixed point", "cycle", "slow drift", "moving")
-
 SLOW_MOVE = 1e-3
 """Largest relative move of a unit, in one step, of a slow drift."""
 
 
 def trajectory(layers: Sequence[Layer], input: Tensor, states: Sequence[State], steps: int) -> Tensor:
-    """Return the joined states before and after each of ``steps`` steps, shape ``(steps + 1, N, H)``."""
+    """Return the joined states before and after each of ``steps`` steps, ``(steps + 1, N, H)``."""
     path = [join_states(states)]
     for _ in range(steps):
         states = run_constant(layers, input, states, 1)[1]
@@ -67,34 +66,23 @@ def classify(
         rows = torch.nonzero(returned & (period == 0)).flatten()  # the only ones that are worth a whole look
         if len(rows):
             distances = (path[half + steps :, rows] - path[half:-steps, rows]).abs()
-            always = (distances <= tolerance * scale[rows]).all(-1).all(0)
-            period[rows[always]] = steps
+            period[rows[(distances <= tolerance * scale[rows]).all(-1).all(0)]] = steps
     moves = ((path[1:] - path[:-1]).abs() / scale).amax(-1)
     stays = ((path[-1] - path[0]).abs() <= 10 * tolerance * scale).all(-1)
     calms = moves[-1] <= moves[0] / 2
-    first, second = path[half] - path[0], path[-1] - path[half]
-    onward = torch.nn.functional.cosine_similarity(first, second, dim=1) > 0.5
+    onward = torch.cosine_similarity(path[half] - path[0], path[-1] - path[half]) > 0.5
     fixed = (period == 1) & (stays | calms)
-    drifts = (period <= 1) & ~fixed & onward & (moves.amax(0) <= SLOW_MOVE)
-    kind = torch.full_like(period, KINDS.index("moving"))
-    kind[period > 1] = KINDS.index("cycle")
-    kind[drifts] = KINDS.index("slow drift")
-    kind[fixed] = KINDS.index("fixed point")
-    return kind, torch.where(fixed | (period > 1), period, 0)
+    cycles = period > 1
+    drifts = ~fixed & ~cycles & onward & (moves.amax(0) <= SLOW_MOVE)
+    kind = torch.stack([fixed, cycles, drifts, ~(fixed | cycles | drifts)]).int().argmax(0)
+    return kind, torch.where(fixed | cycles, period, 0)
 
 
 def spectral_radii(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> Tensor:
-    """Return the spectral radius of the Jacobian of one step of the whole stack, at each state.
+    """Return the spectral radius of the Jacobian of one step of the whole stack at each state, ``(N,)``.
 
-    A fixed point with a radius below 1 is stable.
-
-    Args:
-        layers: Layers of the stack.
-        input: Constant input of every row, ``(N, I)``.
-        states: State of every layer, ``(L, N, H)``.
-
-    Returns:
-        The radii, ``(N,)``, in float64 on the CPU.
+    A fixed point with a radius below 1 is stable. The radii are in float64 on the CPU; the arguments are those of
+    :func:`classify`.
     """
     radii = []
     # cuDNN has no gradient in eval mode; Lightning tests in inference mode.
@@ -105,5 +93,5 @@ def spectral_radii(layers: Sequence[Layer], input: Tensor, states: Sequence[Stat
             inputs = constant.repeat(len(state), 1)
             ahead = join_states(run_constant(layers, inputs, split_states(copies, states), 1)[1])
             (jacobian,) = torch.autograd.grad(ahead.diagonal().sum(), copies)
-            radii.append(torch.linalg.eigvals(jacobian.double().cpu()).abs().max())
-    return torch.stack(radii)
+            radii.append(float(torch.linalg.eigvals(jacobian.double().cpu()).abs().max()))
+    return torch.tensor(radii, dtype=torch.float64)

@@ -25,12 +25,8 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
     [1/N, 1], so two values are comparable only at equal N.
 
     Args:
-        states: Settled states, shape ``(N, H)``.
-        epsilon: Distance below which two states are the same equilibrium. A state that is not finite is close to
-            none and counts as its own equilibrium.
-
-    Returns:
-        A scalar in [1/N, 1].
+        states: Settled states, ``(N, H)``. One that is not finite counts as an equilibrium of its own.
+        epsilon: Distance below which two states are the same equilibrium.
 
     Raises:
         ValueError: If ``states`` is not a non-empty matrix or ``epsilon`` is not positive.
@@ -45,19 +41,12 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
 
 
 def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Tensor:
-    r"""Return the number of distinct equilibria of states at rest over the number of all states.
+    r"""Return the number of distinct equilibria of the states at rest over the number of all, in [0, 1].
 
     .. math:: \frac{1}{N} \sum_{i \in R} \frac{1}{\#\{j \in R : \lVert z_i - z_j \rVert < \epsilon\}}
 
-    Drift, cycles and chaos raise the plain VAA, but not this one.
-
-    Args:
-        states: Settled states, shape ``(N, H)``.
-        resting: Which of them are at rest, boolean, ``(N,)``; see :func:`at_rest`.
-        epsilon: Distance below which two states are the same equilibrium.
-
-    Returns:
-        A scalar in [0, 1].
+    Drift, cycles and chaos raise the plain VAA, but not this one. Arguments and errors are those of :func:`vaa`,
+    and ``resting``, boolean, ``(N,)``: which states are at rest, as :func:`at_rest` tells.
 
     Example:
         >>> resting_vaa(torch.tensor([[0.0], [1.0]]), torch.tensor([True, False]))
@@ -69,23 +58,13 @@ def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Te
 
 
 def vaa_star(states: Tensor, epsilon: float = EPSILON) -> Tensor:
-    r"""Return the differentiable surrogate of the VAA, computed on :math:`t = \tanh(z)`.
+    r"""Return the differentiable surrogate of the VAA, in [1/N, 1], computed on :math:`t = \tanh(z)`.
 
     .. math:: \mathrm{VAA}^* = \frac{1}{N} \sum_i \frac{1}{\sum_j C_{ij}}, \qquad
         C_{ij} = 1 - \frac{\max(d_{ij} - \epsilon, 0)}{d_{ij} + 10^{-6}}, \qquad d_{ij} = \lVert t_i - t_j \rVert
 
-    C is 1 up to epsilon and about epsilon/d beyond. The gradient vanishes once all pairs lie within epsilon
-    and is small where all are far apart; it is finite where states coincide.
-
-    Args:
-        states: Settled states, shape ``(N, H)``.
-        epsilon: Distance below which two states are the same equilibrium.
-
-    Returns:
-        A differentiable scalar in [1/N, 1].
-
-    Raises:
-        ValueError: If ``states`` is not a non-empty matrix or ``epsilon`` is not positive.
+    C is 1 up to epsilon and about epsilon/d beyond. The gradient vanishes once all pairs lie within epsilon and
+    is small where all are far apart; it is finite where states coincide. Arguments and errors: see :func:`vaa`.
     """
     distances = _distances(torch.tanh(states), epsilon)
     closeness = 1 - torch.relu(distances - epsilon) / (distances + 1e-6)
@@ -93,21 +72,21 @@ def vaa_star(states: Tensor, epsilon: float = EPSILON) -> Tensor:
 
 
 def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERANCE) -> Tensor:
-    r"""Return which states are at rest: one more step moves no unit by more than ``tolerance * (1 + |z|)``.
+    """Return which states are at rest: one more step moves no unit by more than ``tolerance * (1 + |z|)``.
 
     Args:
-        states: Raw states, shape ``(N, H)``.
-        next_states: The states one step later under the same constant input, shape ``(N, H)``.
+        states: Raw states, ``(N, H)``.
+        next_states: The states one step later under the same constant input, ``(N, H)``.
         tolerance: Largest relative move of a unit at rest.
 
     Returns:
-        Boolean mask of shape ``(N,)``.
+        Boolean mask, ``(N,)``.
     """
     return ((next_states - states).abs() <= tolerance * (1 + states.abs())).all(1)
 
 
 def _distances(states: Tensor, epsilon: float) -> Tensor:
-    """Return the Euclidean distances, ``(N, N)``, exact for close states, with finite gradients."""
+    """Return the distances, ``(N, N)``, exact for close states, with finite gradients."""
     if states.dim() != 2 or states.shape[0] == 0:
         raise ValueError(f"states of shape {tuple(states.shape)}: must be (N, H) with N of at least 1")
     if not epsilon > 0:

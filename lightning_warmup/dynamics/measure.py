@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,9 +60,6 @@ def multistability(
         epsilon: Distance below which two states are the same equilibrium.
         generator: Source of the cuts and the constant inputs; by default one of seed 0.
 
-    Returns:
-        The figures, see :class:`Multistability`.
-
     Raises:
         ValueError: If ``steps`` or ``draws`` is below 1, or a length outside 1..T.
     """
@@ -72,22 +69,19 @@ def multistability(
     with in_mode(rnn, training=False):
         layers, states, inputs = draw_reachable_states(rnn, sequences, lengths, draws, generator)
         settled, moved = settle(layers, states, inputs, steps, epsilon)
-    count = len(inputs) // draws
     resting = at_rest(settled, moved)
-    layer_states = settled.split([flatten_state(state).shape[1] for state in states], dim=1)
+    widths = [flatten_state(state).shape[1] for state in states]
+
+    def mean(measure: Callable[..., Tensor], *rows: Tensor) -> float:
+        parts = zip(*(tensor.chunk(draws) for tensor in rows), strict=True)
+        return float(torch.stack([measure(*part, epsilon) for part in parts]).mean())
+
     return Multistability(
-        vaa=_mean(vaa(z, epsilon) for z in settled.chunk(draws)),
-        resting_vaa=_mean(
-            resting_vaa(z, r, epsilon)
-            for z, r in zip(settled.chunk(draws), resting.chunk(draws), strict=True)
-        ),
+        vaa=mean(vaa, settled),
+        resting_vaa=mean(resting_vaa, settled, resting),
         resting_fraction=float(resting.float().mean()),
         residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
         equilibria_per_layer=tuple(
-            count * _mean(vaa(z, epsilon) for z in part.chunk(draws)) for part in layer_states
+            len(inputs) // draws * mean(vaa, layer) for layer in settled.split(widths, dim=1)
         ),
     )
-
-
-def _mean(values: Iterable[Tensor]) -> float:
-    return float(torch.stack(list(values)).mean())

@@ -24,15 +24,7 @@ class _Share(Metric):
     plot_upper_bound = 1.0
 
     def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot one value or several.
-
-        Args:
-            val: Values of ``forward`` or ``compute``; by default what ``compute`` returns now.
-            ax: Matplotlib axes to draw into; by default new ones.
-
-        Returns:
-            The figure and its axes.
-        """
+        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
         return plot_single_or_multi_val(
             self.compute() if val is None else val,
             ax=ax,
@@ -43,22 +35,7 @@ class _Share(Metric):
         )
 
 
-class _OfStates(_Share):
-    """A figure of all settled states together: it compares every pair, so batches cannot be summed up."""
-
-    states: list[Tensor]
-
-    def __init__(self, epsilon: float = functional.EPSILON, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.epsilon = epsilon
-        self.add_state("states", [], dist_reduce_fx="cat")
-
-    def update(self, states: Tensor) -> None:
-        """Add settled states, shape ``(N, H)``."""
-        self.states.append(states)
-
-
-class VAA(_OfStates):
+class VAA(_Share):
     r"""Compute the variability among attractors (arXiv 2106.01001, section 3): the share of distinct equilibria.
 
     .. math:: \mathrm{VAA} = \frac{1}{N} \sum_i \frac{1}{\#\{j : \lVert z_i - z_j \rVert < \epsilon\}}
@@ -83,27 +60,25 @@ class VAA(_OfStates):
         tensor(0.5000)
     """
 
+    states: list[Tensor]
+
+    def __init__(self, epsilon: float = functional.EPSILON, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+        self.add_state("states", [], dist_reduce_fx="cat")  # every pair counts: batches cannot be summed up
+
+    def update(self, states: Tensor) -> None:
+        self.states.append(states)
+
     def compute(self) -> Tensor:
-        """Return the VAA of all states that were added."""
         return functional.vaa(dim_zero_cat(self.states), self.epsilon)
 
 
-class VAAStar(_OfStates):
+class VAAStar(VAA):
     """Compute VAA*, the differentiable surrogate of the VAA (arXiv 2106.01001, section 4).
 
-    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa_star`.
-
-    As input to ``update`` the metric accepts:
-
-    - ``states`` (:class:`~torch.Tensor`): Settled states, ``(N, H)``.
-
-    As output of ``compute`` the metric returns:
-
-    - ``vaa_star`` (:class:`~torch.Tensor`): A scalar in [1/N, 1], N over all updates.
-
-    Args:
-        epsilon: Distance below which two states are the same equilibrium.
-        kwargs: Settings of every :class:`torchmetrics.Metric`.
+    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa_star`; input, arguments and the range of
+    the output are those of :class:`VAA`.
 
     Example:
         >>> metric = VAAStar()
@@ -114,7 +89,6 @@ class VAAStar(_OfStates):
     is_differentiable = True
 
     def compute(self) -> Tensor:
-        """Return VAA* of all states that were added."""
         return functional.vaa_star(dim_zero_cat(self.states), self.epsilon)
 
 
@@ -150,10 +124,8 @@ class RestingFraction(_Share):
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, states: Tensor, next_states: Tensor) -> None:
-        """Add settled states and the states one step later, both ``(N, H)``."""
         self.resting += functional.at_rest(states, next_states, self.tolerance).sum()
         self.total += len(states)
 
     def compute(self) -> Tensor:
-        """Return the fraction of all states that were added."""
         return self.resting / self.total

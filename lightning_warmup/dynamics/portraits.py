@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from lightning_warmup.dynamics.attractors import KINDS, classify, spectral_radii
 from lightning_warmup.dynamics.functional import at_rest, vaa
 from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode
 from lightning_warmup.dynamics.settling import settle, split_states
-from lightning_warmup.engine.state import map_state
 
 FOLDER = "portraits"
 """Folder in a run folder that holds its portraits."""
 
 SHOWN = 100
 """Number of first steps whose path is drawn."""
+
+LOOKS = (1, 3, 10, 30, SHOWN, 300, 1000, 3000, 10000)
+"""Numbers of steps, below M, that are looked at beside M."""
 
 RADII = 4
 """Fixed points that the spectral radius is taken at: a Jacobian has as many columns as there are units."""
@@ -90,36 +93,22 @@ def portrait(
 ) -> Portrait:
     """Portray a recurrent network on N sequences, in eval mode, under one draw of the cuts and the constant input.
 
-    Args:
-        rnn: Network; see :func:`lightning_warmup.networks.layers.layers_of`.
-        sequences: Inputs, ``(T, N, I)``, or ``(N, T, I)`` if the network has ``batch_first``.
-        lengths: Lengths of prefixes to use instead of random cuts, ``(N,)``.
-        steps: Number M of constant steps.
-        generator: Source of the cuts and the constant input; by default one of seed 0.
-
-    Returns:
-        The portrait.
+    The arguments are those of :func:`lightning_warmup.dynamics.measure.multistability`.
     """
     with in_mode(rnn, training=False):
         layers, states, input = draw_reachable_states(rnn, sequences, lengths, 1, generator)
         shown = min(SHOWN, steps)
+        numbers = [number for number in LOOKS if number < steps] + [steps]
         path = trajectory(layers, input, states, shown + 1)
-        numbers = [number for number in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000) if number < steps] + [
-            steps
-        ]
         looks = [(path[number], path[number + 1]) for number in numbers if number <= shown]
-        path, taken, here = path[:-1], shown, path[shown]
-        for number in numbers[len(looks) :]:
-            here, ahead = settle(layers, split_states(here, states), input, number - taken)
-            looks.append((here, ahead))
-            taken = number
-        settled = split_states(here, states)
-        kind = classify(layers, input, settled)[0]
+        for taken, number in pairwise(number for number in numbers if number >= shown):
+            looks.append(settle(layers, split_states(looks[-1][0], states), input, number - taken))
+        settled = looks[-1][0]
+        kind, _ = classify(layers, input, split_states(settled, states))
         fixed = torch.nonzero(kind == KINDS.index("fixed point")).flatten()[:RADII]
-        at_fixed = [map_state(lambda tensor: tensor.index_select(1, fixed), state) for state in settled]
-        radii = spectral_radii(layers, input[fixed], at_fixed) if len(fixed) else torch.empty(0)
+        radii = spectral_radii(layers, input[fixed], split_states(settled[fixed], states))
     resting = [at_rest(*look) for look in looks]
-    components, variance = _principal_components(torch.cat([path.flatten(0, 1), here]))
+    components, variance = _principal_components(torch.cat([path[:-1].flatten(0, 1), settled]))
     drawn = components.view(-1, len(input), 2).float().numpy()
     return Portrait(
         path=drawn[:-1],
@@ -137,9 +126,11 @@ def portrait(
 def _principal_components(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first two principal components of rows, ``(R, H)`` to ``(R, 2)``, and their shares of variance."""
     centred = (rows - rows.mean(0)).double().cpu()
+    centred = torch.nn.functional.pad(
+        centred, (0, max(0, 2 - centred.shape[1]))
+    )  # a single unit has two as well
     values, vectors = torch.linalg.eigh(centred.T @ centred)
-    signs = torch.sign(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)))
-    basis = (vectors * signs)[:, -2:].flip(1)
-    components = torch.nn.functional.pad(centred @ basis, (0, 2 - basis.shape[1]))
-    shares = torch.nn.functional.pad(values[-2:].flip(0), (0, 2 - basis.shape[1])).clamp(min=0)
-    return components, shares / values.clamp(min=0).sum().clamp(min=torch.finfo(values.dtype).tiny)
+    values, basis = values.clamp(min=0), vectors[:, -2:].flip(1)
+    signs = torch.sign(basis.gather(0, basis.abs().argmax(0, keepdim=True)))
+    shares = values[-2:].flip(0) / values.sum().clamp(min=torch.finfo(values.dtype).tiny)
+    return centred @ (basis * signs), shares

@@ -13,17 +13,14 @@ from lightning_warmup.networks.layers import Layer, layers_of
 
 
 def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor) -> list[State]:
-    """Return the states that sequences lead to from the zero state, differentiable.
+    """Return the state of each layer, ``(L, N, H)``, that sequences lead to from the zero state, differentiable.
 
     Time is cut at every length and finished rows drop out, so that one pass computes each step once.
 
     Args:
         layers: Layers of the stack.
-        sequences: Inputs ``(T, N, I)``.
-        lengths: Number of steps to run for each sequence, ``(N,)``, in 1..T.
-
-    Returns:
-        One state of shape ``(L, N, H)`` (or a tuple of them) for each layer.
+        sequences: Inputs, ``(T, N, I)``.
+        lengths: Number of steps to run for each sequence, ``(N,)``.
 
     Raises:
         ValueError: If a length lies outside 1..T.
@@ -38,14 +35,14 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
     states: list[State | None] = [None] * len(layers)
     finished: list[list[State]] = [[] for _ in layers]
     start = 0
-    for end, count in zip(*torch.unique_consecutive(ends, return_counts=True), strict=True):
+    ends, counts = torch.unique_consecutive(ends, return_counts=True)
+    for end, count in zip(ends.tolist(), counts.tolist(), strict=True):
         output = active[start:end]
         for index, layer in enumerate(layers):
             output, state = layer.run(output, states[index])
-            finished[index].append(map_state(lambda tensor, n=int(count): tensor[:, :n], state))
-            states[index] = map_state(lambda tensor, n=int(count): tensor[:, n:].contiguous(), state)
-        active = active[:, int(count) :]
-        start = int(end)
+            finished[index].append(map_state(lambda tensor, n=count: tensor[:, :n], state))
+            states[index] = map_state(lambda tensor, n=count: tensor[:, n:].contiguous(), state)
+        active, start = active[:, count:], end
     inverse = torch.argsort(order).to(sequences.device)
     return [
         map_state(lambda *parts: torch.cat(parts, dim=1).index_select(1, inverse), *layer)
@@ -63,18 +60,15 @@ def draw_reachable_states(
     """Draw what a measurement starts from; the arguments are those of :func:`multistability`.
 
     Returns:
-        The layers, the state of each, ``(L, N, H)``, and the constant input of each row, ``(N, I)``. The rows are
-        those of the first draw, then of the second, and so on.
+        The layers, the state of each, ``(L, N, H)``, and the constant input of each row, ``(N, I)``; the rows of
+        one draw follow those of another.
     """
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
     if getattr(rnn, "batch_first", False):
         sequences = sequences.transpose(0, 1)
     length, count, size = sequences.shape
-    if lengths is None:
-        cuts = cut_lengths(draws * count, length, generator)
-    else:
-        cuts = lengths.repeat(draws)
+    cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
     inputs = torch.randn(draws, 1, size, generator=generator).expand(draws, count, size).reshape(-1, size)
     return layers, reachable_states(layers, sequences.repeat(1, draws, 1), cuts), inputs.to(sequences)
 
@@ -86,11 +80,11 @@ def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:
 
 def run_layers(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
     """Run an input ``(T, N, I)`` through all layers; return the outputs, ``(T, N, H)``, and the new states."""
-    output, new = input, []
+    new = []
     for layer, state in zip(layers, states, strict=True):
-        output, state = layer.run(output, state)
+        input, state = layer.run(input, state)
         new.append(state)
-    return output, new
+    return input, new
 
 
 def run_constant(

@@ -26,7 +26,7 @@ CLOSE_ENOUGH = 1 / 20
 def settle(
     layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int, epsilon: float = EPSILON
 ) -> tuple[Tensor, Tensor]:
-    """Run a stack under a constant input until its states settle, for ``steps`` steps at most.
+    """Return the joined states after M and after M + 1 steps under a constant input, both ``(N, H)``.
 
     Two kinds of rows stop early: those at rest whose moves shrink geometrically, with less than a twentieth of
     ``epsilon`` to go by the larger of their last two rates, and those that repeat to the last bit. Rows that drift
@@ -38,9 +38,6 @@ def settle(
         input: Constant input of every row, ``(N, I)``.
         steps: Number M of steps.
         epsilon: Distance that an early stop must not spoil.
-
-    Returns:
-        The joined states of all layers after M and after M + 1 steps, each of shape ``(N, H)``.
     """
     here = join_states(states)
     settled, moved = torch.empty_like(here), torch.empty_like(here)

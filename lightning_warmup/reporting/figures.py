@@ -6,121 +6,213 @@ import csv
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import matplotlib
+
+matplotlib.use("Agg")  # files without a screen
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lightning_warmup.reporting.axes import COLORS, GREY, label_axes, save, style
-from lightning_warmup.reporting.portraits import draw_multistability, draw_portraits, read_portraits
+from lightning_warmup.dynamics.portraits import FOLDER, Portrait
+
+COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+"""Palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line."""
+
+GREY = "0.65"
+"""What lies behind the lines that matter."""
+
+LINES = ("-", "--", "-.", ":")
+MARKERS = "os^DvXP"
+SHARE = (-0.03, 1.05)
+"""Limits of an axis of shares."""
+
+MOMENTS = {
+    "before": "as initialised",
+    "pretrain": "after pretraining",
+    "warmup": "after the warmup",
+    "final": "after training",
+}
+"""Moments a network is portrayed at, in their order, in words."""
+
+Metrics = list[dict[str, str]]
+"""Rows of a ``metrics.csv``."""
 
 
-def column(folder: Path, name: str, axis: str = "step") -> tuple[list[float], list[float]]:
-    """Return where on an axis the logged values of one metric of a run stand, and the values.
+def read_metrics(folder: Path) -> Metrics:
+    """Return what a run has logged; nothing under ``fast_dev_run``."""
+    path = folder / "metrics.csv"
+    return list(csv.DictReader(path.read_text().splitlines())) if path.is_file() else []
 
-    Args:
-        folder: Run folder, with its ``metrics.csv``.
-        name: Name of the metric, such as ``val/loss``.
-        axis: Column of the axis, such as ``step``, ``epoch`` or ``warmup/step``.
-    """
-    if not (folder / "metrics.csv").is_file():  # a run that logs nothing, as with fast_dev_run
-        return [], []
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get(name)]
+
+def read_portraits(folder: Path) -> dict[str, Portrait]:
+    """Return the portraits in a run folder by their moment."""
+    paths = {moment: folder / FOLDER / f"{moment}.npz" for moment in MOMENTS}
+    return {moment: Portrait.load(path) for moment, path in paths.items() if path.is_file()}
+
+
+def column(metrics: Metrics, name: str, axis: str = "step") -> tuple[list[float], list[float]]:
+    """Return where on the column ``axis`` the values of a metric such as ``val/loss`` stand, and the values."""
+    rows = [row for row in metrics if row.get(name)]
     return [float(row[axis]) for row in rows], [float(row[name]) for row in rows]
 
 
-def monitored(folder: Path) -> str | None:
-    """Return the name of the VAA that a run was monitored by, such as ``monitor_M1000/vaa``; None without one."""
-    if not (folder / "metrics.csv").is_file():
-        return None
-    with (folder / "metrics.csv").open(newline="") as file:
-        names = csv.DictReader(file).fieldnames or ()
-    return next((name for name in names if name.startswith("monitor_M") and name.endswith("/vaa")), None)
+def style(index: int) -> dict[str, Any]:
+    """Return colour, marker and line of the line ``index``; the latter two tell lines apart in grey print."""
+    return {
+        "color": COLORS[index % len(COLORS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": LINES[index % len(LINES)],
+    }
 
 
-def draw_learning(folder: Path, output: Path) -> Path:
-    """Draw what a run learns over its training steps, above its VAA if that was monitored; return ``output``."""
-    vaa = monitored(folder)
-    panels = {"nrows": 2, "figsize": (6, 6.5), "height_ratios": [3, 2]} if vaa else {"figsize": (6, 4)}
-    figure, all_axes = plt.subplots(sharex=True, squeeze=False, layout="constrained", **panels)
-    axes = all_axes[0, 0]
-    learns_by_loss = bool(column(folder, "val/loss")[0])
-    name, sample = ("loss", "batch") if learns_by_loss else ("return", "episode")
-    axes.plot(*column(folder, f"train/{name}"), color=GREY, label=f"training, one {sample}")
-    axes.plot(*column(folder, f"val/{name}"), label="validation", **style(0))
-    label_axes(axes, "Learning curve", None if vaa else "training step", name, log=learns_by_loss)
+def panels(*heights: float, width: float = 6, sharex: bool = True) -> tuple[Figure, list[Axes]]:
+    """Return a figure of axes above one another, of sizes in inches."""
+    figure, axes = plt.subplots(
+        len(heights),
+        figsize=(width, sum(heights)),
+        height_ratios=heights,
+        sharex=sharex,
+        squeeze=False,
+        layout="constrained",
+    )
+    return figure, list(axes[:, 0])
+
+
+def finish(axes: Axes, **settings: Any) -> None:
+    """Give axes their names and limits, a grid, and a legend if lines have labels."""
+    axes.set(**settings)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+
+
+def save(figure: Figure, output: Path) -> Path:
+    """Write a figure to a file and let go of it; return the file."""
+    figure.savefig(output, dpi=150)
+    plt.close(figure)
+    return output
+
+
+def draw_learning(metrics: Metrics) -> Figure:
+    """Draw what a run learns over its training steps, above its VAA if that was monitored."""
+    vaa = next((name for name in metrics[0] if name.startswith("monitor_M") and name.endswith("/vaa")), None)
+    figure, axes = panels(3.9, 2.6) if vaa else panels(4)
+    name, sample, scale = "return", "episode", "linear"
+    if column(metrics, "val/loss")[0]:
+        name, sample, scale = "loss", "batch", "log"
+    axes[0].plot(*column(metrics, f"train/{name}"), color=GREY, label=f"training, one {sample}")
+    axes[0].plot(*column(metrics, f"val/{name}"), label="validation", **style(0))
+    finish(axes[0], title="Learning curve", ylabel=name, yscale=scale)
+    axes[-1].set_xlabel("training step")
     if vaa:
-        below = all_axes[1, 0]
-        below.plot(*column(folder, vaa), label="all states", **style(0))
-        resting = vaa.replace("/vaa", "/resting_vaa")
-        below.plot(*column(folder, resting), label="states at rest", **style(1))
-        below.set_ylim(0, 1.05)
-        label_axes(below, None, "training step", f"VAA after {vaa.partition('/')[0][9:]} steps")
-    return save(figure, output)
+        steps = vaa.removeprefix("monitor_M").removesuffix("/vaa")
+        axes[1].plot(*column(metrics, vaa), label="all states", **style(0))
+        axes[1].plot(*column(metrics, f"monitor_M{steps}/resting_vaa"), label="states at rest", **style(1))
+        finish(axes[1], ylabel=f"VAA after {steps} steps", ylim=SHARE)
+    return figure
 
 
-def draw_warmup(folder: Path, output: Path) -> Path:
-    """Draw VAA* and the loss over the warmup steps of a run, and the stabilisation; return ``output``."""
-    figure, (above, middle, below) = plt.subplots(
-        3, 1, figsize=(6, 6.5), sharex=True, height_ratios=[2, 2, 1], layout="constrained"
+def draw_pretraining(metrics: Metrics) -> Figure:
+    """Draw the loss over the pretraining steps of a run."""
+    figure, (axes,) = panels(4)
+    axes.plot(*column(metrics, "pretrain/loss", "pretrain/step"), color="black")
+    finish(axes, title="Pretraining", xlabel="pretraining step", ylabel="mean squared error", yscale="log")
+    return figure
+
+
+def draw_warmup(metrics: Metrics) -> Figure:
+    """Draw VAA*, the loss and the stabilisation over the warmup steps of a run."""
+    figure, (above, middle, below) = panels(2.6, 2.6, 1.3)
+    above.plot(*column(metrics, "warmup/vaa_star", "warmup/step"), markersize=3, **style(0))
+    middle.plot(*column(metrics, "warmup/loss", "warmup/step"), markersize=3, **style(0))
+    below.plot(*column(metrics, "warmup/stabilization", "warmup/step"), ".", color=COLORS[2])
+    finish(above, title="Warmup", ylabel="VAA*, mean of the layers", ylim=SHARE)
+    finish(middle, ylabel="loss", yscale="log")
+    finish(below, xlabel="warmup step", ylabel="stabilisation (steps)")
+    return figure
+
+
+def draw_multistability(portraits: Mapping[str, Portrait]) -> Figure:
+    """Draw VAA and resting fraction of portraits, by moment, against the number M of constant steps."""
+    figure, (above, below) = panels(3, 3)
+    for moment, taken in portraits.items():
+        look = style(list(MOMENTS).index(moment))
+        above.plot(taken.steps, taken.vaa, label=MOMENTS[moment], **look)
+        below.plot(taken.steps, taken.resting_fraction, **look)
+        above.set_ylabel(f"VAA of {len(taken.settled)} states")
+    finish(above, title="Multistability", xscale="log", ylim=SHARE)
+    finish(
+        below, xlabel="M, steps under a constant input", ylabel="fraction at rest", xscale="log", ylim=SHARE
     )
-    above.plot(*column(folder, "warmup/vaa_star", "warmup/step"), markersize=3, **style(0))
-    above.set_ylim(0, 1.05)
-    label_axes(above, "Warmup", None, "VAA*, mean of the layers")
-    middle.plot(*column(folder, "warmup/loss", "warmup/step"), markersize=3, **style(0))
-    label_axes(middle, None, None, "loss", log=True)
-    below.plot(
-        *column(folder, "warmup/stabilization", "warmup/step"), color=COLORS[2], linestyle="", marker="."
-    )
-    label_axes(below, None, "warmup step", "stabilisation (steps)")
-    return save(figure, output)
+    return figure
 
 
-def draw_pretraining(folder: Path, output: Path) -> Path:
-    """Draw the loss over the pretraining steps of a run; return ``output``."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(*column(folder, "pretrain/loss", "pretrain/step"), color="black")
-    label_axes(axes, "Pretraining", "pretraining step", "mean squared error", log=True)
-    return save(figure, output)
+def draw_portraits(portraits: Mapping[str, Portrait]) -> Figure:
+    """Draw trajectories under a constant input and their ends, for two portraits by moment."""
+    figure, all_axes = panels(*[4.8] * len(portraits), sharex=False)
+    for axes, (moment, taken) in zip(all_axes, portraits.items(), strict=True):
+        axes.plot(taken.path[:, :, 0], taken.path[:, :, 1], color=GREY, linewidth=0.6)
+        axes.plot([], [], color=GREY, label=f"first {len(taken.path) - 1} steps")
+        axes.plot(*taken.path[0].T, ".", color="0.45", markersize=4, label="start")
+        for mask, words, mark, color in (
+            (taken.resting, "at rest", "o", COLORS[2]),
+            (~taken.resting, "still moving", "^", COLORS[1]),
+        ):
+            if mask.any():
+                label = f"after {taken.steps[-1]} steps, {words} ({mask.sum()})"
+                axes.plot(*taken.settled[mask].T, mark, color=color, markeredgecolor="black", label=label)
+        first, second = 100 * taken.variance
+        finish(
+            axes,
+            title=f"States of the network {MOMENTS[moment]}",
+            xlabel=f"first principal component ({first:.0f} % of the variance)",
+            ylabel=f"second ({second:.0f} %)",
+        )
+    return figure
 
 
 def draw_run(folder: Path) -> dict[str, Path]:
     """Draw the figures that a run has data for into its folder; return them by name."""
-    drawings = {
-        "learning_curve": (draw_learning, column(folder, "val/loss")[0] or column(folder, "val/return")[0]),
-        "pretraining": (draw_pretraining, column(folder, "pretrain/loss")[0]),
-        "warmup": (draw_warmup, column(folder, "warmup/vaa_star")[0]),
-        "multistability": (draw_multistability, read_portraits(folder)),
-        "portraits": (draw_portraits, read_portraits(folder)),
-    }
-    return {name: draw(folder, folder / f"{name}.png") for name, (draw, data) in drawings.items() if data}
+    metrics, portraits = read_metrics(folder), read_portraits(folder)
+    logged = {name for row in metrics for name, value in row.items() if value}
+    figures = {}
+    if logged & {"val/loss", "val/return"}:
+        figures["learning_curve"] = draw_learning(metrics)
+    if "pretrain/loss" in logged:
+        figures["pretraining"] = draw_pretraining(metrics)
+    if "warmup/vaa_star" in logged:
+        figures["warmup"] = draw_warmup(metrics)
+    if portraits:
+        figures["multistability"] = draw_multistability(portraits)
+        figures["portraits"] = draw_portraits(dict(list(portraits.items())[:2]))
+    return {name: save(figure, folder / f"{name}.png") for name, figure in figures.items()}
 
 
 def draw_comparison(runs: Mapping[str, Path], output: Path) -> Path:
     """Draw the validation loss of several runs, by label, over their epochs; return ``output``."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, (axes,) = panels(4, width=7)
     for index, (label, folder) in enumerate(runs.items()):
-        epochs, losses = column(folder, "val/loss", "epoch")
+        epochs, losses = column(read_metrics(folder), "val/loss", "epoch")
         axes.plot([epoch + 1 for epoch in epochs], losses, label=label, **style(index))
+    finish(axes, title="Validation loss", xlabel="epoch", ylabel="loss", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_axes(axes, "Validation loss", "epoch", "loss", log=True)
     return save(figure, output)
 
 
 def main(argv: list[str]) -> int:
     """Draw a comparison; return the exit status."""
-    pairs = [argument.partition("=") for argument in argv[1:]]
-    missing = [folder for _, _, folder in pairs if not (Path(folder) / "metrics.csv").is_file()]
-    if not pairs or missing:
-        print(
-            "usage: python -m lightning_warmup.reporting.figures OUTPUT.png LABEL=RUN_FOLDER ...",
-            file=sys.stderr,
-        )
-        for folder in missing:
-            print(f"error: {folder!r} is no run folder: it has no metrics.csv", file=sys.stderr)
-        return 2
-    print(draw_comparison({label: Path(folder) for label, _, folder in pairs}, Path(argv[0])))
-    return 0
+    runs = {label: Path(folder) for label, _, folder in (argument.partition("=") for argument in argv[1:])}
+    missing = [folder for folder in runs.values() if not (folder / "metrics.csv").is_file()]
+    if runs and not missing:
+        print(draw_comparison(runs, Path(argv[0])))
+        return 0
+    usage = "usage: python -m lightning_warmup.reporting.figures OUTPUT.png LABEL=RUN_FOLDER ..."
+    errors = [f"error: '{folder}' is no run folder: it has no metrics.csv" for folder in missing]
+    print(usage, *errors, sep="\n", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -13,11 +14,14 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         trivial_loss: Loss of the best constant predictor, None if it has no meaning.
     """
     rows = [
-        (f"VAA (N={report['vaa_sequences']}, M={report['vaa_steps']})", _moments(report["vaa"])),
-        ("  of states at rest", _moments(report["resting_vaa"])),
-        ("resting fraction", _moments(report["rest"])),
+        (
+            f"VAA (N={report['vaa_sequences']}, M={report['vaa_steps']})",
+            _list(report["vaa"], "{:.2f}".format),
+        ),
+        ("  of states at rest", _list(report["resting_vaa"], "{:.2f}".format)),
+        ("resting fraction", _list(report["rest"], "{:.2f}".format)),
     ]
-    if attractors := _attractors(report.get("attractors", {})):
+    if attractors := _list(report.get("attractors", {}), _shares):
         rows.append(("attractors", attractors))
     rows += [(f"best validation {name}", f"{value:.4g}") for name, value in report["val"].items()]
     for name, value in report.get("test", {}).items():
@@ -25,22 +29,16 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         trivial = f"   (trivial predictor {trivial_loss:g})" if compared else ""
         rows.append((f"test {name}", f"{value:.4g}{trivial}"))
     for group in sorted(name for name in report if name.endswith("_at_length")):
-        lengths = "  ".join(f"{length}: {value:.4g}" for length, value in report[group].items())
-        rows.append((group.replace("_", " "), lengths))
-    rows.append(("seconds", "  ".join(f"{name}: {value:.1f}" for name, value in report["seconds"].items())))
+        rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
+    rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def _moments(values: dict[str, float | None]) -> str:
-    return "  ".join(f"{moment}: {value:.2f}" for moment, value in values.items() if value is not None)
+def _list(values: Mapping[str, Any], text: Callable[[Any], str]) -> str:
+    return "  ".join(f"{name}: {text(value)}" for name, value in values.items() if value is not None)
 
 
-def _attractors(values: dict[str, dict[str, float] | None]) -> str:
-    """Return the share of each kind of attractor that occurs, at each moment that was measured."""
-    return "  ".join(
-        f"{moment}: " + ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items() if share)
-        for moment, shares in values.items()
-        if shares
-    )
+def _shares(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in values.items() if share)

@@ -21,7 +21,7 @@ from lightning_warmup.callbacks.pretrain import PretrainStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.pretrain import TASKS, PretrainPlan, pretrain_steps
-from lightning_warmup.reporting.portraits import read_portraits
+from lightning_warmup.reporting.figures import read_portraits
 
 
 def waves(count: int = 32, length: int = 20) -> Tensor:

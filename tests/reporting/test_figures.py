@@ -13,8 +13,7 @@ from torch import nn
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import Portrait, portrait
 from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.reporting.figures import draw_comparison, draw_run, main
-from lightning_warmup.reporting.portraits import MOMENTS, read_portraits
+from lightning_warmup.reporting.figures import MOMENTS, draw_comparison, draw_run, main, read_portraits
 
 
 def network(cell: str = "gru", hidden_size: int = 8) -> RecurrentNetwork:
