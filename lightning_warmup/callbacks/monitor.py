@@ -25,8 +25,7 @@ class MultistabilityMonitor(Callback):
     streams of training are left alone. Early stopping and checkpoints can follow what is measured after an epoch.
 
     Args:
-        network: Attribute of the LightningModule that holds the recurrent network; None finds it if there is
-            exactly one.
+        network: Attribute of the LightningModule that holds the recurrent network, as for the :class:`WarmupStage`.
         sequences: Turns a batch into sequences or ``(sequences, lengths)``, as for the :class:`WarmupStage`.
         every_n_epochs: Epochs between two measurements; there is one before the first epoch.
         steps: Constant steps M of a measurement.
@@ -59,45 +58,35 @@ class MultistabilityMonitor(Callback):
         self.count = count
         self.seed = seed
         self.seconds = 0.0
-        self._batch: tuple[Tensor, Tensor | None] | None = None
+        self._batch: tuple[Tensor, Tensor | None]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the sequences, and measure the network before its first epoch."""
         rnn = find_network(pl_module, self.network)
-        batch_first = getattr(rnn, "batch_first", False)
         with isolate_rng():
             batches = sequence_batches(trainer, pl_module, self.sequences, self.count, self.seed)
             sequences, lengths = next(batches)
-        rows = gather_rows(sequences if batch_first else sequences.transpose(0, 1))
-        self._batch = (
-            rows if batch_first else rows.transpose(0, 1),
-            None if lengths is None else gather_rows(lengths),
-        )
+        axis = 0 if getattr(rnn, "batch_first", False) else 1
+        rows = gather_rows(sequences.transpose(0, axis)).transpose(0, axis)
+        self._batch = rows, None if lengths is None else gather_rows(lengths)
         if trainer.ckpt_path is None:
             self._measure(trainer, rnn)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the network after every so many epochs, and offer the figures to other callbacks."""
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            figures = trainer.strategy.broadcast(
-                self._measure(trainer, find_network(pl_module, self.network))
-            )
+            rnn = find_network(pl_module, self.network)
+            figures = trainer.strategy.broadcast(self._measure(trainer, rnn))
             pl_module.log_dict(figures, logger=False, batch_size=1, sync_dist=True)
 
     def _measure(self, trainer: Trainer, rnn: nn.Module) -> dict[str, float]:
         """Measure and log on the first process alone, since the network is the same on all."""
         if not trainer.is_global_zero:
             return {}
-        assert self._batch is not None
         start = time.perf_counter()
+        generator = torch.Generator().manual_seed(self.seed)
         figures = asdict(
-            multistability(
-                rnn,
-                *self._batch,
-                steps=self.steps,
-                draws=self.draws,
-                generator=torch.Generator().manual_seed(self.seed),
-            )
+            multistability(rnn, *self._batch, steps=self.steps, draws=self.draws, generator=generator)
         )
         layers = figures.pop("equilibria_per_layer")
         figures |= {f"equilibria_layer_{index}": number for index, number in enumerate(layers, start=1)}

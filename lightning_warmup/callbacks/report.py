@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ class Report(Callback):
         self.validation: dict[str, float] = {}
         self.test: dict[str, dict[str, float]] = {}
         self.epochs = 0
-        self.seconds: dict[str, float] = {"warmup": 0.0, "fit": 0.0, "test": 0.0}
-        self._fit_since: float | None = None
+        self.seconds = {"warmup": 0.0, "fit": 0.0, "test": 0.0}
+        self._fit_since: float | None = None  # the start of a fit that took no time before
         self._test_since = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,22 +64,25 @@ class Report(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the network as the stages left it."""
-        self._measure_after_stages(trainer, pl_module)
-        self._fit_since = time.perf_counter()
+        self.on_fit_end(trainer, pl_module)
+        self._fit_since = time.perf_counter() - self.seconds["fit"]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network as the stages left it, if no epoch came after."""
-        self._measure_after_stages(trainer, pl_module)
+        """Measure the network as the stages left it, where no training came first."""
+        done = [c for c in trainer.callbacks if isinstance(c, Stage) and c.done]  # type: ignore[attr-defined]
+        if done and self.measured["after"] is None:
+            self.seconds |= {stage.name: stage.seconds for stage in done}
+            self.measured["after"] = self._measure(trainer, pl_module, done[-1].name)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the figures of the checkpoint that may be written now."""
         if not trainer.sanity_checking:
             self.epochs = trainer.current_epoch + 1
-            self.validation = _figures(trainer, "val")
+            self.validation = _figures(trainer).get("val", {})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add up the time of the fit."""
-        self.seconds["fit"] = self._fit_seconds()
+        """Note the time of the fit."""
+        self._time_fit()
         self._fit_since = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,16 +91,16 @@ class Report(Callback):
         self._test_since = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the test figures, grouped by the first part of their names."""
+        """Note the test figures."""
         self.seconds["test"] = time.perf_counter() - self._test_since
-        groups = sorted({name.split("/")[0] for name in trainer.callback_metrics if "/" in name})
-        self.test = {group: _figures(trainer, group) for group in groups}
+        self.test = _figures(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run can't measure again."""
+        self._time_fit()
         return {
             "multistability": self.measured,
-            "seconds": self.seconds | {"fit": self._fit_seconds()},
+            "seconds": self.seconds,
             "validation": self.validation,
             "epochs": self.epochs,
         }
@@ -112,10 +116,7 @@ class Report(Callback):
     def summary(self) -> dict[str, Any]:
         """Return the report, without what only the run knows: its seed and its checkpoint."""
         return {
-            **{
-                name: {moment: figures and figures.get(name) for moment, figures in self.measured.items()}
-                for name in REPORTED
-            },
+            **{name: {when: it and it.get(name) for when, it in self.measured.items()} for name in REPORTED},
             "vaa_steps": self.steps,
             "vaa_sequences": self.count,
             "val": self.validation,
@@ -124,24 +125,13 @@ class Report(Callback):
             "epochs": self.epochs,
         }
 
-    def _measure_after_stages(self, trainer: Trainer, module: LightningModule) -> None:
-        done = [c for c in trainer.callbacks if isinstance(c, Stage) and c.done]  # type: ignore[attr-defined]
-        if done and self.measured["after"] is None:
-            self.seconds |= {stage.name: stage.seconds for stage in done}
-            self.measured["after"] = self._measure(trainer, module, done[-1].name)
-
     def _measure(self, trainer: Trainer, module: LightningModule, moment: str) -> dict[str, Any]:
         batch = trainer.datamodule.first_test_batch(SEQUENCES)  # type: ignore[attr-defined]
         sequences, lengths = to_device(batch, self.sequences, trainer, module)
         rnn = find_network(module, self.network)
         self.count = sequences.shape[0 if getattr(rnn, "batch_first", False) else 1]
-        measured = multistability(rnn, sequences, lengths, steps=self.steps)
-        figures: dict[str, Any] = {
-            "vaa": measured.vaa,
-            "resting_vaa": measured.resting_vaa,
-            "rest": measured.resting_fraction,
-            "residual": measured.residual,
-        }
+        figures = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
+        figures["rest"] = figures.pop("resting_fraction")
         if trainer.is_global_zero:
             taken = portrait(rnn, sequences, lengths, steps=self.steps)
             figures |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
@@ -149,15 +139,16 @@ class Report(Callback):
                 taken.save(self.folder / FOLDER / f"{moment}.npz")
         return figures
 
-    def _fit_seconds(self) -> float:
-        running = 0.0 if self._fit_since is None else time.perf_counter() - self._fit_since
-        return self.seconds["fit"] + running
+    def _time_fit(self) -> None:
+        if self._fit_since is not None:
+            self.seconds["fit"] = time.perf_counter() - self._fit_since
 
 
-def _figures(trainer: Trainer, group: str) -> dict[str, float]:
-    """Return the logged figures named ``group/...``, without the group."""
-    return {
-        name.removeprefix(f"{group}/"): float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith(f"{group}/")
-    }
+def _figures(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """Return the logged figures, grouped by the first part of their names."""
+    groups: dict[str, dict[str, float]] = {}
+    for key, value in trainer.callback_metrics.items():
+        group, slash, name = key.partition("/")
+        if slash:
+            groups.setdefault(group, {})[name] = float(value)
+    return dict(sorted(groups.items()))

@@ -36,17 +36,12 @@ class _Share(Metric):
 
 
 class VAA(_Share):
-    r"""Compute the variability among attractors (arXiv 2106.01001, section 3): the share of distinct equilibria.
+    """Compute the VAA, the share of distinct equilibria (arXiv 2106.01001, section 3).
 
-    .. math:: \mathrm{VAA} = \frac{1}{N} \sum_i \frac{1}{\#\{j : \lVert z_i - z_j \rVert < \epsilon\}}
+    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa`.
 
-    As input to ``update`` the metric accepts:
-
-    - ``states`` (:class:`~torch.Tensor`): Settled states, ``(N, H)``.
-
-    As output of ``compute`` the metric returns:
-
-    - ``vaa`` (:class:`~torch.Tensor`): A scalar in [1/N, 1], N over all updates.
+    As input to ``update`` the metric accepts settled ``states``, ``(N, H)``. As output of ``compute`` it returns a
+    scalar in [1/N, 1], N over all updates.
 
     Args:
         epsilon: Distance below which two states are the same equilibrium.
@@ -95,14 +90,8 @@ class VAAStar(VAA):
 class RestingFraction(_Share):
     """Compute the fraction of settled states that one more step does not move.
 
-    As input to ``update`` the metric accepts:
-
-    - ``states`` (:class:`~torch.Tensor`): Settled states, ``(N, H)``.
-    - ``next_states`` (:class:`~torch.Tensor`): The same one step later, ``(N, H)``.
-
-    As output of ``compute`` the metric returns:
-
-    - ``resting_fraction`` (:class:`~torch.Tensor`): A scalar in [0, 1].
+    As input to ``update`` the metric accepts settled ``states`` and ``next_states``, the same one step later, both
+    ``(N, H)``. As output of ``compute`` it returns a scalar in [0, 1].
 
     Args:
         tolerance: Largest move of a unit at rest, relative to one more than its size.

@@ -12,22 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lightning_warmup.dynamics.attractors import KINDS, classify, spectral_radii, trajectory
 from lightning_warmup.dynamics.functional import at_rest, vaa
 from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode
-from lightning_warmup.dynamics.settling import settle, split_states
+from lightning_warmup.dynamics.settling import (
+    KINDS,
+    classify,
+    settle,
+    spectral_radii,
+    split_states,
+    trajectory,
+)
 
-FOLDER = "portraits"
-"""Folder in a run folder that holds its portraits."""
-
-SHOWN = 100
-"""Number of first steps whose path is drawn."""
-
-LOOKS = (1, 3, 10, 30, SHOWN, 300, 1000, 3000, 10000)
-"""Numbers of steps, below M, that are looked at beside M."""
-
-RADII = 4
-"""Fixed points that the spectral radius is taken at: a Jacobian has as many columns as there are units."""
+FOLDER = "portraits"  # in a run folder
+SHOWN = 100  # first steps whose path is drawn
+LOOKS = (1, 3, 10, 30, SHOWN, 300, 1000, 3000, 10000)  # numbers of steps that are looked at beside M
+RADII = (
+    4  # fixed points that the spectral radius is taken at: a Jacobian has as many columns as there are units
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Where the states of a network settle under a constant input."""
+"""Where the states of a network settle under a constant input, and what they do there.
+
+They stay at a fixed point, cycle, drift slowly, or move; a VAA counts all of them alike. Multistability in the
+sense of the method is many stable fixed points, where the spectral radius of the Jacobian of a step is below 1.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_warmup.dynamics.functional import EPSILON, at_rest
+from lightning_warmup.dynamics.functional import EPSILON, REST_TOLERANCE, at_rest
 from lightning_warmup.dynamics.reachable import run_constant
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer
 
-CHECK_EVERY = 24
-"""Steps between two checks which rows may stop; cycles of a period that divides it are noticed."""
+CHECK_EVERY = (
+    24  # steps between two checks which rows may stop; cycles of a period that divides it are noticed
+)
+LATE, CHECK_EVERY_LATE = 2000, 240  # later few rows move and a check costs as much as their steps
+CLOSE_ENOUGH = 1 / 20  # share of epsilon that a row may still have to go when it stops early
 
-LATE, CHECK_EVERY_LATE = 2000, 240
-"""After so many steps few rows move and a check costs as much as their steps, so checks come less often."""
-
-CLOSE_ENOUGH = 1 / 20
-"""Share of epsilon that a row may still be away from where it will settle when it stops early."""
+KINDS = ("fixed point", "cycle", "slow drift", "moving")
+WINDOW = 256  # steps in which a kind is told; cycles of up to half as many are recognised
+SLOW_MOVE = 1e-3  # largest relative move of a unit, in one step, of a slow drift
 
 
 @torch.no_grad()
@@ -44,7 +49,6 @@ def settle(
     rows = torch.arange(len(input), device=input.device)
     move, rate = here.new_full((2, len(rows)), torch.nan)  # not known yet: compares false
     taken = 0
-    states = list(states)
     while len(rows):
         # The odd number of steps comes first, so that a cycle noticed later stands in its phase at M.
         chunk = CHECK_EVERY if taken < LATE else CHECK_EVERY_LATE
@@ -66,6 +70,67 @@ def settle(
         rows, input, here, move, rate = (t[active] for t in (rows, input, here, move, rate))
         states = [map_state(lambda tensor: tensor[:, active].contiguous(), state) for state in states]  # noqa: B023
     return settled, moved
+
+
+def trajectory(layers: Sequence[Layer], input: Tensor, states: Sequence[State], steps: int) -> Tensor:
+    """Return the joined states before and after each of ``steps`` steps, ``(steps + 1, N, H)``."""
+    path = [join_states(states)]
+    for _ in range(steps):
+        states = run_constant(layers, input, states, 1)[1]
+        path.append(join_states(states))
+    return torch.stack(path)
+
+
+@torch.no_grad()
+def classify(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> tuple[Tensor, Tensor]:
+    """Tell what settled states do in a further ``WINDOW`` of steps; ``layers``, ``input`` and ``states`` as above.
+
+    A state has period p if every unit returns after p steps, to the relative tolerance of rest, throughout the
+    second half of the window. It cycles if p is above 1. With p = 1 it is at a fixed point if it also stays within
+    ten tolerances over the whole window, or if its moves shrink by half. Other states without a longer period drift
+    slowly if no unit moves by more than ``SLOW_MOVE`` in a step and both halves of the window lead the same way.
+    All else moves: a longer cycle, a turn, or chaos.
+
+    Returns:
+        The kind of each state, an index into ``KINDS``, and its period (0 if it does not return), both ``(N,)``.
+    """
+    path = trajectory(layers, input, states, WINDOW)
+    scale = 1 + path[-1].abs()
+    near = REST_TOLERANCE * scale
+    half = WINDOW // 2
+    period = torch.zeros(len(input), dtype=torch.int64, device=input.device)
+    for steps in range(1, half + 1):
+        returned = ((path[-1] - path[-1 - steps]).abs() <= near).all(-1)
+        rows = torch.nonzero(returned & (period == 0)).flatten()  # the only ones that are worth a whole look
+        if len(rows):
+            distances = (path[half + steps :, rows] - path[half:-steps, rows]).abs()
+            period[rows[(distances <= near[rows]).all(-1).all(0)]] = steps
+    moves = ((path[1:] - path[:-1]).abs() / scale).amax(-1)
+    stays = ((path[-1] - path[0]).abs() <= 10 * REST_TOLERANCE * scale).all(-1)
+    calms = moves[-1] <= moves[0] / 2
+    onward = torch.cosine_similarity(path[half] - path[0], path[-1] - path[half]) > 0.5
+    fixed, cycles = (period == 1) & (stays | calms), period > 1
+    drifts = ~fixed & ~cycles & onward & (moves.amax(0) <= SLOW_MOVE)
+    kind = torch.stack([fixed, cycles, drifts, ~(fixed | cycles | drifts)]).int().argmax(0)
+    return kind, torch.where(fixed | cycles, period, 0)
+
+
+def spectral_radii(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> Tensor:
+    """Return the spectral radius of the Jacobian of one step of the whole stack at each state, ``(N,)``.
+
+    A fixed point with a radius below 1 is stable. Arguments as above; the radii are float64, on the CPU.
+    """
+    radii = []
+    # cuDNN has no gradient in eval mode; Lightning tests in inference mode.
+    with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        for constant, state in zip(input, join_states(states), strict=True):
+            # One copy of the state for each unit: row k of the gradient is row k of the Jacobian.
+            copies = state.repeat(len(state), 1).requires_grad_()
+            inputs = constant.repeat(len(state), 1)
+            ahead = join_states(run_constant(layers, inputs, split_states(copies, states), 1)[1])
+            (jacobian,) = torch.autograd.grad(ahead.diagonal().sum(), copies)
+            radii.append(float(torch.linalg.eigvals(jacobian.double().cpu()).abs().max()))
+    return torch.tensor(radii, dtype=torch.float64)
 
 
 def join_states(states: Sequence[State]) -> Tensor:

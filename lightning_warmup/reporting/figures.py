@@ -18,16 +18,11 @@ from matplotlib.ticker import MaxNLocator
 
 from lightning_warmup.dynamics.portraits import FOLDER, Portrait
 
+# The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line.
 COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
-"""Palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line."""
-
-GREY = "0.65"
-"""What lies behind the lines that matter."""
-
-LINES = ("-", "--", "-.", ":")
-MARKERS = "os^DvXP"
-SHARE = (-0.03, 1.05)
-"""Limits of an axis of shares."""
+GREY = "0.65"  # what lies behind the lines that matter
+STYLES = {"color": COLORS, "marker": "os^DvXP", "linestyle": ("-", "--", "-.", ":")}
+SHARE = (-0.03, 1.05)  # limits of an axis of shares
 
 MOMENTS = {
     "before": "as initialised",
@@ -37,8 +32,7 @@ MOMENTS = {
 }
 """Moments a network is portrayed at, in their order, in words."""
 
-Metrics = list[dict[str, str]]
-"""Rows of a ``metrics.csv``."""
+Metrics = list[dict[str, str]]  # rows of a ``metrics.csv``
 
 
 def read_metrics(folder: Path) -> Metrics:
@@ -61,23 +55,13 @@ def column(metrics: Metrics, name: str, axis: str = "step") -> tuple[list[float]
 
 def style(index: int) -> dict[str, Any]:
     """Return colour, marker and line of the line ``index``; the latter two tell lines apart in grey print."""
-    return {
-        "color": COLORS[index % len(COLORS)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": LINES[index % len(LINES)],
-    }
+    return {name: values[index % len(values)] for name, values in STYLES.items()}
 
 
 def panels(*heights: float, width: float = 6, sharex: bool = True) -> tuple[Figure, list[Axes]]:
     """Return a figure of axes above one another, of sizes in inches."""
-    figure, axes = plt.subplots(
-        len(heights),
-        figsize=(width, sum(heights)),
-        height_ratios=heights,
-        sharex=sharex,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
+    axes = figure.subplots(len(heights), height_ratios=heights, sharex=sharex, squeeze=False)
     return figure, list(axes[:, 0])
 
 

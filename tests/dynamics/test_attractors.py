@@ -10,8 +10,8 @@ from known_maps import Map
 from torch import Tensor
 
 from lightning_warmup.cells import BRC, GRU, LSTM
-from lightning_warmup.dynamics.attractors import KINDS, classify, spectral_radii
 from lightning_warmup.dynamics.reachable import run_constant
+from lightning_warmup.dynamics.settling import KINDS, classify, spectral_radii
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import layers_of
 
