@@ -15,11 +15,8 @@ from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
 from lightning_warmup.networks.find import find_network
 
-SEQUENCES = 64
-"""Number N of test sequences that a reported VAA compares, or all if there are fewer."""
-
+SEQUENCES = 64  # N of a reported VAA, or all that there are
 REPORTED = ("vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")
-"""Figures of the network that are reported at each moment."""
 
 
 class Report(Callback):

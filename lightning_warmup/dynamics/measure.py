@@ -70,7 +70,7 @@ def multistability(
         layers, states, inputs = draw_reachable_states(rnn, sequences, lengths, draws, generator)
         settled, moved = settle(layers, states, inputs, steps, epsilon)
     resting = at_rest(settled, moved)
-    widths = [flatten_state(state).shape[1] for state in states]
+    count, widths = len(inputs) // draws, [flatten_state(state).shape[1] for state in states]
 
     def mean(measure: Callable[..., Tensor], *rows: Tensor) -> float:
         parts = zip(*(tensor.chunk(draws) for tensor in rows), strict=True)
@@ -81,7 +81,5 @@ def multistability(
         resting_vaa=mean(resting_vaa, settled, resting),
         resting_fraction=float(resting.float().mean()),
         residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
-        equilibria_per_layer=tuple(
-            len(inputs) // draws * mean(vaa, layer) for layer in settled.split(widths, dim=1)
-        ),
+        equilibria_per_layer=tuple(count * mean(vaa, layer) for layer in settled.split(widths, dim=1)),
     )

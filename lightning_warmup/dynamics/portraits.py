@@ -13,22 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_warmup.dynamics.functional import at_rest, vaa
-from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode
-from lightning_warmup.dynamics.settling import (
-    KINDS,
-    classify,
-    settle,
-    spectral_radii,
-    split_states,
-    trajectory,
-)
+from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode, split_states, trajectory
+from lightning_warmup.dynamics.settling import KINDS, classify, settle, spectral_radii
 
 FOLDER = "portraits"  # in a run folder
 SHOWN = 100  # first steps whose path is drawn
 LOOKS = (1, 3, 10, 30, SHOWN, 300, 1000, 3000, 10000)  # numbers of steps that are looked at beside M
-RADII = (
-    4  # fixed points that the spectral radius is taken at: a Jacobian has as many columns as there are units
-)
+RADII = 4  # fixed points whose spectral radius is taken: a Jacobian has as many columns as there are units
 
 
 @dataclass(frozen=True)
@@ -126,10 +117,8 @@ def portrait(
 
 def _principal_components(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first two principal components of rows, ``(R, H)`` to ``(R, 2)``, and their shares of variance."""
-    centred = (rows - rows.mean(0)).double().cpu()
-    centred = torch.nn.functional.pad(
-        centred, (0, max(0, 2 - centred.shape[1]))
-    )  # a single unit has two as well
+    missing = max(0, 2 - rows.shape[1])  # of a single unit the second is 0
+    centred = torch.nn.functional.pad((rows - rows.mean(0)).double().cpu(), (0, missing))
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     values, basis = values.clamp(min=0), vectors[:, -2:].flip(1)
     signs = torch.sign(basis.gather(0, basis.abs().argmax(0, keepdim=True)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.engine.state import State, map_state
+from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
 
 
@@ -92,6 +92,32 @@ def run_constant(
 ) -> tuple[Tensor, list[State]]:
     """Run a constant input ``(N, I)`` through all layers for ``steps`` steps, as :func:`run_layers` does."""
     return run_layers(layers, input.expand(steps, *input.shape), states)
+
+
+def trajectory(layers: Sequence[Layer], input: Tensor, states: Sequence[State], steps: int) -> Tensor:
+    """Return the joined states before and after each of ``steps`` steps, ``(steps + 1, N, H)``."""
+    path = [join_states(states)]
+    for _ in range(steps):
+        states = run_constant(layers, input, states, 1)[1]
+        path.append(join_states(states))
+    return torch.stack(path)
+
+
+def join_states(states: Sequence[State]) -> Tensor:
+    """Return the states of all layers side by side, ``(N, H)``."""
+    return torch.cat([flatten_state(state) for state in states], dim=1)
+
+
+def split_states(joined: Tensor, like: Sequence[State]) -> list[State]:
+    """Undo :func:`join_states` for layers whose states have the widths of ``like``, with any number of rows."""
+
+    def take(tensor: Tensor) -> Tensor:
+        nonlocal joined
+        depth, _, width = tensor.shape
+        part, joined = joined[:, : depth * width], joined[:, depth * width :]
+        return part.unflatten(1, (depth, width)).transpose(0, 1).contiguous()
+
+    return [map_state(take, state) for state in like]
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lightning_warmup.dynamics.functional import EPSILON, REST_TOLERANCE, at_rest
-from lightning_warmup.dynamics.reachable import run_constant
-from lightning_warmup.engine.state import State, flatten_state, map_state
+from lightning_warmup.dynamics.reachable import join_states, run_constant, split_states, trajectory
+from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.networks.layers import Layer
 
 CHECK_EVERY = (
@@ -72,18 +72,9 @@ def settle(
     return settled, moved
 
 
-def trajectory(layers: Sequence[Layer], input: Tensor, states: Sequence[State], steps: int) -> Tensor:
-    """Return the joined states before and after each of ``steps`` steps, ``(steps + 1, N, H)``."""
-    path = [join_states(states)]
-    for _ in range(steps):
-        states = run_constant(layers, input, states, 1)[1]
-        path.append(join_states(states))
-    return torch.stack(path)
-
-
 @torch.no_grad()
 def classify(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> tuple[Tensor, Tensor]:
-    """Tell what settled states do in a further ``WINDOW`` of steps; ``layers``, ``input`` and ``states`` as above.
+    """Tell what settled states do in a further ``WINDOW`` of steps; the arguments are those of :func:`settle`.
 
     A state has period p if every unit returns after p steps, to the relative tolerance of rest, throughout the
     second half of the window. It cycles if p is above 1. With p = 1 it is at a fixed point if it also stays within
@@ -118,7 +109,8 @@ def classify(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) ->
 def spectral_radii(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> Tensor:
     """Return the spectral radius of the Jacobian of one step of the whole stack at each state, ``(N,)``.
 
-    A fixed point with a radius below 1 is stable. Arguments as above; the radii are float64, on the CPU.
+    A fixed point with a radius below 1 is stable. The arguments are those of :func:`settle`; the radii are float64,
+    on the CPU.
     """
     radii = []
     # cuDNN has no gradient in eval mode; Lightning tests in inference mode.
@@ -131,20 +123,3 @@ def spectral_radii(layers: Sequence[Layer], input: Tensor, states: Sequence[Stat
             (jacobian,) = torch.autograd.grad(ahead.diagonal().sum(), copies)
             radii.append(float(torch.linalg.eigvals(jacobian.double().cpu()).abs().max()))
     return torch.tensor(radii, dtype=torch.float64)
-
-
-def join_states(states: Sequence[State]) -> Tensor:
-    """Return the states of all layers side by side, ``(N, H)``."""
-    return torch.cat([flatten_state(state) for state in states], dim=1)
-
-
-def split_states(joined: Tensor, like: Sequence[State]) -> list[State]:
-    """Undo :func:`join_states` for layers whose states have the widths of ``like``, with any number of rows."""
-
-    def take(tensor: Tensor) -> Tensor:
-        nonlocal joined
-        depth, _, width = tensor.shape
-        part, joined = joined[:, : depth * width], joined[:, depth * width :]
-        return part.unflatten(1, (depth, width)).transpose(0, 1).contiguous()
-
-    return [map_state(take, state) for state in like]

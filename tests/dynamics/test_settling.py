@@ -11,8 +11,8 @@ from lightning_warmup.cells import BRC, GRU, LSTM, NBRC
 from lightning_warmup.dynamics.functional import at_rest, vaa
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import portrait
-from lightning_warmup.dynamics.reachable import reachable_states, run_constant
-from lightning_warmup.dynamics.settling import join_states, settle, split_states
+from lightning_warmup.dynamics.reachable import join_states, reachable_states, run_constant, split_states
+from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.layers import layers_of
