@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from lightning_warmup import Portrait, RecurrentNetwork, portrait, warmup
-from lightning_warmup.reporting.axes import GREY, label_axes, save, style
+from lightning_warmup.reporting.figures import GREY, finish, save, style
 from studies.results import Row, read_rows
 
 ROWS = Path(__file__).parent / "results" / "memory.csv"
@@ -98,7 +98,8 @@ def draw_errors(axes: Axes, rows: Sequence[Row]) -> None:
         fontsize=8,
         color="0.4",
     )
-    label_axes(axes, None, "length of the test sequences (trained at 100)", "mean squared error", log=True)
+    words = {"xlabel": "length of the test sequences (trained at 100)", "ylabel": "mean squared error"}
+    finish(axes, **words, yscale="log")
 
 
 def main(argv: Sequence[str]) -> int:
