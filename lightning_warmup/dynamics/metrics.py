@@ -6,36 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.plot import plot_single_or_multi_val
 
 from lightning_warmup.dynamics import functional
 
 
-class _Share(Metric):
-    """A figure between 0 and 1, the more the better."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return plot_single_or_multi_val(
-            self.compute() if val is None else val,
-            ax=ax,
-            higher_is_better=self.higher_is_better,
-            lower_bound=self.plot_lower_bound,
-            upper_bound=self.plot_upper_bound,
-            name=type(self).__name__,
-        )
-
-
-class VAA(_Share):
+class VAA(Metric):
     """Compute the VAA, the share of distinct equilibria (arXiv 2106.01001, section 3).
 
     The formula is that of :func:`lightning_warmup.dynamics.functional.vaa`.
@@ -55,18 +33,33 @@ class VAA(_Share):
         tensor(0.5000)
     """
 
-    states: list[Tensor]
+    states: list[torch.Tensor]
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
 
     def __init__(self, epsilon: float = functional.EPSILON, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
         self.add_state("states", [], dist_reduce_fx="cat")  # every pair counts: batches cannot be summed up
 
-    def update(self, states: Tensor) -> None:
+    def update(self, states: torch.Tensor) -> None:
         self.states.append(states)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> torch.Tensor:
         return functional.vaa(dim_zero_cat(self.states), self.epsilon)
+
+    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
+        return plot_single_or_multi_val(
+            self.compute() if val is None else val,
+            ax=ax,
+            higher_is_better=self.higher_is_better,
+            lower_bound=self.plot_lower_bound,
+            upper_bound=self.plot_upper_bound,
+            name=type(self).__name__,
+        )
 
 
 class VAAStar(VAA):
@@ -83,11 +76,11 @@ class VAAStar(VAA):
 
     is_differentiable = True
 
-    def compute(self) -> Tensor:
+    def compute(self) -> torch.Tensor:
         return functional.vaa_star(dim_zero_cat(self.states), self.epsilon)
 
 
-class RestingFraction(_Share):
+class RestingFraction(MeanMetric):
     """Compute the fraction of settled states that one more step does not move.
 
     As input to ``update`` the metric accepts settled ``states`` and ``next_states``, the same one step later, both
@@ -103,18 +96,13 @@ class RestingFraction(_Share):
         tensor(0.5000)
     """
 
-    resting: Tensor
-    total: Tensor
+    is_differentiable = False  # type: ignore[assignment]
+    higher_is_better = True  # type: ignore[assignment]
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
 
     def __init__(self, tolerance: float = functional.REST_TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tolerance = tolerance
-        self.add_state("resting", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, states: Tensor, next_states: Tensor) -> None:
-        self.resting += functional.at_rest(states, next_states, self.tolerance).sum()
-        self.total += len(states)
-
-    def compute(self) -> Tensor:
-        return self.resting / self.total
+    def update(self, states: torch.Tensor, next_states: torch.Tensor) -> None:  # type: ignore[override]
+        super().update(functional.at_rest(states, next_states, self.tolerance).float())
