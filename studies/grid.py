@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ import yaml
 
 from configs.compose import ConfigError
 
-FIELDS = ("overlays", "settings", "grid", "include", "seeds", "slurm")
+FIELDS = {"overlays": list, "settings": dict, "grid": dict, "include": list, "seeds": list, "slurm": dict}
 
 
 class Run(NamedTuple):
@@ -38,50 +37,33 @@ class Run(NamedTuple):
     arguments: list[str]
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a grid."""
+class Axis(NamedTuple):
+    """One axis of a grid.
+
+    Attributes:
+        key: Key of a setting, or the name of an axis of alternatives.
+        choices: Arguments of each choice by its label, which is its part of a run's name.
+        plain: Whether the choices are values of the setting.
+    """
 
     key: str
-    """Key of a setting, or the name of an axis of alternatives."""
     choices: dict[str, list[str]]
-    """Arguments of each choice by its label, which is its part of a run's name."""
-    plain: bool
-    """Whether the choices are values of the setting."""
+    plain: bool = False
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Every combination of the choices of some axes, on top of some arguments."""
-
-    arguments: list[str]
-    axes: list[Axis]
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a study file says, with the arguments of the command."""
+class Study(NamedTuple):
+    """A study file with the arguments of the command: its name, its grids, and submitit's parameters."""
 
     name: str
-    arguments: list[str]
-    """Arguments of every run that come before those of the grids."""
-    grids: list[Grid]
-    """The grids; the seeds are their last axis."""
-    last: list[str]
-    """Arguments of every run that come last."""
+    grids: list[list[Axis]]
     slurm: dict[str, Any]
-    """Parameters of submitit's executor."""
 
     def runs(self) -> Iterator[Run]:
         """Return every combination of every grid."""
         for grid in self.grids:
-            for labels in product(*(axis.choices for axis in grid.axes)):
-                chosen = [
-                    a for axis, label in zip(grid.axes, labels, strict=True) for a in axis.choices[label]
-                ]
-                yield Run(
-                    "-".join(labels) or self.name, [*self.arguments, *grid.arguments, *chosen, *self.last]
-                )
+            for chosen in product(*(axis.choices.items() for axis in grid)):
+                name = "-".join(label for label, _ in chosen if label)
+                yield Run(name or self.name, [argument for _, arguments in chosen for argument in arguments])
 
 
 def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
@@ -95,23 +77,23 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
     Raises:
         ConfigError: If the file can't be read or is none of a study, or nothing is left to run.
     """
-    content = _load(path)
-    seeds = {"seed": content["seeds"]} if content["seeds"] else {}
-    grids = [_grid(path, grid, seeds) for grid in [content["grid"], *content["include"]]]
+    fields = _load(path)
+    seeds = {"seed": fields["seeds"]} if fields["seeds"] else {}
+    grids = [_grid(path, grid, seeds) for grid in [fields["grid"], *fields["include"]]]
     last = []
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"{text!r}: must be key=value")
-        if any(axis.key == key for grid in grids for axis in grid.axes):
+        if any(axis.key == key for grid in grids for axis in grid):
             grids = _pick(grids, key, value)
         else:
             last.append(text)
-    overlays = [str(path.parent / overlay) for overlay in content["overlays"]]
+    overlays = [str(path.parent / overlay) for overlay in fields["overlays"]]
+    first = [f"tracking.group={path.stem}", *overlays, *as_arguments(fields["settings"])]
     # BaseLoader leaves scalars as text, which an argument is; submitit wants numbers.
-    slurm = {key: yaml.safe_load(value) for key, value in content["slurm"].items()}
-    arguments = [f"tracking.group={path.stem}", *overlays, *as_arguments(content["settings"])]
-    return Study(path.stem, arguments, grids, last, slurm)
+    slurm = {key: yaml.safe_load(value) for key, value in fields["slurm"].items()}
+    return Study(path.stem, [[_fixed(first), *grid, _fixed(last)] for grid in grids], slurm)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -122,53 +104,52 @@ def _load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{str(path)!r}: can't be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{str(path)!r}: not well-formed YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not set(content) <= set(FIELDS) or "grid" not in content:
+    if not isinstance(content, dict) or not content.keys() <= FIELDS.keys() or "grid" not in content:
         raise ConfigError(f"{str(path)!r}: must hold grid, and may hold of the other {', '.join(FIELDS)}")
-    fields: dict[str, Any] = {}
-    for field in FIELDS:
-        kind = list if field in ("overlays", "include", "seeds") else dict
-        fields[field] = content.get(field, kind())
+    fields = {field: content.get(field, kind()) for field, kind in FIELDS.items()}
+    for field, kind in FIELDS.items():
         if not isinstance(fields[field], kind):
             raise ConfigError(f"{str(path)!r}: {field} must be a {'list' if kind is list else 'mapping'}")
     return fields
 
 
-def _grid(path: Path, content: Any, seeds: dict[str, Any]) -> Grid:
-    """Return a grid; single values in it are settings."""
+def _fixed(arguments: list[str]) -> Axis:
+    """Return arguments without a choice, as an axis that is in no run's name."""
+    return Axis("", {"": arguments})
+
+
+def _grid(path: Path, content: Any, seeds: dict[str, Any]) -> list[Axis]:
+    """Return the axes of a grid; single values in it are settings."""
     if not isinstance(content, dict):
         raise ConfigError(f"{str(path)!r}: include must be a list of mappings, as grid is one")
+    fixed = as_arguments({key: value for key, value in content.items() if isinstance(value, str)})
     axes = {key: choices for key, choices in content.items() if not isinstance(choices, str)} | seeds
-    settings = {key: value for key, value in content.items() if isinstance(value, str)}
-    return Grid(as_arguments(settings), [_axis(path, key, choices) for key, choices in axes.items()])
+    return [_fixed(fixed), *(_axis(path, key, choices) for key, choices in axes.items())]
 
 
 def _axis(path: Path, key: str, choices: Any) -> Axis:
     if not choices:
         raise ConfigError(f"{str(path)!r}: {key} is empty")
     if isinstance(choices, list):
-        return Axis(key, {_label(key, _text(value)): [f"{key}={_text(value)}"] for value in choices}, True)
+        return Axis(key, {_label(key, text): [f"{key}={text}"] for text in map(_text, choices)}, plain=True)
     if not all(isinstance(settings, dict) or settings == "" for settings in choices.values()):
         raise ConfigError(f"{str(path)!r}: {key} must name alternatives, each a mapping of settings")
-    return Axis(key, {label: as_arguments(settings or {}) for label, settings in choices.items()}, False)
+    return Axis(key, {label: as_arguments(settings or {}) for label, settings in choices.items()})
 
 
-def _pick(grids: Sequence[Grid], key: str, value: str) -> list[Grid]:
+def _pick(grids: Sequence[list[Axis]], key: str, value: str) -> list[list[Axis]]:
     """Return the grids that have an axis, with only those of its choices that are named, by label or value."""
     given = yaml.load(value, yaml.BaseLoader)
     texts = [_text(item) for item in (given if isinstance(given, list) else [given])]
-    names = {*texts, *(f"{key}={text}" for text in texts)}
-    picked: list[Grid] = []
-    known: dict[str, None] = {}
+    named = {*texts, *(f"{key}={text}" for text in texts)}
+    picked: list[list[Axis]] = []
+    known: dict[str, list[str]] = {}
     for grid in grids:
-        axes = []
-        for axis in grid.axes:
+        for at, axis in enumerate(grid):
             if axis.key == key:
-                known |= dict.fromkeys(axis.choices)
-                left = {label: args for label, args in axis.choices.items() if {label, *args} & names}
-                axis = replace(axis, choices=left)
-            axes.append(axis)
-        if any(axis.key == key for axis in axes) and all(axis.choices for axis in axes):
-            picked.append(Grid(grid.arguments, axes))
+                known |= axis.choices
+                left = {label: args for label, args in axis.choices.items() if {label, *args} & named}
+                picked += [[*grid[:at], axis._replace(choices=left), *grid[at + 1 :]]] if left else []
     if not picked:
         raise ConfigError(f"{key}={value}: the study has only {', '.join(known)}")
     return picked

@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,44 +19,33 @@ from studies.grid import Run, Study
 TRAIN = Path(__file__).parents[1] / "train.py"
 OUTPUT = "output.txt"
 """File in a run folder with what the run has printed."""
+Ending = Generator[tuple[Run, int], None, None]
+"""Yields each run with its exit status as they end; closed or interrupted, it ends those that are going on."""
 
 
-def start(
-    script: Path, run: Run, folder: Path, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a script, train.py, on a run in its folder, or go on where it has begun; return its process.
-
-    The environment is for those variables that are not set.
-    """
+def start(script: Path, arguments: Sequence[str], folder: Path, **unset: str) -> subprocess.Popen[bytes]:
+    """Start a run in its folder, or go on where it has begun, with variables of the environment where unset."""
     begun = ["ckpt=last"] if (folder / CONFIG_FILE).is_file() else []
-    command = [sys.executable, str(script), *run.arguments, f"run_dir={folder}", *begun]
+    command = [sys.executable, str(script), *arguments, f"run_dir={folder}", *begun]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / OUTPUT).open("a") as output:
-        return subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**(environment or {}), **os.environ}
-        )
+        return subprocess.Popen(command, stdout=output, stderr=output, env=unset | dict(os.environ))
 
 
-def execute(script: Path, run: Run, folder: Path) -> int:
+def execute(script: Path, arguments: Sequence[str], folder: Path) -> int:
     """Carry a run out as :func:`start` does; return its exit status."""
-    return start(script, run, folder).wait()
+    return start(script, arguments, folder).wait()
 
 
-def local(runs: Iterable[Run], folder: Path, jobs: int) -> Generator[tuple[Run, int], None, None]:
-    """Carry runs out on this machine, ``jobs`` at a time, each on one thread unless OMP_NUM_THREADS is set.
-
-    When it is closed or interrupted, it ends the runs that are going on.
-
-    Yields:
-        Each run with its exit status, as they end.
-    """
+def local(runs: Sequence[Run], folder: Path, jobs: int) -> Ending:
+    """Carry runs out on this machine, ``jobs`` at a time, each on one thread unless OMP_NUM_THREADS is set."""
     waiting = list(runs)[::-1]
     going: dict[subprocess.Popen[bytes], Run] = {}
     try:
         while waiting or going:
             while waiting and len(going) < jobs:
                 run = waiting.pop()
-                going[start(TRAIN, run, folder / run.name, {"OMP_NUM_THREADS": "1"})] = run
+                going[start(TRAIN, run.arguments, folder / run.name, OMP_NUM_THREADS="1")] = run
             for process in [process for process in going if process.poll() is not None]:
                 yield going.pop(process), process.returncode
             time.sleep(0.1)
@@ -68,13 +56,11 @@ def local(runs: Iterable[Run], folder: Path, jobs: int) -> Generator[tuple[Run, 
             process.wait()
 
 
-def slurm(
-    runs: Iterable[Run], folder: Path, jobs: int | None, parameters: Mapping[str, Any]
-) -> Generator[tuple[Run, int], None, None]:
+def slurm(runs: Sequence[Run], folder: Path, jobs: int | None, parameters: Mapping[str, Any]) -> Ending:
     """Submit runs to SLURM as one array of jobs, through submitit, and wait for them.
 
-    A job that comes to its time limit counts as failed; the study's command goes on with it when it is given again.
-    When the study is closed or interrupted, the jobs that are left are cancelled.
+    A job that ends without an exit status, as at its time limit, has status 1; the study's command goes on with it
+    when it is given again.
 
     Args:
         runs: Runs to submit.
@@ -82,51 +68,36 @@ def slurm(
         jobs: Jobs of the array at a time; None is submitit's default.
         parameters: Parameters of submitit's AutoExecutor; ``cluster: local`` is for trying it on this machine.
 
-    Returns:
-        Each run with its exit status, as they end; a job that ends without one has status 1.
-
     Raises:
         ConfigError: If there is no submitit or no SLURM, or a parameter is none of submitit's.
     """
     try:
+        import cloudpickle
         import submitit
     except ImportError:
         raise ConfigError("--where slurm: needs submitit, pip install 'lightning-warmup[slurm]'") from None
-    settings = {"name": folder.name, "slurm_array_parallelism": jobs, **parameters}
-    cluster = settings.pop("cluster", "slurm")
+    # Jobs get this module's functions by value: there they could not import it.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    settings = {"name": folder.name, "slurm_array_parallelism": jobs, "cluster": "slurm", **parameters}
     try:
-        executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster)
+        executor = submitit.AutoExecutor(folder / "slurm", cluster=settings.pop("cluster"))
         executor.update_parameters(**{key: value for key, value in settings.items() if value is not None})
-        with _found_by_jobs(), executor.batch():
-            started = {
-                run.name: (executor.submit(execute, TRAIN, run, folder / run.name), run) for run in runs
-            }
+        with executor.batch():
+            submitted = [executor.submit(execute, TRAIN, run.arguments, folder / run.name) for run in runs]
     except (RuntimeError, NameError, TypeError, ValueError, AssertionError, OSError) as error:
         raise ConfigError(f"--where slurm: {' '.join(str(error).split())}") from None
-    return _ended(started)
+    return _ending(list(zip(submitted, runs, strict=True)))
 
 
-@contextmanager
-def _found_by_jobs() -> Iterator[None]:
-    """Put the repository on the path of the jobs that are submitted: they import this module."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), before]))
-    try:
-        yield
-    finally:
-        os.environ.pop("PYTHONPATH")
-        os.environ |= {} if before is None else {"PYTHONPATH": before}
-
-
-def _ended(jobs: dict[str, tuple[Any, Run]]) -> Generator[tuple[Run, int], None, None]:
+def _ending(jobs: list[tuple[Any, Run]]) -> Ending:
     try:
         while jobs:
-            for name in [name for name, (job, _) in jobs.items() if job.done()]:
-                job, run = jobs.pop(name)
+            for job, run in [pair for pair in jobs if pair[0].done()]:
+                jobs.remove((job, run))
                 yield run, 1 if job.exception() else job.result()
             time.sleep(0.2 if len(jobs) < 10 else 2)
     finally:
-        for job, _ in jobs.values():
+        for job, _ in jobs:
             job.cancel()
 
 
@@ -134,27 +105,24 @@ def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:
     """Write the files that ``wandb sweep`` takes: one for each grid and alternative; return their paths.
 
     Values of settings become parameters of the sweep; what differs between alternatives is in its command. The
-    agents' runs are online, whatever the study file says, and live in new folders under ``runs/``.
+    agents' runs live in new folders under ``runs/``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, grid in enumerate(study.grids):
-        named = [axis for axis in grid.axes if not axis.plain]
-        for labels in product(*(axis.choices for axis in named)):
-            fixed = [arg for axis, label in zip(named, labels, strict=True) for arg in axis.choices[label]]
-            name = "-".join([study.name, *([f"include_{number}"] if number else []), *labels])
-            command = [*study.arguments, *grid.arguments, *fixed, "tracking.wandb=online", *study.last]
+        parameters = {axis.key: {"values": _values(axis.choices)} for axis in grid if axis.plain}
+        for chosen in product(*(axis.choices.items() for axis in grid if not axis.plain)):
+            labels = [study.name, f"include_{number}" if number else "", *(label for label, _ in chosen)]
+            fixed = [argument for _, arguments in chosen for argument in arguments]
             content = {
-                "name": name,
+                "name": "-".join(filter(None, labels)),
                 "project": project,
                 "program": str(TRAIN),
                 "method": "grid",
-                "command": ["${env}", "${interpreter}", "${program}", *command, "${args_no_hyphens}"],
-                "parameters": {
-                    axis.key: {"values": _values(axis.choices)} for axis in grid.axes if axis.plain
-                },
+                "command": ["${env}", "${interpreter}", "${program}", *fixed, "${args_no_hyphens}"],
+                "parameters": parameters,
             }
-            paths.append(folder / f"{name}.yaml")
+            paths.append(folder / f"{content['name']}.yaml")
             paths[-1].write_text(yaml.safe_dump(content, sort_keys=False, width=1000))
     return paths
 

@@ -12,7 +12,7 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,103 +46,6 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
-def _run(options: Any) -> int:
-    given = [text for text in options.settings if text.startswith("run_dir=")]
-    study = read_study(options.study, [text for text in options.settings if text not in given])
-    folder = Path(given[-1].partition("=")[2] if given else Path("runs", study.name))
-    table = options.study.parent / "results" / f"{study.name}.csv"
-    runs = list(study.runs())
-    identities = check(runs, folder)
-    recorded = {identity(row) for row in read_rows(table)}
-    lasting = [run.name for run in runs if identities[run.name] in recorded]
-    states = {run.name: "finished" if run.name in lasting else state(folder / run.name) for run in runs}
-    if options.list:
-        for run in runs:
-            print(f"{states[run.name]:<8}  {run.name}  {shlex.join(run.arguments)}")
-        return 0
-    if options.where == "wandb":
-        for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
-            print(f"wandb sweep {path}")
-        return 0
-    # The command may have been killed between the end of a run and its row.
-    missing = [name for name, how in states.items() if how == "finished" and name not in lasting]
-    add_rows(table, [read_run(folder / name, study.name) for name in missing])
-    todo = [run for run in runs if states[run.name] != "finished"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
-    if options.where == "slurm":
-        ending = slurm(todo, folder, options.jobs, study.slurm)
-    else:
-        ending = local(todo, folder, options.jobs or 1)
-    failed = _follow(ending, len(runs), len(todo), folder, table)
-    for run in failed:
-        print(f"failed: {run.name}, see {folder / run.name / OUTPUT}", file=sys.stderr)
-    print(f"{len(runs) - len(failed)} of {len(runs)} runs finished, in {folder} and {table}")
-    return int(bool(failed))
-
-
-def _follow(
-    ending: Generator[tuple[Run, int], None, None], count: int, todo: int, folder: Path, table: Path
-) -> list[Run]:
-    """Add runs to the table as they end, and show the progress; return those that failed."""
-    failed = []
-    with (
-        closing(ending),
-        tqdm(ending, desc=table.stem, total=count, initial=count - todo, unit="run") as progress,
-    ):
-        for run, status in progress:
-            progress.set_postfix_str(run.name)
-            if status:
-                failed.append(run)
-                progress.write(f"failed: {run.name}: {_last_line(folder / run.name)}", file=sys.stderr)
-            elif (folder / run.name / REPORT).is_file():
-                add_rows(table, [read_run(folder / run.name, table.stem)])
-    return failed
-
-
-def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:
-    """Compose every run, and compare it with the others and with what its folder in ``folder`` holds.
-
-    Returns:
-        The settings that differ from the defaults, and the seed, by the run's name.
-
-    Raises:
-        ConfigError: If a run can't be composed, two are the same or have the same name, or a folder holds a run of
-            other settings.
-    """
-    identities: dict[str, tuple[str, str]] = {}
-    names: dict[tuple[str, str], str] = {}
-    for run in runs:
-        if run.name in identities:
-            raise ConfigError(f"two runs are named {run.name!r}: name their alternatives differently")
-        saved = folder / run.name / CONFIG_FILE
-        try:
-            identities[run.name] = _identity(run.arguments)
-            earlier = _identity([str(saved)]) if saved.is_file() else identities[run.name]
-        except ConfigError as error:
-            raise ConfigError(f"{run.name}: {error}") from None
-        other = names.setdefault(identities[run.name], run.name)
-        if other != run.name:
-            raise ConfigError(f"{run.name!r} and {other!r} are the same run")
-        if earlier != identities[run.name]:
-            raise ConfigError(f"{str(saved.parent)!r}: holds a run of other settings; choose another run_dir")
-    return identities
-
-
-def _identity(arguments: Sequence[str]) -> tuple[str, str]:
-    config = compose(arguments)
-    return settings_in(to_yaml(config)), str(config.seed)
-
-
-def state(folder: Path) -> str:
-    """Return how far a run is, by its folder: ``new``, ``begun`` or ``finished``."""
-    if (folder / REPORT).is_file():
-        return "finished"
-    return "begun" if (folder / CONFIG_FILE).is_file() else "new"
-
-
 def _parse(argv: Sequence[str]) -> Any:
     parser = _Parser("python -m studies.run", description=__doc__.split("\n\n")[1], allow_abbrev=False)
     parser.add_argument("study", type=Path, help="the study file, such as studies/claims.yaml")
@@ -156,10 +59,100 @@ def _parse(argv: Sequence[str]) -> Any:
     return options
 
 
-def _last_line(folder: Path) -> str:
-    path = folder / OUTPUT
-    lines = path.read_text(errors="replace").strip().splitlines() if path.is_file() else []
-    return lines[-1] if lines else "it left no output"
+def _run(options: Any) -> int:
+    folders = [text for text in options.settings if text.startswith("run_dir=")]
+    settings = [text for text in options.settings if text not in folders]
+    # Agents of Weights & Biases need it online, whatever the study file says.
+    study = read_study(options.study, ["tracking.wandb=online"] * (options.where == "wandb") + settings)
+    folder = Path(folders[-1].partition("=")[2] if folders else Path("runs", study.name))
+    table = options.study.parent / "results" / f"{study.name}.csv"
+    runs = list(study.runs())
+    identities = check(runs, folder)
+    recorded = {identity(row) for row in read_rows(table)}
+    state = {name: _state(folder / name, key in recorded) for name, key in identities.items()}
+    if options.list:
+        for run in runs:
+            print(f"{state[run.name]:<8}  {run.name}  {shlex.join(run.arguments)}")
+        return 0
+    if options.where == "wandb":
+        for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
+            print(f"wandb sweep {path}")
+        return 0
+    # The command may have been killed between the end of a run and its row.
+    missing = [name for name, key in identities.items() if state[name] == "finished" and key not in recorded]
+    add_rows(table, [read_run(folder / name, study.name) for name in missing])
+    todo = [run for run in runs if state[run.name] != "finished"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
+    if options.where == "slurm":
+        ending = slurm(todo, folder, options.jobs, study.slurm)
+    else:
+        ending = local(todo, folder, options.jobs or 1)
+    progress = tqdm(ending, study.name, len(runs), initial=len(runs) - len(todo), unit="run")
+    with closing(ending), progress:
+        failed = _follow(progress, folder, table)
+    for name in failed:
+        print(f"failed: {name}, see {folder / name / OUTPUT}", file=sys.stderr)
+    print(f"{len(runs) - len(failed)} of {len(runs)} runs finished, in {folder} and {table}")
+    return int(bool(failed))
+
+
+def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:
+    """Compose every run, and compare it with the others and with what its folder in ``folder`` holds.
+
+    Returns:
+        The settings that differ from the defaults, and the seed, by the run's name.
+
+    Raises:
+        ConfigError: If a run can't be composed, two are the same or have the same name, or a folder holds a run of
+            other settings.
+    """
+    names: dict[tuple[str, str], str] = {}
+    for run in runs:
+        if run.name in names.values():
+            raise ConfigError(f"two runs are named {run.name!r}: name their alternatives differently")
+        saved = folder / run.name / CONFIG_FILE
+        try:
+            key = _identity(run.arguments)
+            earlier = _identity([str(saved)]) if saved.is_file() else key
+        except ConfigError as error:
+            raise ConfigError(f"{run.name}: {error}") from None
+        if key in names:
+            raise ConfigError(f"{run.name!r} and {names[key]!r} are the same run")
+        if earlier != key:
+            raise ConfigError(f"{str(saved.parent)!r}: holds a run of other settings; choose another run_dir")
+        names[key] = run.name
+    return {name: key for key, name in names.items()}
+
+
+def _identity(arguments: Sequence[str]) -> tuple[str, str]:
+    config = compose(arguments)
+    return settings_in(to_yaml(config)), str(config.seed)
+
+
+def _state(folder: Path, recorded: bool) -> str:
+    """Return how far a run is, by its folder and whether it has a row."""
+    if recorded or (folder / REPORT).is_file():
+        return "finished"
+    return "begun" if (folder / CONFIG_FILE).is_file() else "new"
+
+
+def _follow(progress: tqdm[tuple[Run, int]], folder: Path, table: Path) -> list[str]:
+    """Add runs to the table as they end; return the names of those that failed."""
+    failed = []
+    for run, status in progress:
+        progress.set_postfix_str(run.name)
+        if status:
+            failed.append(run.name)
+            output = folder / run.name / OUTPUT
+            lines = output.read_text(errors="replace").split("\n") if output.is_file() else []
+            last = next((line for line in reversed(lines) if line.strip()), "it left no output")
+            progress.write(f"failed: {run.name}: {last}", file=sys.stderr)
+        elif (folder / run.name / REPORT).is_file():
+            add_rows(table, [read_run(folder / run.name, table.stem)])
+    return failed
 
 
 if __name__ == "__main__":
