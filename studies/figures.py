@@ -10,130 +10,119 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies.groups import Group, Result, words_of
-
-# Colours of Okabe and Ito, which the colour-blind tell apart, from dark to light for print in grey.
-PALETTE = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-LINES = ("-", "--", "-.", ":")
-MARKERS = "os^DvXP*"
+from lightning_warmup.reporting.figures import style
+from studies.groups import Result
 
 
 class Kind(NamedTuple):
-    """What a kind of figure shows: one prefix of a run's figures, over the numbers in their names."""
+    """What a kind of figure shows: figures of runs over the numbers in their names.
+
+    Attributes:
+        title: Title of the figure.
+        x: Name of the horizontal axis.
+        curves: Name of the vertical axis by the prefix of the figures; the first of which there are some is shown.
+        log: Whether the horizontal axis is logarithmic.
+    """
 
     title: str
     x: str
     curves: dict[str, str]
-    """Name of the vertical axis by the prefix; the first of which there are figures is shown."""
-    log: bool
+    log: bool = False
 
 
+_LEARNING = {"accuracy": "validation accuracy", "loss": "validation loss", "return": "return in validation"}
+_LENGTHS = {"test": "test loss", "optimal": "share of optimal policies", "return": "return"}
+_VAA = "VAA before training"
 KINDS = {
     "learning": Kind(
-        "Learning curves",
-        "epochs of training",
-        {
-            "curve.accuracy.": "validation accuracy",
-            "curve.loss.": "validation loss",
-            "curve.return.": "return in validation",
-        },
-        False,
+        "Learning curves", "epochs of training", {f"curve.{k}.": v for k, v in _LEARNING.items()}
     ),
-    "monitored": Kind("VAA during training", "epochs of training", {"curve.vaa.": "VAA"}, False),
+    "monitored": Kind("VAA during training", "epochs of training", {"curve.vaa.": "VAA"}),
     "lengths": Kind(
         "Figures of the test at greater lengths",
         "length of the test, in steps",
-        {
-            "test_at_length.": "test loss",
-            "optimal_at_length.": "share of optimal policies",
-            "return_at_length.": "return",
-        },
-        True,
+        {f"{name}_at_length.": words for name, words in _LENGTHS.items()},
+        log=True,
     ),
     "vaa": Kind(
-        "VAA before training against the number of constant steps",
+        f"{_VAA} against the number of constant steps",
         "M, steps under a constant input",
-        {"vaa_at.": "VAA before training"},
+        {"vaa_at.": _VAA},
         True,
     ),
 }
 
 
-def draw(kind: str, panels: Mapping[str, Sequence[Group]], named: int, output: Path) -> Path | None:
-    """Draw a figure with a panel for each list of groups, and a line in it for each group.
+def draw(kind: str, panels: Mapping[str, Mapping[str, Sequence[Result]]], output: Path) -> Path | None:
+    """Draw a figure.
 
     Args:
         kind: Kind of the figure, one of `KINDS`.
-        panels: Groups by the title of their panel, which says the first ``named`` of their names.
-        named: Number of names in the title.
+        panels: Results of each line by its label, by the title of their panel.
         output: File to write.
 
     Returns:
         The file, None if no run has such figures.
     """
-    about = KINDS[kind]
-    results = [result for groups in panels.values() for one in groups for result in one.results]
-    have = (p for p in about.curves if any(name.startswith(p) for r in results for name in r.figures))
-    prefix = next(have, None)
+    _, x, curves, log = KINDS[kind]
+    names = {name for lines in panels.values() for rs in lines.values() for r in rs for name in r.figures}
+    prefix = next((prefix for prefix in curves if any(name.startswith(prefix) for name in names)), None)
     if prefix is None:
         return None
     columns = min(len(panels), 3 if len(panels) != 4 else 2)
     count = -(-len(panels) // columns)
     figure = Figure(figsize=(1 + 3.2 * columns, 0.9 + 2.7 * count), layout="constrained")
     grid = figure.subplots(count, columns, squeeze=False, sharey=True, sharex=True).flatten()
-    labels = list(dict.fromkeys(words_of(one.names[named:]) for groups in panels.values() for one in groups))
+    labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     handles: dict[str, Any] = {}
     shown: set[float] = set()
-    for axes, (title, groups) in zip(grid, panels.items(), strict=False):
-        for one in groups:
-            label = words_of(one.names[named:])
-            if points := _points(one.results, prefix):
-                handles[label] = _line(axes, labels.index(label), points)
+    for axes, (title, lines) in zip(grid, panels.items(), strict=False):
+        for label, results in lines.items():
+            if points := points_of(results, prefix):
+                handles[label] = draw_line(axes, points, labels.index(label))
                 shown.update(points)
-        axes.set(title=title, xlabel=about.x)
-        if about.log:
+        axes.set(title=title, xlabel=x, yscale="log" if "loss" in curves[prefix] else "linear")
+        if log:
             axes.set_xscale("log")
-            axes.set_xticks(sorted(shown), [f"{x:g}" for x in sorted(shown)], fontsize="small")
+            axes.set_xticks(sorted(shown), [f"{tick:g}" for tick in sorted(shown)], fontsize="small")
             axes.set_xticks([], minor=True)
-        axes.set_yscale("log" if "loss" in about.curves[prefix] else "linear")
         axes.grid(alpha=0.3)
         axes.label_outer()
     for axes in grid[len(panels) :]:
         axes.remove()
-    grid[0].set_ylabel(about.curves[prefix])
+    grid[0].set_ylabel(curves[prefix])
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=110)
     return output
 
 
-def _points(results: Sequence[Result], prefix: str) -> dict[float, list[float]]:
+def points_of(results: Sequence[Result], prefix: str) -> dict[float, Sequence[float]]:
     """Return the figures of all runs over the numbers in their names, where all of them have one."""
     curves = [_curve(result, prefix) for result in results]
     shared = sorted(set.intersection(*map(set, curves)))
-    quartiles = [result.spreads.get(f"{prefix}{x:g}", ()) for x in shared for result in results[:1]]
-    return {x: [*(curve[x] for curve in curves), *ends] for x, ends in zip(shared, quartiles, strict=True)}
+    return {at: [value for curve in curves for value in curve[at]] for at in shared}
 
 
-def _curve(result: Result, prefix: str) -> dict[float, float]:
+def _curve(result: Result, prefix: str) -> dict[float, Sequence[float]]:
     """Return a curve of one run; at the length of training the figure of the test itself."""
+    curve: dict[float, Sequence[float]] = {}
+    test = "test." + {"test_at_length.": "loss"}.get(prefix, prefix.partition("_")[0])
+    if prefix.endswith("_at_length.") and not result.spreads and test in result.figures:
+        length = result.what.get("data.seq_length") or result["data.length"]
+        curve[float(length)] = [result.figures[test]]
     ends = {"last": result.figures.get("epochs"), "full": result.figures.get("vaa_steps")}
-    if prefix.endswith("_at_length.") and not result.spreads:
-        name = "test." + {"test_at_length.": "loss"}.get(prefix, prefix.partition("_")[0])
-        length = result.settings.get("data.seq_length") or result.settings["data.length"]
-        start = {float(length): result.figures[name]} if name in result.figures else {}
-    else:
-        start = {}
-    there = {name.removeprefix(prefix): v for name, v in result.figures.items() if name.startswith(prefix)}
-    numbers = {ends.get(at) if at in ends else float(at): value for at, value in there.items()}
-    return start | {x: value for x, value in numbers.items() if x is not None}
+    for name in (name for name in result.figures if name.startswith(prefix)):
+        number = name.removeprefix(prefix)
+        at = ends[number] if number in ends else float(number)
+        if at is not None:
+            curve[at] = [result.figures[name], *result.spreads.get(name, ())]
+    return curve
 
 
-def _line(axes: Axes, index: int, points: Mapping[float, Sequence[float]]) -> Any:
+def draw_line(axes: Axes, points: Mapping[float, Sequence[float]], index: int, label: str = "") -> Any:
     """Draw the median of points in their full range; return what the legend shows."""
     low, middle, high = np.quantile(list(points.values()), [0, 0.5, 1], axis=1)
-    colour, line = PALETTE[index % len(PALETTE)], LINES[index % len(LINES)]
-    marker = MARKERS[index % len(MARKERS)]
-    (drawn,) = axes.plot(list(points), middle, color=colour, linestyle=line, marker=marker, markersize=4)
-    axes.fill_between(list(points), low, high, color=colour, alpha=0.15, linewidth=0)
-    return drawn
+    look = style(index)
+    axes.fill_between(list(points), low, high, color=look["color"], alpha=0.15, linewidth=0)
+    return axes.plot(list(points), middle, label=label or None, markersize=4, **look)[0]

@@ -5,104 +5,61 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from configs.compose import ConfigError
 from studies.results import REPORT, WHAT, Row, defaults, identity, read_rows, read_run
 
-_SIZES = ("train_size", "val_size", "test_size", "test_lengths", "batch_size")
+_SIZES = ("name", "train_size", "val_size", "test_size", "test_lengths", "batch_size")
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A finished run, or a group of earlier ones of which the statistics alone are left."""
+    """A finished run, or a group of earlier ones of which the statistics alone are left.
+
+    Attributes:
+        what: Study, seed, commit; all settings; and in words ``benchmark``, ``cell`` and ``procedure``.
+        figures: Its figures; of a group, the medians.
+        spreads: Quartiles of the figures of a group.
+        runs: Number of runs it stands for.
+    """
 
     what: Mapping[str, str]
-    """Study, settings, seed, commit."""
-    figures: Mapping[str, float]
-    """Its figures; of a group, the medians."""
-    spreads: Mapping[str, tuple[float, float]]
-    """Quartiles of the figures of a group."""
+    figures: dict[str, float]
+    spreads: dict[str, tuple[float, float]]
     runs: int = 1
-    """Number of runs it stands for."""
 
     @property
     def differing(self) -> list[str]:
         """The settings that differ from the defaults, ``key=value``."""
         return shlex.split(self.what.get("settings", ""))
 
-    @cached_property
-    def settings(self) -> dict[str, str]:
-        """All settings, by their dotted keys."""
-        benchmark = [text for text in self.differing if text.startswith("data.name=")]
-        usual = defaults(benchmark[0]) if benchmark else ()
-        return dict(text.split("=", 1) for text in [*usual, *self.differing])
-
     def __getitem__(self, name: str) -> str:
-        """Return what the run is by the name of a column or setting, ``benchmark``, ``cell`` or ``procedure``."""
-        if name in self.what:
-            return self.what[name]
-        named = {"benchmark": self._benchmark, "cell": self._cell, "procedure": self._procedure}
-        if name in named:
-            return named[name]()
-        if name not in self.settings:
+        """Return what the run is, by the name of a column or setting."""
+        if name not in self.what:
             raise ConfigError(f"{name}: no such column or setting of a run")
-        return self.settings[name]
-
-    def _benchmark(self) -> str:
-        """Return the benchmark in words, with what differs in its data beside the sizes."""
-        data = [text.removeprefix("data.") for text in self.differing if text.startswith("data.")]
-        others = [text for text in data if not text.startswith(("name=", *_SIZES))]
-        return ", ".join([self.settings["data.name"], *others]).replace("_", " ")
-
-    def _cell(self) -> str:
-        return self.settings["model.cell"].upper().replace("NBRC", "nBRC")
-
-    def _procedure(self) -> str:
-        """Return in words what came before the training."""
-        warmed, objective = self.settings["warmup.enabled"] == "true", self.settings["warmup.objective"]
-        double, init, task = (self.settings[key] for key in ("model.double", "model.init", "pretrain.task"))
-        words = ["with warmup" + (f" for {objective}" if objective != "published" else "")] if warmed else []
-        words += [f"{init.replace('_', ' ')} initialisation"] if init != "default" else []
-        words += [f"{task.replace('_', ' ')} pretraining"] if task != "none" else []
-        words = words or ["without warmup"]
-        return ", ".join(words + (["double layer"] if double == "true" else []))
+        return self.what[name]
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
+class Group(NamedTuple):
     """Results that differ in the seed alone, and what they have in common, in the order that was asked for."""
 
     names: tuple[str, ...]
     results: list[Result]
 
 
-def words_of(names: Iterable[str]) -> str:
-    """Return names as one phrase: ``GRU, with warmup``."""
-    return ", ".join(filter(None, names))
-
-
 def pick(results: Iterable[Result], where: Mapping[str, str]) -> list[Result]:
     """Return the results that are as they are asked for: a value, or one of several separated by ``|``."""
-    for name, values in where.items():
-        results = [r for r in results if (r.what.get(name) or _or_empty(r, name)) in values.split("|")]
-    return list(results)
-
-
-def _or_empty(result: Result, name: str) -> str:
-    try:
-        return result[name]
-    except ConfigError:
-        return ""  # a setting of another benchmark
+    return [r for r in results if all(r.what.get(name, "") in where[name].split("|") for name in where)]
 
 
 def group(results: Iterable[Result], names: Sequence[str]) -> list[Group]:
     """Group results by what they are; where settings differ in a group it is split, and the last name says how."""
     groups: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for result in results:
-        key = tuple(result[name] for name in names)
-        groups.setdefault(key, {}).setdefault(result.what.get("settings", ""), []).append(result)
+        alike = groups.setdefault(tuple(result[name] for name in names), {})
+        alike.setdefault(result.what.get("settings", ""), []).append(result)
     split = []
     for key, by_settings in groups.items():
         shared = set.intersection(*(set(members[0].differing) for members in by_settings.values()))
@@ -134,22 +91,42 @@ def read_results(sources: Iterable[Path]) -> list[Result]:
 
 
 def _result(row: Row) -> Result:
+    differing = shlex.split(row["settings"])
+    usual = defaults(next(text for text in differing if text.startswith("data.name=")))
+    settings = dict(text.split("=", 1) for text in [*usual, *differing])
+    data = [text.removeprefix("data.") for text in differing if text.startswith("data.")]
+    named = {
+        "benchmark": ", ".join(
+            [settings["data.name"], *(t for t in data if not t.startswith(_SIZES))]
+        ).replace("_", " "),
+        "cell": settings["model.cell"].upper().replace("NBRC", "nBRC"),
+        "procedure": _procedure(settings),
+    }
+    columns = {name: row.get(name, "") for name in WHAT}
     figures = {name: float(value) for name, value in row.items() if name not in WHAT and value}
-    return Result({name: row.get(name, "") for name in WHAT}, figures, {})
+    return Result(settings | named | columns, figures, {})
 
 
-def _earlier(rows: Sequence[Row]) -> list[Result]:
+def _procedure(settings: Mapping[str, str]) -> str:
+    """Return in words what came before the training."""
+    objective, init, task = (settings[key] for key in ("warmup.objective", "model.init", "pretrain.task"))
+    words = []
+    if settings["warmup.enabled"] == "true":
+        words.append("with warmup" + (f" for {objective}" if objective != "published" else ""))
+    words += [f"{init} initialisation"] if init != "default" else []
+    words += [f"{task} pretraining"] if task != "none" else []
+    words = words or ["without warmup"]
+    words += ["double layer"] if settings["model.double"] == "true" else []
+    return ", ".join(words).replace("_", " ")
+
+
+def _earlier(rows: Iterable[Row]) -> list[Result]:
     """Return the groups of a table with one row for each figure of a group."""
     what = ("study", "benchmark", "cell", "procedure", "runs", "commit")
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], Result] = {}
     for row in rows:
-        groups.setdefault(tuple(row[name] for name in what), []).append(row)
-    return [
-        Result(
-            {**dict(zip(what, key, strict=True)), "seed": ""},
-            {row["figure"]: float(row["median"]) for row in members},
-            {row["figure"]: (float(row["lower"]), float(row["upper"])) for row in members},
-            int(members[0]["runs"]),
-        )
-        for key, members in groups.items()
-    ]
+        named = {name: row[name] for name in what} | {"seed": ""}
+        result = groups.setdefault(tuple(named.values()), Result(named, {}, {}, int(row["runs"])))
+        result.figures[row["figure"]] = float(row["median"])
+        result.spreads[row["figure"]] = (float(row["lower"]), float(row["upper"]))
+    return list(groups.values())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from lightning_warmup import Portrait, RecurrentNetwork, portrait, warmup
-from lightning_warmup.reporting.figures import GREY, finish, save, style
-from studies.results import Row, read_rows
+from lightning_warmup.reporting.figures import GREY, save, style
+from studies.figures import draw_line, points_of
+from studies.groups import Result, read_results
 
 ROWS = Path(__file__).parent / "results" / "memory.csv"
 LABELS = {
@@ -55,51 +55,26 @@ def draw_portrait(axes: Axes, name: str, taken: Portrait) -> None:
     axes.plot(taken.path[:, :, 0], taken.path[:, :, 1], color=GREY, linewidth=0.6)
     for at_rest, face in ((True, colour), (False, "white")):
         ends = taken.settled[taken.resting == at_rest]
-        axes.plot(
-            *ends.T, linestyle="", marker="o", markerfacecolor=face, markeredgecolor=colour, markersize=5
-        )
+        axes.scatter(ends[:, 0], ends[:, 1], s=25, facecolor=face, edgecolor=colour, zorder=2)
     places = round(STATES * float(taken.vaa[-1]))
     resting = int(taken.resting.sum())
     still = {0: "none", STATES: "all"}.get(resting, str(resting)) + " at rest"
     axes.set_title(f"{LABELS[name]}:\n{places} place{'s' * (places > 1)}, {still}", fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.margins(0.1)
+    axes.set(xticks=[], yticks=[], xmargin=0.1, ymargin=0.1)
 
 
-def draw_errors(axes: Axes, rows: Sequence[Row]) -> None:
+def draw_errors(axes: Axes, results: Sequence[Result]) -> None:
     """Draw the error of each warmup against the test length: the median of the seeds, and their range."""
-    for index, name in enumerate(LABELS):
-        chosen = [row for row in rows if row["run"].split("-")[:2] == ["gru", name]]
-        columns = {
-            int(column.rpartition(".")[2]): column
-            for row in chosen
-            for column in row
-            if "_at_length." in column
-        }
-        errors = {LENGTH: [float(row["test.loss"]) for row in chosen]}
-        errors |= {length: [float(row[columns[length]]) for row in chosen] for length in sorted(columns)}
-        label = f"GRU, {'no warmup' if name == 'none' else LABELS[name]} ({len(chosen)} seeds)"
-        axes.plot(
-            list(errors),
-            [statistics.median(values) for values in errors.values()],
-            label=label,
-            **style(index),
-        )
-        low, high = [min(values) for values in errors.values()], [max(values) for values in errors.values()]
-        axes.fill_between(list(errors), low, high, color=style(index)["color"], alpha=0.15, linewidth=0)
-    axes.set_xscale("log")
+    for index, (name, words) in enumerate(LABELS.items()):
+        chosen = [result for result in results if result["run"].split("-")[:2] == ["gru", name]]
+        label = f"GRU, {'no warmup' if name == 'none' else words} ({len(chosen)} seeds)"
+        draw_line(axes, points_of(chosen, "test_at_length."), index, label)
     axes.axhline(1.0, color="0.5", linewidth=0.8)
-    axes.annotate(
-        "nothing remembered",
-        (LENGTH, 1.0),
-        textcoords="offset points",
-        xytext=(0, 4),
-        fontsize=8,
-        color="0.4",
-    )
-    words = {"xlabel": "length of the test sequences (trained at 100)", "ylabel": "mean squared error"}
-    finish(axes, **words, yscale="log")
+    axes.text(LENGTH, 1.1, "nothing remembered", fontsize=8, color="0.4")
+    axes.set(xlabel="length of the test sequences (trained at 100)", ylabel="mean squared error")
+    axes.set(xscale="log", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -107,9 +82,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m studies.hero", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path(".github/hero.png"), help="the picture")
     options = parser.parse_args(argv)
-    rows = read_rows(ROWS)
-    if not rows:
-        print(f"error: {str(ROWS)!r}: has no rows; run studies/memory.yaml first", file=sys.stderr)
+    if not ROWS.is_file():
+        print(f"error: {str(ROWS)!r}: is missing; run studies/memory.yaml first", file=sys.stderr)
         return 2
     figure = plt.figure(figsize=(9, 6.5), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.25])
@@ -118,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
         draw_portrait(axes, name, taken)
     above.suptitle(f"Where {STATES} hidden states of a GRU go under one constant input", fontsize=11)
     below.suptitle("What it still remembers of the first input", fontsize=11)
-    draw_errors(below.subplots(), rows)
+    draw_errors(below.subplots(), read_results([ROWS]))
     print(save(figure, options.output))
     return 0
 

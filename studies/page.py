@@ -24,70 +24,68 @@ from pathlib import Path
 
 from configs.compose import ConfigError
 from studies.figures import KINDS, draw
-from studies.groups import Group, Result, group, pick, read_results, words_of
+from studies.groups import Result, group, pick, read_results
 from studies.tables import markdown, studies_table, table
 
 MAX_COLUMNS, MAX_ROWS = 8, 15
 """What fits a page, and what a reader takes in."""
 _USUAL = (
-    "test.loss", "test.accuracy", "test.return", "epochs_until_learnt", "vaa.final", "resting_vaa.final",
-)  # fmt: skip
+    "test.loss",
+    "test.accuracy",
+    "test.return",
+    "epochs_until_learnt",
+    "vaa.final",
+    "resting_vaa.final",
+)
 _LINE = re.compile(r"^<!-- (table|figure|studies):? ?(.*?) ?-->$", re.MULTILINE)
-_PLAIN = """# Results
-
-<!-- table: -->
-
-<!-- figure: learning -->
-
-<!-- figure: lengths -->
-
-<!-- figure: vaa -->
-
-<!-- studies -->
-"""
+_PARTS = ("table:", "figure: learning", "figure: lengths", "figure: vaa", "studies")
+_PLAIN = "\n\n".join(["# Results", *(f"<!-- {part} -->" for part in _PARTS)])
 """The page without verdicts: what there is."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page to be written."""
+    """A page to be written.
+
+    Attributes:
+        results: Runs that it is about.
+        output: Its file.
+        figures: Folder for its figures.
+        strict: Whether a table that is too large is an error, as it is in a text written by hand.
+    """
 
     results: Sequence[Result]
     output: Path
     figures: Path
-    """Folder for its figures."""
     strict: bool
-    """Whether a table that is too large is an error, as it is in a text written by hand."""
 
     def write(self, verdicts: str) -> None:
         """Write the page and its figures."""
-        parts: dict[str, Callable[..., str]] = {
-            "table": self._table, "figure": self._figure, "studies": lambda: studies_table(self.results),
-        }  # fmt: skip
-
-        def replace(line: re.Match[str]) -> str:
-            positional, named = _options(line[0], line[2])
-            try:
-                return parts[line[1]](*positional, **named)
-            except TypeError:
-                raise ConfigError(
-                    f"{line[0]}: needs other words; see python -m studies.page --help"
-                ) from None
-
-        text = _LINE.sub(replace, verdicts)
+        text = _LINE.sub(self._part, verdicts)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self.output.write_text(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
 
+    def _part(self, line: re.Match[str]) -> str:
+        """Return what takes the place of a line."""
+        parts: dict[str, Callable[..., str]] = {"table": self._table, "figure": self._figure}
+        parts["studies"] = lambda: studies_table(self.results)
+        try:
+            words = shlex.split(line[2])
+            named = dict(word.split("=", 1) for word in words if "=" in word)
+            return parts[line[1]](*(word for word in words if "=" not in word), **named)
+        except ValueError as error:
+            raise ConfigError(f"{line[0]}: {error}") from None
+        except TypeError:
+            raise ConfigError(f"{line[0]}: needs other words; see python -m studies.page --help") from None
+
     def _table(
-        self, rows: str = "benchmark cell procedure", figures: str = "", against: str = "", **where: str
+        self, *, rows: str = "benchmark cell procedure", figures: str = "", against: str = "", **where: str
     ) -> str:
         results = pick(self.results, where)
         if not results:
             return "_No finished run yet._"
-        present = [name for name in _USUAL if any(name in result.figures for result in results)]
-        header, lines = table(
-            group(results, rows.split()), rows.split(), figures.split() or present[:4], against
-        )
+        columns = figures.split() or [name for name in _USUAL if any(name in r.figures for r in results)][:4]
+        header, lines = table(group(results, rows.split()), rows.split(), columns, against)
         if self.strict and (len(header) > MAX_COLUMNS or len(lines) > MAX_ROWS):
             raise ConfigError(
                 f"table of {rows!r}, {where}: has {len(lines)} rows and {len(header)} columns: must have at most "
@@ -96,45 +94,29 @@ class Page:
         return markdown(header, lines)
 
     def _figure(
-        self, kind: str, lines: str = "procedure", panels: str = "cell", name: str = "", **where: str
+        self, kind: str, *, lines: str = "procedure", panels: str = "cell", name: str = "", **where: str
     ) -> str:
         if kind not in KINDS:
             raise ConfigError(f"figure: {kind!r}: must be one of {', '.join(KINDS)}")
-        results = pick(self.results, where)
-        by_panel: dict[str, list[Group]] = {}
-        for one in group(results, [*panels.split(), *lines.split()]):
-            by_panel.setdefault(words_of(one.names[: len(panels.split())]), []).append(one)
-        path = draw(kind, by_panel, len(panels.split()), self.figures / f"{name or kind}.png")
+        titles, by_panel = panels.split(), dict[str, dict[str, list[Result]]]()
+        for names, results in group(pick(self.results, where), [*titles, *lines.split()]):
+            title, label = names[: len(titles)], names[len(titles) :]
+            panel = by_panel.setdefault(", ".join(filter(None, title)), {})
+            panel.setdefault(", ".join(filter(None, label)), []).extend(results)
+        path = draw(kind, by_panel, self.figures / f"{name or kind}.png")
         if path is None:
             return ""
         return f"![{KINDS[kind].title}]({Path(os.path.relpath(path, self.output.parent)).as_posix()})"
 
 
-def _options(line: str, text: str) -> tuple[list[str], dict[str, str]]:
-    """Split the words of a line into those without and with a key."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise ConfigError(f"{line}: {error}") from None
-    named = dict(word.split("=", 1) for word in words if "=" in word)
-    return [word for word in words if "=" not in word], named
-
-
 def main(argv: Sequence[str]) -> int:
     """Write the page; return the exit status."""
     parser = argparse.ArgumentParser("python -m studies.page", description="Write one page on many runs.")
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        type=Path,
-        metavar="FOLDER-or-CSV",
-        help="run folders at any depth, or a table of runs",
-    )
-    parser.add_argument("--output", type=Path, default=Path("RESULTS.md"), help="the page")
-    parser.add_argument("--figures", type=Path, help="folder for its figures; one beside it unless given")
-    parser.add_argument(
-        "--verdicts", type=Path, help="its text; unless given, tables and figures of all there is"
-    )
+    add = parser.add_argument
+    add("sources", nargs="+", type=Path, metavar="FOLDER-or-CSV", help="run folders at any depth, or a table")
+    add("--output", type=Path, default=Path("RESULTS.md"), help="the page")
+    add("--figures", type=Path, help="folder for its figures; one beside it unless given")
+    add("--verdicts", type=Path, help="its text; unless given, tables and figures of all there is")
     options = parser.parse_args(argv)
     figures = options.figures or options.output.parent / f"{options.output.stem.lower()}_figures"
     try:

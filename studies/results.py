@@ -20,7 +20,6 @@ from studies.grid import as_arguments
 
 Row = dict[str, str]
 """A run by the columns of the file: what it was, then its figures under their dotted names."""
-
 WHAT = ("study", "run", "settings", "seed", "commit", "dirty")
 """The first columns; all others are figures."""
 REPORT = "report.json"
@@ -28,14 +27,13 @@ RISEN = 0.1
 """VAA from which a network counts as multistable: a tenth of the states have a place of their own."""
 # What a run computes does not depend on these: they say where it lives, and who watches it.
 _ELSEWHERE = ("run_dir=", "ckpt=", "seed=", "data.root=", "tracking.", "trainer.enable_")
-_PORTRAYED_AT = (10, 100, 1000)
 
 
 def settings_in(config: str) -> str:
     """Return the settings of a configuration in YAML that differ from the defaults, as ``key=value`` words."""
     given = _flat(config)
     benchmark = next(text for text in given if text.startswith("data.name="))
-    usual = set(defaults(benchmark)) - {benchmark}
+    usual = {*defaults(benchmark)} - {benchmark}
     return shlex.join(text for text in given if text not in usual and not text.startswith(_ELSEWHERE))
 
 
@@ -57,17 +55,12 @@ def read_run(folder: Path, study: str | None = None) -> Row:
         study: Name of its study; by default its ``tracking.group``.
     """
     config = (folder / CONFIG_FILE).read_text()
-    report = _json(folder / REPORT)
-    origin = _json(folder / "provenance.json")
-    metrics = _metrics(folder / "metrics.csv")
+    report, origin = _json(folder / REPORT), _json(folder / "provenance.json")
     changes = [change[3:] for change in origin.get("changes") or ()]
     group = next((text for text in _flat(config) if text.startswith("tracking.group=")), "=null")
-    figures = {
-        **{name: value for name, value in _numbers(report).items() if name != "seed"},
-        **_epochs_until(metrics, report.get("trivial_loss")),
-        **_curves(metrics),
-        **_portrait(folder / "portraits"),
-    }
+    figures = {name: value for name, value in _numbers(report).items() if name != "seed"}
+    figures |= _training(read_rows(folder / "metrics.csv"), report.get("trivial_loss"))
+    figures |= _portrait(folder / "portraits")
     return {
         "study": study or group.partition("=")[2].replace("null", ""),
         "run": folder.name,
@@ -84,14 +77,6 @@ def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def _metrics(path: Path) -> list[Row]:
-    """Return the rows of ``metrics.csv``, each without its empty fields."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
 def _numbers(content: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """Return the numbers in nested mappings by their dotted names."""
     numbers: dict[str, float] = {}
@@ -103,67 +88,59 @@ def _numbers(content: dict[str, Any], prefix: str = "") -> dict[str, float]:
     return numbers
 
 
-def _by_epoch(metrics: Sequence[Row], name: str) -> dict[int, float]:
-    values = [float(row[f"val/{name}"]) for row in metrics if f"val/{name}" in row]
-    return dict(enumerate(values, start=1))
+def _training(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]:
+    """Return the curves after 0, 1, 2, 4, ... epochs and the last, and the epochs until they got somewhere.
 
-
-def _monitored(metrics: Sequence[Row]) -> dict[int, float]:
-    """Return the VAA of the monitor by the number of epochs before it."""
+    Learnt is a validation loss below half of that of the best constant prediction, or an optimal policy.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    for name in ("loss", "accuracy", "return", "optimal"):
+        values = [float(row[f"val/{name}"]) for row in metrics if f"val/{name}" in row]
+        curves[name] = dict(enumerate(values, start=1))
     ends = [int(row["step"]) for row in metrics if "val/loss" in row or "val/return" in row]
-    return {
+    curves["vaa"] = {
         sum(end < int(row["step"]) for end in ends): float(value)
         for row in metrics
         for name, value in row.items()
         if name.startswith("monitor_M") and name.endswith("/vaa")
     }
-
-
-def _epochs_until(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]:
-    """Return the epochs until the task was learnt, and until the VAA had risen, where this happened.
-
-    Learnt is a validation loss below half of that of the best constant prediction, or an optimal policy.
-    """
-    optimal, losses = _by_epoch(metrics, "optimal"), _by_epoch(metrics, "loss")
-    learnt = [at for at, value in optimal.items() if value >= 1]
-    if not optimal and trivial is not None:
-        learnt = [at for at, loss in losses.items() if loss < trivial / 2]
-    risen = [at for at, value in _monitored(metrics).items() if value >= RISEN]
-    found = {"epochs_until_learnt": learnt, "epochs_until_risen": risen}
-    return {name: epochs[0] for name, epochs in found.items() if epochs}
-
-
-def _curves(metrics: Sequence[Row]) -> dict[str, float]:
-    """Return the learning curves and the monitored VAA after 0, 1, 2, 4, ... epochs, and the last."""
-    curves = {name: _by_epoch(metrics, name) for name in ("loss", "accuracy", "return", "optimal")}
-    curves["vaa"] = _monitored(metrics)
-    points = {
-        f"curve.{name}.{at}": value
-        for name, curve in curves.items()
-        for at, value in curve.items()
-        if at & (at - 1) == 0
-    }
-    return points | {f"curve.{name}.last": curve[max(curve)] for name, curve in curves.items() if curve}
+    learnt = [at for at, share in curves["optimal"].items() if share >= 1]
+    if not curves["optimal"] and trivial is not None:
+        learnt = [at for at, loss in curves["loss"].items() if loss < trivial / 2]
+    risen = [at for at, vaa in curves["vaa"].items() if vaa >= RISEN]
+    until = {"epochs_until_learnt": learnt, "epochs_until_risen": risen}
+    figures: dict[str, float] = {name: epochs[0] for name, epochs in until.items() if epochs}
+    for name, curve in curves.items():
+        figures |= {f"curve.{name}.{at}": value for at, value in curve.items() if at & (at - 1) == 0}
+        figures |= {f"curve.{name}.last": curve[max(curve)]} if curve else {}
+    return figures
 
 
 def _portrait(folder: Path) -> dict[str, float]:
     """Return the VAA before training after some numbers of constant steps, and after all of them."""
     paths = [folder / f"{moment}.npz" for moment in ("warmup", "pretrain", "before")]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return {}
-    with np.load(path) as content:
-        vaa = dict(zip(content["steps"].tolist(), content["vaa"].tolist(), strict=True))
-    at = {f"vaa_at.{steps}": vaa[steps] for steps in _PORTRAYED_AT if steps in vaa}
-    return at | {"vaa_at.full": vaa[max(vaa)]}
+    for path in filter(Path.is_file, paths):
+        with np.load(path) as content:
+            vaa = dict(zip(content["steps"].tolist(), content["vaa"].tolist(), strict=True))
+        at = {f"vaa_at.{steps}": vaa[steps] for steps in (10, 100, 1000) if steps in vaa}
+        return at | {"vaa_at.full": vaa[max(vaa)]}
+    return {}
 
 
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a file, without their empty fields; none if there is no such file."""
-    return _metrics(path)
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
-def add_rows(path: Path, rows: Iterable[Row]) -> None:
+def identity(row: Row) -> tuple[str, str]:
+    """Return what makes two rows the same run: the settings and the seed."""
+    return row["settings"], row["seed"]
+
+
+def add_rows(path: Path, rows: Sequence[Row]) -> None:
     """Add rows to a file; a row of the same settings and seed is replaced.
 
     A new file takes the place of the old one, which is therefore whole at any moment; a second writer waits.
@@ -171,7 +148,6 @@ def add_rows(path: Path, rows: Iterable[Row]) -> None:
     Raises:
         ConfigError: If it can't be written.
     """
-    rows = list(rows)
     if not rows:
         return
     try:
@@ -186,24 +162,16 @@ def add_rows(path: Path, rows: Iterable[Row]) -> None:
         raise ConfigError(f"{str(path)!r}: can't be written: {error.strerror}") from None
 
 
-def identity(row: Row) -> tuple[str, str]:
-    """Return what makes two rows the same run: the settings and the seed."""
-    return row["settings"], row["seed"]
-
-
 def _write(path: Path, rows: Iterable[Row]) -> None:
-    rows = list(rows)
-    figures = dict.fromkeys(name for row in rows for name in row if name not in WHAT)
+    def order(name: str) -> list[tuple[int, str]]:  # numbers in dotted names as numbers
+        return [(int(part), "") if part.isdigit() else (10**9, part) for part in name.split(".")]
+
+    figures = {name for row in rows for name in row} - {*WHAT}
     beside = path.with_suffix(".tmp")
     with beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*WHAT, *sorted(figures, key=_order)], lineterminator="\n")
+        writer = csv.DictWriter(file, [*WHAT, *sorted(figures, key=order)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-
-
-def _order(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts the numbers in dotted names as numbers."""
-    return [(int(part), "") if part.isdigit() else (10**9, part) for part in name.split(".")]
