@@ -20,21 +20,23 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import cells, epoch, growth, memory, page, settling, warmup
+from benchmarks import epoch, page, settling, training, warmup
 from benchmarks.measure import write
 
 SUBJECTS = {
-    "cells": cells, "memory": memory, "growth": growth, "warmup": warmup, "settling": settling, "epoch": epoch,
+    "cells": training.measure_cells, "memory": training.measure_memory, "growth": training.measure_growth,
+    "warmup": warmup.measure, "settling": settling.measure, "epoch": epoch.measure,
 }  # fmt: skip
 
 
 def origin(arguments: Sequence[str]) -> str:
     """Return what the figures depend on: processor, threads, versions, system, commit, command."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    commit, git = "unknown", ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    info, name, commit = Path("/proc/cpuinfo"), platform.processor(), "unknown"
+    if info.exists():
+        lines = info.read_text().splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if "model name" in line), name)
     with suppress(OSError, subprocess.CalledProcessError):
+        git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     clock = "of the processor" if torch.get_num_threads() == 1 else "on the wall"
     return (
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         torch.manual_seed(0)
         measured_on, figures = origin(arguments), []
         for subject in options.only:
-            for figure in SUBJECTS[subject].measure(options.quick):
+            for figure in SUBJECTS[subject](options.quick):
                 print(figure, flush=True)
                 figures.append(figure)
         if options.output:

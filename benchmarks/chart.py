@@ -19,23 +19,17 @@ LINES = (
 )  # fmt: skip
 
 
-def kind(contender: str) -> str:
-    """Return by whom or how a contender is written, a key of ``BARS``."""
-    if any(words in contender for words in ("loop ", "one by one", "every step")):
-        return "as commonly written"
-    return "torch" if contender.startswith("nn.") else "this project"
-
-
 def bars(axes: Axes, figures: Sequence[Figure], title: str, unit: str) -> None:
-    """Draw a bar with its number for every figure, the first on top."""
+    """Draw a bar with its number for every figure, the first on top, by whom or how its contender is written."""
     for figure in figures:
-        colour, hatch = BARS[kind(figure.contender)]
+        slow = any(words in figure.contender for words in ("loop ", "one by one", "every step"))
+        ours = "torch" if figure.contender.startswith("nn.") else "this project"
+        colour, hatch = BARS["as commonly written" if slow else ours]
         bar = axes.barh(figure.contender, figure.value, color=colour, hatch=hatch, edgecolor="white")
         axes.bar_label(bar, fmt=f"{figure.value:,.0f}", padding=3, fontsize=8)
     axes.invert_yaxis()
     axes.tick_params("y", labelsize=8)
-    axes.set(title=title, xlabel=unit)
-    axes.margins(x=0.15)
+    axes.set(title=title, xlabel=unit, xmargin=0.15)
 
 
 def lines(axes: Axes, figures: Sequence[Figure], title: str) -> None:
@@ -70,8 +64,7 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     if found := select("growth with T"):
         lines(growth, found, f"Training step of one layer, {found[0].size(without='T')}")
     found = [f._replace(contender=f"warmup step, {f.contender}") for f in select("warmup")]
-    found += [f for f in select("settling") if "sampling" not in f.contender]
-    if found:
+    if found := found + [f for f in select("settling") if "sampling" not in f.contender]:
         bars(procedures, found, "Warmup, and settling for VAA", "ms")
     for axes in chart.axes:
         axes.set_visible(axes.has_data())

@@ -7,7 +7,6 @@ import io
 import logging
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from lightning.pytorch.profilers import SimpleProfiler
 
@@ -27,13 +26,6 @@ PARTS = {
 """Parts of an epoch, and how the names of the profiler's actions end that belong to them."""
 
 
-class Durations(SimpleProfiler):
-    """Lightning's profiler without its printed summary."""
-
-    def describe(self) -> None:
-        """Print nothing."""
-
-
 def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
     """Run `train.py` with settings; return the seconds of every action of Lightning's by name."""
     import train
@@ -41,16 +33,17 @@ def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
     from configs.run_folder import open_run_folder
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    profiler = Durations()
+    profiler = SimpleProfiler()
+    profiler.describe = lambda: None  # type: ignore[method-assign]  # prints no summary
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        config = compose([f"run_dir={Path(folder) / 'run'}", *SETTINGS, *settings])
+        config = compose([f"run_dir={folder}/run", *SETTINGS, *settings])
         opened = open_run_folder(config)
         config.trainer.profiler = profiler  # type: ignore[assignment]  # Lightning takes an object as well
         train.run(config, opened)
     return dict(profiler.recorded_durations)
 
 
-def epoch(*settings: str) -> list[Figure]:
+def epoch(*settings: str) -> Iterator[Figure]:
     """Measure the parts of an epoch of the default run with ``settings``, and the warmup before it."""
     durations = in_new_process(profile, settings)
 
@@ -59,14 +52,14 @@ def epoch(*settings: str) -> list[Figure]:
 
     epochs = len(durations["run_training_epoch"])
     parts = {part: total(*endings) for part, endings in PARTS.items()}
-    # Lightning calls forward and backward pass from within the step of the optimiser.
+    # Lightning calls forward and backward pass from within the step of the optimizer.
     parts["optimiser"] = total(".optimizer_step") - parts["forward"] - parts["backward"]
     whole = total("run_training_epoch", ".on_train_epoch_end")
     parts |= {"loops, logs, callbacks and checkpoints": whole - sum(parts.values()), "whole epoch": whole}
-    figures = [Figure("epoch", part, "s", parts[part] / epochs, turns=epochs) for part in parts]
-    batches = len(durations["run_training_batch"]) // epochs
-    warmup = Figure("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"))
-    return [*figures, warmup, Figure("epoch", "whole epoch", "batches", batches)]
+    for part, seconds in parts.items():
+        yield Figure("epoch", part, "s", seconds / epochs, turns=epochs)
+    yield Figure("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"))
+    yield Figure("epoch", "whole epoch", "batches", len(durations["run_training_batch"]) // epochs)
 
 
 def measure(quick: bool) -> Iterator[Figure]:

@@ -64,11 +64,11 @@ def write(path: Path, origin: str, figures: Sequence[Figure]) -> None:
 
 def read(path: Path) -> tuple[str, list[Figure]]:
     """Return the origin and the figures of a CSV."""
-    origin, _, *lines = path.read_text().splitlines()
 
     def number(text: str) -> Any:
         return int(text) if text.isdigit() else float(text) if text else None
 
+    origin, _, *lines = path.read_text().splitlines()
     rows: Any = ([*row[:3], *map(number, row[3:])] for row in csv.reader(lines))
     return origin.removeprefix("# "), [Figure(*row) for row in rows]
 
@@ -97,17 +97,15 @@ def figures(
     subject: str, seconds: Mapping[str, Sequence[float]], ratios: Iterable[tuple[str, str]] = (), **size: int
 ) -> list[Figure]:
     """Return the median of every contender in ms, then those of the ratios, turn by turn."""
-
-    def figure(contender: str, quantity: str, values: Sequence[float]) -> Figure:
+    turns = {(name, "ms"): [1e3 * s for s in values] for name, values in seconds.items()}
+    for one, other in ratios:
+        turns[one, f"/ {other}"] = [a / b for a, b in zip(seconds[one], seconds[other], strict=True)]
+    found = []
+    for (contender, quantity), values in turns.items():
         lower, median, upper = statistics.quantiles(values, n=4)
         spread = round(50 * (upper - lower) / median)
-        return Figure(subject, contender, quantity, median, spread, len(values), **size)
-
-    times = [figure(name, "ms", [1e3 * s for s in values]) for name, values in seconds.items()]
-    return times + [
-        figure(one, f"/ {other}", [a / b for a, b in zip(seconds[one], seconds[other], strict=True)])
-        for one, other in ratios
-    ]
+        found.append(Figure(subject, contender, quantity, median, spread, len(values), **size))
+    return found
 
 
 def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:

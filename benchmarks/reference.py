@@ -33,9 +33,8 @@ class Looped(nn.Module):
         h = x.new_zeros(x.size(1), self.cell.hidden_size) if h_0 is None else h_0[0]
         output = x.new_zeros(len(x), *h.shape)
         for t in range(len(x)):
-            gate = {name: partial(_value, w, x[t]) for name, w in weights.items()}
-            h = self.cell.step(h, SimpleNamespace(**gate))
-            output[t] = h
+            gates = {name: partial(_value, w, x[t]) for name, w in weights.items()}
+            output[t] = h = self.cell.step(h, SimpleNamespace(**gates))
         return output, h.unsqueeze(0)
 
 

@@ -7,8 +7,7 @@ monostable one rests at once, one that has been warmed up may never.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,8 +18,7 @@ from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa
 from lightning_warmup.dynamics.reachable import draw_reachable_states, run_constant
 from lightning_warmup.dynamics.settling import settle
-from lightning_warmup.engine.state import State, flatten_state
-from lightning_warmup.networks.layers import Layer
+from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 DRAWS = 3
@@ -28,33 +26,31 @@ CHUNK = 250  # steps at a time
 
 
 @torch.no_grad()
-def settle_all(layers: Sequence[Layer], states: Sequence[State], input: Tensor, steps: int) -> Tensor:
-    """Return what ``settle`` returns first, ``(N, H)`` of all layers, without an early stop."""
-    for start in range(0, steps, CHUNK):
-        states = run_constant(layers, input, states, min(CHUNK, steps - start))[1]
-    return torch.cat([flatten_state(state) for state in states], dim=1)
-
-
-@torch.no_grad()
 def settling(name: str, network: Any, N: int, M: int) -> Iterator[Figure]:
     """Measure one network, and how far apart a state ends at most with early stop and without."""
-    H, L, every = network.layers[0].hidden_size, len(network.layers), f"{name}, every step"
-    figure = partial(Figure, "settling", T=100, H=H, L=L, N=N, M=M)
+    every = f"{name}, every step"
+    size = {"T": 100, "H": network.layers[0].hidden_size, "L": len(network.layers), "N": N, "M": M}
     start = clock()
     layers, states, inputs = draw_reachable_states(network, torch.randn(100, N, 1), None, DRAWS, None)
-    yield figure(f"{name}, sampling", "ms", 1e3 * (clock() - start))
+    yield Figure("settling", f"{name}, sampling", "ms", 1e3 * (clock() - start), **size)
     found: dict[str, Tensor] = {}
-    contenders = {
-        name: lambda: found.update({name: settle(layers, states, inputs, M)[0]}),
-        every: lambda: found.update({every: settle_all(layers, states, inputs, M)}),
-    }
-    seconds = in_turns(contenders, budget=0, least=2)
-    yield from figures("settling", seconds, [(every, name)], T=100, H=H, L=L, N=N, M=M)
+
+    def early_stop() -> None:
+        found[name] = settle(layers, states, inputs, M)[0]
+
+    def every_step() -> None:
+        last = states
+        for begun in range(0, M, CHUNK):
+            last = run_constant(layers, inputs, last, min(CHUNK, M - begun))[1]
+        found[every] = torch.cat([flatten_state(state) for state in last], dim=1)
+
+    seconds = in_turns({name: early_stop, every: every_step}, budget=0, least=2)
+    yield from figures("settling", seconds, [(every, name)], **size)
     for contender, settled in found.items():
-        mean = statistics.fmean(float(vaa(states)) for states in settled.chunk(DRAWS))
-        yield figure(contender, "VAA", mean)
+        mean = statistics.fmean(float(vaa(ends)) for ends in settled.chunk(DRAWS))
+        yield Figure("settling", contender, "VAA", mean, **size)
     distance = torch.linalg.vector_norm(found[name] - found[every], dim=1).max()
-    yield figure(name, "furthest apart", float(distance))
+    yield Figure("settling", name, "furthest apart", float(distance), **size)
 
 
 def measure(quick: bool) -> Iterator[Figure]:

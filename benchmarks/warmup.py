@@ -40,9 +40,8 @@ def both(
     network = RecurrentNetwork(1, H, 1, L, cell)
     batches = [torch.randn(T, B, 1) for _ in range(steps)]
     slow = warmup_one_by_one([*map(as_commonly_written, network.layers)], batches, LONGEST)
-    pairs = [(sequences, None) for sequences in batches]
     objective = Published(max_stabilization=LONGEST, stabilization_ramp=LONGEST)
-    fast = iter(Warmup(network, pairs, WarmupPlan(objective, steps)))
+    fast = iter(Warmup(network, [(sequences, None) for sequences in batches], WarmupPlan(objective, steps)))
     found: list[WarmupStep] = []
     losses: list[float] = []
     contenders = {

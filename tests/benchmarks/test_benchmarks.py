@@ -6,29 +6,28 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from command import ROOT, SMALL
 
 from benchmarks import __main__ as everything
-from benchmarks import cells, epoch, growth, measure, memory, page, settling, warmup
+from benchmarks import epoch, measure, page, settling, training, warmup
 from benchmarks.measure import Figure
 from lightning_warmup.cells import cell_names
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 
 SUBJECTS = {
     "cells": (
-        lambda: cells.training_step(3, 2, 4, 1, 0),
+        lambda: training.training_step(3, 2, 4, 1, 0),
         {"nn.GRU", "nn.LSTM", *cell_names(), *(f"loop {cell}" for cell in ("gru", "mgu", "brc", "nbrc", "rnn"))},
     ),
     "vanishing gradient": (
-        lambda: cells.vanishing_gradient(3, 2, 4, 0),
+        lambda: training.vanishing_gradient(3, 2, 4, 0),
         {f"{name}, {of}" for name in ("nn.GRU", "gru", "nn.LSTM", "lstm") for of in ("last output", "all outputs")},
     ),
-    "growth with T": (lambda: growth.growth("T", 2, 1, 0, B=2, H=4), set(growth.CELLS)),
-    "growth with N": (lambda: growth.growth("N", 2, 1, 0, H=3), {"vaa", "vaa_star"}),
+    "growth with T": (lambda: training.growth("T", 2, 1, 0, B=2, H=4), set(training.GROWING)),
+    "growth with N": (lambda: training.growth("N", 2, 1, 0, H=3), {"vaa", "vaa_star"}),
     "warmup": (lambda: warmup.warmup("nbrc", 5, 3, 4, 2, 3), {"nbrc", "nbrc, one by one"}),
     "settling": (
         lambda: settling.settling("net", RecurrentNetwork(1, 4, 1, 2, "gru"), 3, 60),
@@ -52,7 +51,7 @@ def test_a_subject_has_its_contenders(subject, contenders: set[str]) -> None:
 
 
 def test_a_loop_is_compared_with_the_cell_it_runs_and_cells_with_those_of_torch() -> None:
-    figures = cells.training_step(3, 2, 4, 2, 0)
+    figures = training.training_step(3, 2, 4, 2, 0)
     ratios = {(figure.contender, figure.quantity) for figure in figures}
     assert {
         ("loop gru", "/ gru"),
@@ -65,12 +64,12 @@ def test_a_loop_is_compared_with_the_cell_it_runs_and_cells_with_those_of_torch(
 
 @pytest.mark.parametrize("cell", ["gru", "mgu", "brc", "nbrc"])
 def test_a_loop_has_the_values_and_gradients_of_its_cell(cell: str) -> None:
-    fast, slow = cells.make(cell, 5, 2), cells.make(f"loop {cell}", 5, 2)
+    fast, slow = training.make(cell, 5, 2), training.make(f"loop {cell}", 5, 2)
     weights = list(fast.parameters())
     for weight, other in zip(weights, slow.parameters(), strict=True):
         other.data.copy_(weight.data)
     x = torch.randn(7, 3, 1)
-    torch.testing.assert_close(cells.train(fast, x), cells.train(slow, x))
+    torch.testing.assert_close(training.train(fast, x), training.train(slow, x))
     for weight, other in zip(weights, slow.parameters(), strict=True):
         torch.testing.assert_close(weight.grad, other.grad)
 
@@ -98,7 +97,7 @@ def test_vaa_is_the_same_with_early_stop_and_without(cell: str) -> None:
 def test_peak_memory_holds_what_the_gradient_needs() -> None:
     """A loop keeps the states and five more tensors of their size, at the least, for its gradient."""
     states = 200 * 64 * 64 * 4 / 2**20
-    assert measure.in_new_process(memory.peak, "loop nbrc", 200, 64, 64, 1) > 5 * states
+    assert measure.in_new_process(training.peak, "loop nbrc", 200, 64, 64, 1) > 5 * states
 
 
 def test_the_parts_of_an_epoch_add_up() -> None:
@@ -143,7 +142,7 @@ def test_a_run_prints_its_figures_and_writes_csv_chart_and_page(
         yield Figure("epoch", "whole epoch", "s", 2.0)
         yield Figure("epoch", "warmup, once", "s", 3.0)
 
-    monkeypatch.setattr(everything, "SUBJECTS", {"one": SimpleNamespace(measure=measured)})
+    monkeypatch.setattr(everything, "SUBJECTS", {"one": measured})
     everything.main(["--quick", "--threads", "1", "--output", str(tmp_path / output)])
     text = (tmp_path / (output or page.PAGE)).read_text()
     assert f"torch {torch.__version__}" in text
