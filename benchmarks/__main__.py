@@ -20,12 +20,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import epoch, page, settling, training, warmup
+from benchmarks import epoch, page, procedures, training
 from benchmarks.measure import write
 
 SUBJECTS = {
     "cells": training.measure_cells, "memory": training.measure_memory, "growth": training.measure_growth,
-    "warmup": warmup.measure, "settling": settling.measure, "epoch": epoch.measure,
+    "warmup": procedures.measure_warmup, "settling": procedures.measure_settling, "epoch": epoch.measure,
 }  # fmt: skip
 
 

@@ -58,12 +58,10 @@ def table(figures: Sequence[Figure]) -> Iterator[str]:
         sizes = ", ".join(f"{name}={' and '.join(map(str, values))}" for name, values in ends.items())
         yield f"A **training step**, forward and backward, at {sizes}; memory at the size in the chart:\n"
         yield TABLE
-    for cell in (name for name in select(measured, "training step") if "loop" not in name):
-        found = [
-            select(measured, "training step", f"/ {other}").get(cell, []) for other in ("nn.GRU", "nn.LSTM")
-        ]
-        found.append(select(measured, "training step", f"/ {cell}").get(f"loop {cell}", []))
-        found.append(select(figures, "peak memory", "/ nn.GRU").get(cell, []))
+    for cell in (name for name in select(figures, "training step") if "loop" not in name):
+        columns = [("training step", "/ nn.GRU", cell), ("training step", "/ nn.LSTM", cell)]
+        columns += [("training step", f"/ {cell}", f"loop {cell}"), ("peak memory", "/ nn.GRU", cell)]
+        found = [select(figures, subject, quantity).get(name, []) for subject, quantity, name in columns]
         yield f"| {cell} | {' | '.join(map(span, found))} |"
 
 

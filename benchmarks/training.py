@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,9 @@ def vanishing_gradient(T: int, B: int, H: int, budget: float) -> Iterator[Figure
 
 def measure_cells(quick: bool) -> Iterator[Figure]:
     """Measure the training step at all sizes."""
-    for B in (32,) if quick else (32, 256):
-        for T in (100,) if quick else (100, 600):
-            for H in (64, 256):
-                for L in (1, 2):
-                    yield from training_step(T, B, H, L, budget=2 if quick else 10)
+    batches, lengths = ((32,), (100,)) if quick else ((32, 256), (100, 600))
+    for B, T, H, L in product(batches, lengths, (64, 256), (1, 2)):
+        yield from training_step(T, B, H, L, budget=2 if quick else 10)
     yield from vanishing_gradient(300, 32, 128 if quick else 256, budget=1 if quick else 4)
 
 

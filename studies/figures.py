@@ -15,14 +15,7 @@ from studies.groups import Result
 
 
 class Kind(NamedTuple):
-    """What a kind of figure shows: figures of runs over the numbers in their names.
-
-    Attributes:
-        title: Title of the figure.
-        x: Name of the horizontal axis.
-        curves: Name of the vertical axis by the prefix of the figures; the first of which there are some is shown.
-        log: Whether the horizontal axis is logarithmic.
-    """
+    """What a kind of figure shows: the first prefix in ``curves`` of figures that runs have, over their numbers."""
 
     title: str
     x: str
@@ -54,15 +47,9 @@ KINDS = {
 
 
 def draw(kind: str, panels: Mapping[str, Mapping[str, Sequence[Result]]], output: Path) -> Path | None:
-    """Draw a figure.
+    """Draw a figure of one of `KINDS` to a file; return the file, None if no run has such figures.
 
-    Args:
-        kind: Kind of the figure, one of `KINDS`.
-        panels: Results of each line by its label, by the title of their panel.
-        output: File to write.
-
-    Returns:
-        The file, None if no run has such figures.
+    ``panels`` has the results of each line by its label, by the title of their panel.
     """
     _, x, curves, log = KINDS[kind]
     names = {name for lines in panels.values() for rs in lines.values() for r in rs for name in r.figures}

@@ -38,17 +38,11 @@ class Run(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One axis of a grid.
-
-    Attributes:
-        key: Key of a setting, or the name of an axis of alternatives.
-        choices: Arguments of each choice by its label, which is its part of a run's name.
-        plain: Whether the choices are values of the setting.
-    """
+    """An axis of a grid: the arguments of each choice by its label, which is its part of a run's name."""
 
     key: str
     choices: dict[str, list[str]]
-    plain: bool = False
+    plain: bool = False  # whether the key is that of a setting, and the choices are its values
 
 
 class Study(NamedTuple):
@@ -155,15 +149,18 @@ def _pick(grids: Sequence[list[Axis]], key: str, value: str) -> list[list[Axis]]
     return picked
 
 
-def as_arguments(settings: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return settings, nested or not, as ``key=value`` arguments."""
-    arguments = []
-    for key, value in settings.items():
+def flatten(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values in nested mappings with their dotted keys."""
+    for key, value in content.items():
         if isinstance(value, dict):
-            arguments += as_arguments(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
-            arguments.append(f"{prefix}{key}={_text(value)}")
-    return arguments
+            yield f"{prefix}{key}", value
+
+
+def as_arguments(settings: dict[str, Any]) -> list[str]:
+    """Return settings, nested or not, as ``key=value`` arguments."""
+    return [f"{key}={_text(value)}" for key, value in flatten(settings)]
 
 
 def _text(value: Any) -> str:

@@ -16,16 +16,10 @@ _SIZES = ("name", "train_size", "val_size", "test_size", "test_lengths", "batch_
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A finished run, or a group of earlier ones of which the statistics alone are left.
-
-    Attributes:
-        what: Study, seed, commit; all settings; and in words ``benchmark``, ``cell`` and ``procedure``.
-        figures: Its figures; of a group, the medians.
-        spreads: Quartiles of the figures of a group.
-        runs: Number of runs it stands for.
-    """
+    """A finished run, or a group of earlier ones of which medians and quartiles alone are left."""
 
     what: Mapping[str, str]
+    """Study, seed, commit; all settings; and in words ``benchmark``, ``cell`` and ``procedure``."""
     figures: dict[str, float]
     spreads: dict[str, tuple[float, float]]
     runs: int = 1

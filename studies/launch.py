@@ -60,13 +60,7 @@ def slurm(runs: Sequence[Run], folder: Path, jobs: int | None, parameters: Mappi
     """Submit runs to SLURM as one array of jobs, through submitit, and wait for them.
 
     A job that ends without an exit status, as at its time limit, has status 1; the study's command goes on with it
-    when it is given again.
-
-    Args:
-        runs: Runs to submit.
-        folder: Folder of the study; submitit's own files go to its folder ``slurm``.
-        jobs: Jobs of the array at a time; None is submitit's default.
-        parameters: Parameters of submitit's AutoExecutor; ``cluster: local`` is for trying it on this machine.
+    when it is given again. ``parameters`` are those of submitit's AutoExecutor; ``cluster: local`` tries it here.
 
     Raises:
         ConfigError: If there is no submitit or no SLURM, or a parameter is none of submitit's.

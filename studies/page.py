@@ -45,19 +45,12 @@ _PLAIN = "\n\n".join(["# Results", *(f"<!-- {part} -->" for part in _PARTS)])
 
 @dataclass(frozen=True)
 class Page:
-    """A page to be written.
-
-    Attributes:
-        results: Runs that it is about.
-        output: Its file.
-        figures: Folder for its figures.
-        strict: Whether a table that is too large is an error, as it is in a text written by hand.
-    """
+    """A page to be written, with a folder for its figures."""
 
     results: Sequence[Result]
     output: Path
     figures: Path
-    strict: bool
+    strict: bool  # whether a table that is too large is an error, as it is in a text written by hand
 
     def write(self, verdicts: str) -> None:
         """Write the page and its figures."""

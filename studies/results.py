@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
-from studies.grid import as_arguments
+from studies.grid import as_arguments, flatten
 
 Row = dict[str, str]
 """A run by the columns of the file: what it was, then its figures under their dotted names."""
@@ -48,17 +48,14 @@ def _flat(config: str) -> list[str]:
 
 
 def read_run(folder: Path, study: str | None = None) -> Row:
-    """Return the row of a finished run.
-
-    Args:
-        folder: Its run folder.
-        study: Name of its study; by default its ``tracking.group``.
-    """
+    """Return the row of a finished run from its folder; the study is by default its ``tracking.group``."""
     config = (folder / CONFIG_FILE).read_text()
     report, origin = _json(folder / REPORT), _json(folder / "provenance.json")
     changes = [change[3:] for change in origin.get("changes") or ()]
     group = next((text for text in _flat(config) if text.startswith("tracking.group=")), "=null")
-    figures = {name: value for name, value in _numbers(report).items() if name != "seed"}
+    figures = {
+        name: value for name, value in flatten(report) if name != "seed" and type(value) in (int, float)
+    }
     figures |= _training(read_rows(folder / "metrics.csv"), report.get("trivial_loss"))
     figures |= _portrait(folder / "portraits")
     return {
@@ -75,17 +72,6 @@ def read_run(folder: Path, study: str | None = None) -> Row:
 
 def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _numbers(content: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the numbers in nested mappings by their dotted names."""
-    numbers: dict[str, float] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            numbers |= _numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            numbers[f"{prefix}{name}"] = value
-    return numbers
 
 
 def _training(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]:

@@ -31,11 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command.
-
-    Returns:
-        Its exit status: 0 done, 1 some runs failed, 2 a mistake in the arguments, 130 interrupted.
-    """
+    """Run the command; return 0 when done, 1 if runs failed, 2 for a mistake in the arguments, 130 interrupted."""
     try:
         return _run(_parse(argv))
     except ConfigError as error:
@@ -86,10 +82,10 @@ def _run(options: Any) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
-    if options.where == "slurm":
-        ending = slurm(todo, folder, options.jobs, study.slurm)
-    else:
-        ending = local(todo, folder, options.jobs or 1)
+    on_slurm = options.where == "slurm"
+    ending = (
+        slurm(todo, folder, options.jobs, study.slurm) if on_slurm else local(todo, folder, options.jobs or 1)
+    )
     progress = tqdm(ending, study.name, len(runs), initial=len(runs) - len(todo), unit="run")
     with closing(ending), progress:
         failed = _follow(progress, folder, table)
@@ -100,10 +96,7 @@ def _run(options: Any) -> int:
 
 
 def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:
-    """Compose every run, and compare it with the others and with what its folder in ``folder`` holds.
-
-    Returns:
-        The settings that differ from the defaults, and the seed, by the run's name.
+    """Compose every run, and return the settings that differ from the defaults, and the seed, by its name.
 
     Raises:
         ConfigError: If a run can't be composed, two are the same or have the same name, or a folder holds a run of

@@ -12,7 +12,7 @@ import torch
 from command import ROOT, SMALL
 
 from benchmarks import __main__ as everything
-from benchmarks import epoch, measure, page, settling, training, warmup
+from benchmarks import epoch, measure, page, procedures, training
 from benchmarks.measure import Figure
 from lightning_warmup.cells import cell_names
 from lightning_warmup.networks.recurrent import RecurrentNetwork
@@ -28,9 +28,9 @@ SUBJECTS = {
     ),
     "growth with T": (lambda: training.growth("T", 2, 1, 0, B=2, H=4), set(training.GROWING)),
     "growth with N": (lambda: training.growth("N", 2, 1, 0, H=3), {"vaa", "vaa_star"}),
-    "warmup": (lambda: warmup.warmup("nbrc", 5, 3, 4, 2, 3), {"nbrc", "nbrc, one by one"}),
+    "warmup": (lambda: procedures.warmup("nbrc", 5, 3, 4, 2, 3), {"nbrc", "nbrc, one by one"}),
     "settling": (
-        lambda: settling.settling("net", RecurrentNetwork(1, 4, 1, 2, "gru"), 3, 60),
+        lambda: procedures.settling("net", RecurrentNetwork(1, 4, 1, 2, "gru"), 3, 60),
         {"net", "net, every step", "net, sampling"},
     ),
 }  # fmt: skip
@@ -78,7 +78,7 @@ def test_a_loop_has_the_values_and_gradients_of_its_cell(cell: str) -> None:
 def test_a_warmup_one_by_one_has_the_losses_of_the_warmup(cell: str) -> None:
     torch.set_default_dtype(torch.float64)
     try:
-        _, steps, one_by_one = warmup.both(cell, T=9, B=5, H=12, L=2, steps=4)
+        _, steps, one_by_one = procedures.both(cell, T=9, B=5, H=12, L=2, steps=4)
     finally:
         torch.set_default_dtype(torch.float32)
     here = [step.loss for step in steps]
@@ -88,7 +88,7 @@ def test_a_warmup_one_by_one_has_the_losses_of_the_warmup(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", ["gru", "brc", "nbrc"])
 def test_vaa_is_the_same_with_early_stop_and_without(cell: str) -> None:
-    figures = list(settling.settling("net", RecurrentNetwork(1, 8, 1, 2, cell), 6, 400))
+    figures = list(procedures.settling("net", RecurrentNetwork(1, 8, 1, 2, cell), 6, 400))
     early, every = (figure.value for figure in figures if figure.quantity == "VAA")
     assert f"{early:.4f}" == f"{every:.4f}"
 
