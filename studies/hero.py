@@ -70,7 +70,7 @@ def draw_errors(axes: Axes, results: Sequence[Result]) -> None:
         label = f"GRU, {'no warmup' if name == 'none' else words} ({len(chosen)} seeds)"
         draw_line(axes, points_of(chosen, "test_at_length."), index, label)
     axes.axhline(1.0, color="0.5", linewidth=0.8)
-    axes.text(LENGTH, 1.1, "nothing remembered", fontsize=8, color="0.4")
+    axes.text(LENGTH, 1.3, "nothing remembered", fontsize=8, color="0.4")
     axes.set(xlabel="length of the test sequences (trained at 100)", ylabel="mean squared error")
     axes.set(xscale="log", yscale="log")
     axes.grid(alpha=0.3)
