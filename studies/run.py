@@ -82,10 +82,10 @@ def _run(options: Any) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
-    on_slurm = options.where == "slurm"
-    ending = (
-        slurm(todo, folder, options.jobs, study.slurm) if on_slurm else local(todo, folder, options.jobs or 1)
-    )
+    if options.where == "slurm":
+        ending = slurm(todo, folder, options.jobs, study.slurm)
+    else:
+        ending = local(todo, folder, options.jobs or 1)
     progress = tqdm(ending, study.name, len(runs), initial=len(runs) - len(todo), unit="run")
     with closing(ending), progress:
         failed = _follow(progress, folder, table)
