@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from lightning_warmup import Portrait, RecurrentNetwork, portrait, warmup
-from lightning_warmup.reporting.figures import GREY, save, style
+from lightning_warmup.reporting.figures import GREY, finish, save, style
 from studies.figures import draw_line, points_of
 from studies.groups import Result, read_results
 
@@ -71,10 +71,8 @@ def draw_errors(axes: Axes, results: Sequence[Result]) -> None:
         draw_line(axes, points_of(chosen, "test_at_length."), index, label)
     axes.axhline(1.0, color="0.5", linewidth=0.8)
     axes.text(LENGTH, 1.3, "nothing remembered", fontsize=8, color="0.4")
-    axes.set(xlabel="length of the test sequences (trained at 100)", ylabel="mean squared error")
-    axes.set(xscale="log", yscale="log")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    words = {"xlabel": "length of the test sequences (trained at 100)", "ylabel": "mean squared error"}
+    finish(axes, **words, xscale="log", yscale="log")
 
 
 def main(argv: Sequence[str]) -> int:
