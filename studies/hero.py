@@ -71,8 +71,8 @@ def draw_errors(axes: Axes, results: Sequence[Result]) -> None:
         draw_line(axes, points_of(chosen, "test_at_length."), index, label)
     axes.axhline(1.0, color="0.5", linewidth=0.8)
     axes.text(LENGTH, 1.3, "nothing remembered", fontsize=8, color="0.4")
-    words = {"xlabel": "length of the test sequences (trained at 100)", "ylabel": "mean squared error"}
-    finish(axes, **words, xscale="log", yscale="log")
+    axis = {"xlabel": "length of the test sequences (trained at 100)", "ylabel": "mean squared error"}
+    finish(axes, **axis, xscale="log", yscale="log")
 
 
 def main(argv: Sequence[str]) -> int:
