@@ -51,6 +51,14 @@ def gather_rows(rows: Tensor) -> Tensor:
     return _GatherRows.apply(rows) if world_size() > 1 else rows
 
 
+def gather_sequences(sequences: Tensor) -> Tensor:
+    """Gather sequences, ``(T, N / P, I)``, cut to the shortest T of all processes, to ``(T, N, I)``."""
+    if world_size() == 1:
+        return sequences
+    shortest = int(gather_rows(torch.tensor([len(sequences)], device=sequences.device)).min())
+    return gather_rows(sequences[:shortest].transpose(0, 1)).transpose(0, 1)
+
+
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes, which may overwrite it."""
     if world_size() > 1:

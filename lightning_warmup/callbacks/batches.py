@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lightning_warmup._compat import training_data
 from lightning_warmup.distributed import rank, share_of, world_size
+from lightning_warmup.procedures.training import Batch
 
 ToSequences = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
 """A function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
@@ -32,9 +33,7 @@ def first_element(batch: Any) -> Tensor:
     return first
 
 
-def to_device(
-    batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule
-) -> tuple[Tensor, Tensor | None]:
+def to_device(batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule) -> Batch:
     """Return a batch's sequences and their lengths or None, on the module's device and in its precision."""
     batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
     sequences = to_sequences(batch)
@@ -43,7 +42,7 @@ def to_device(
 
 def sequence_batches(
     trainer: Trainer, module: LightningModule, to_sequences: ToSequences, batch_size: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+) -> Iterator[Batch]:
     """Yield training sequences and their lengths or None, batch after batch without end.
 
     They come from the datamodule's ``warmup_dataloader(batch_size)`` if it has one; else from a shuffled loader
@@ -63,30 +62,24 @@ def sequence_batches(
     if hasattr(datamodule, "warmup_dataloader"):
         loader = datamodule.warmup_dataloader(batch_size)
     else:
-        loader = _own_loader(training_data(trainer), share_of(batch_size, "batch_size"), seed)
+        loader = _own_loader(training_data(trainer), batch_size, seed)
     while True:
-        empty = True
+        batch = None
         for batch in loader:
-            empty = False
             yield to_device(batch, to_sequences, trainer, module)
-        if empty:
+        if batch is None:
             raise ValueError("the training data hold no batch to take sequences from")
 
 
 def _own_loader(loader: Any, batch_size: int, seed: int) -> Any:
     """Return a shuffled loader over this process's share of a loader's data; other iterables stay as they are."""
+    share = share_of(batch_size, "batch_size")
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
-    rows = range(rank(), len(loader.dataset), world_size())  # type: ignore[arg-type]
-    if len(rows) < batch_size:
-        raise ValueError(
-            f"batch_size={batch_size * world_size()}: the training data has {len(loader.dataset)} samples"  # type: ignore[arg-type]
-        )
-    return DataLoader(
-        Subset(loader.dataset, rows),
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        collate_fn=loader.collate_fn,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    data: Any = loader.dataset
+    rows = range(rank(), len(data), world_size())
+    if len(rows) < share:
+        raise ValueError(f"batch_size={batch_size}: the training data has {len(data)} samples")
+    order = torch.Generator().manual_seed(seed)
+    collate = loader.collate_fn
+    return DataLoader(Subset(data, rows), share, True, drop_last=True, collate_fn=collate, generator=order)

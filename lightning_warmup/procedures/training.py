@@ -1,34 +1,19 @@
-"""What procedures share: checks of their settings, and parameters that stay."""
+"""What all procedures share: their batches, and the check of a setting."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from torch import Tensor
 
-from torch import nn
-
-
-def check_steps_and_lr(steps: int, lr: float) -> None:
-    """Check the number of gradient steps and their learning rate.
-
-    Raises:
-        ValueError: If one is out of range.
-    """
-    if not steps >= 1:
-        raise ValueError(f"steps={steps}: must be at least 1")
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr={lr}: must be a number above 0")
+Batch = tuple[Tensor, Tensor | None]
+"""Sequences, and the steps of each, ``(B,)``, or None."""
 
 
-@contextmanager
-def no_gradients_for(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Switch the gradients of ``parameters`` off and back on."""
-    wanted = [parameter for parameter in parameters if parameter.requires_grad]
-    try:
-        for parameter in wanted:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
+def time_first(rnn: object, sequences: Tensor) -> Tensor:
+    """Return sequences that are laid out as the network takes them as ``(T, B, I)``."""
+    return sequences.transpose(0, 1) if getattr(rnn, "batch_first", False) else sequences
+
+
+def require(name: str, value: object, holds: bool, allowed: str) -> None:
+    """Raise a ValueError that names a setting, its value and what is allowed, unless that holds."""
+    if not holds:
+        raise ValueError(f"{name}={value}: must be {allowed}")
