@@ -18,17 +18,6 @@ def rank() -> int:
     return distributed.get_rank() if world_size() > 1 else 0
 
 
-def share_of(batch_size: int, name: str) -> int:
-    """Return this process's share of a global batch.
-
-    Raises:
-        ValueError: If the batch does not divide by the number of processes.
-    """
-    if batch_size % world_size():
-        raise ValueError(f"{name}={batch_size}: a global batch must divide by the {world_size()} processes")
-    return batch_size // world_size()
-
-
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lightning_warmup._compat import training_data
-from lightning_warmup.distributed import rank, share_of, world_size
-from lightning_warmup.procedures.training import Batch
+from lightning_warmup.distributed import rank, world_size
+from lightning_warmup.procedures import Batch, require
 
 ToSequences = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
 """A function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
@@ -73,13 +73,16 @@ def sequence_batches(
 
 def _own_loader(loader: Any, batch_size: int, seed: int) -> Any:
     """Return a shuffled loader over this process's share of a loader's data; other iterables stay as they are."""
-    share = share_of(batch_size, "batch_size")
+    divides = batch_size % world_size() == 0
+    require("batch_size", batch_size, divides, f"divisible by the {world_size()} processes")
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
     data: Any = loader.dataset
     rows = range(rank(), len(data), world_size())
-    if len(rows) < share:
-        raise ValueError(f"batch_size={batch_size}: the training data has {len(data)} samples")
+    share = batch_size // world_size()
+    require(
+        "batch_size", batch_size, share <= len(rows), f"at most the {len(data)} samples of the training data"
+    )
     order = torch.Generator().manual_seed(seed)
     collate = loader.collate_fn
     return DataLoader(Subset(data, rows), share, True, drop_last=True, collate_fn=collate, generator=order)

@@ -8,23 +8,21 @@ from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, first_element
 from lightning_warmup.callbacks.stage import Stage
+from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.pretrain import PretrainPlan, PretrainStep, pretrain_steps
-from lightning_warmup.procedures.training import Batch
 
 
 class PretrainStage(Stage):
     """Pretrain the recurrent network of a LightningModule when a fit starts; put it before the warmup.
 
-    It runs and logs as :class:`Stage` says, as ``pretrain/*``. The decoder and the read-out of the pretraining are
-    dropped when it ends.
+    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``pretrain/*``. The decoder and
+    the read-out of the pretraining are dropped when it ends.
 
     Args:
-        network: As for every :class:`Stage`.
-        sequences: As for every :class:`Stage`.
+        network: This, ``sequences`` and ``batch_size`` are arguments of every stage.
         task: ``"autoencode"`` or ``"next_step"``.
         steps: Number of gradient steps.
-        lr: Learning rate of the stage's own Adam.
-        batch_size: Sequences per step, over all processes.
+        lr: Learning rate of the pretraining's own Adam.
         seed: Seed of the order of the sequences and of the read-out.
 
     Raises:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.procedures.training import Batch, require
+from lightning_warmup.procedures import Batch, require
 
 
 class Stage(Callback, ABC):
@@ -30,7 +30,7 @@ class Stage(Callback, ABC):
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
             if there is exactly one.
         sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
-            takes them.
+            takes them; with lengths, as for histories of episodes, whole prefixes replace random cuts.
         batch_size: Sequences per step, over all processes.
         plan: How to move the weights, with ``steps`` and ``seed``.
 

@@ -12,29 +12,22 @@ from lightning_warmup.callbacks.batches import ToSequences, first_element, to_de
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.functional import EPSILON
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.regularize import Regularizer
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.training import Batch
 from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 
 
 class WarmupStage(Stage):
     """Warm up the recurrent network of a LightningModule when a fit starts.
 
-    It runs once, not on resume and not under ``fast_dev_run``, and leaves the random streams and the optimizer of
-    the training alone. Every step is logged as ``warmup/*`` on the axis ``warmup/step``; if a Trainer has several
-    of these stages, as ``warmup/encoder/*`` and so on, by the names of their networks.
+    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``warmup/*``.
 
     Args:
-        network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
-            if there is exactly one.
-        sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
-            takes them; with lengths, as for histories of episodes, whole prefixes replace random cuts.
+        network: This, ``sequences`` and ``batch_size`` are arguments of every stage, the others of
+            :func:`lightning_warmup.procedures.warmup.warmup`.
         regularize: Weight of the objective in the loss of every fourth training step; 0 is not at all.
-
-    All other arguments are those of :func:`lightning_warmup.procedures.warmup.warmup`; ``batch_size`` is that of
-    all processes together.
 
     Attributes:
         result: What the warmup has reached; None before it.

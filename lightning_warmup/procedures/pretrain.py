@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lightning_warmup.distributed import gather_rows, sum_gradients
 from lightning_warmup.dynamics.reachable import in_mode, reachable_states, run_layers
 from lightning_warmup.networks.layers import Layer, layers_of
-from lightning_warmup.procedures.training import Batch, require, time_first
+from lightning_warmup.procedures import Batch, require, time_first
 
 TASKS = ("autoencode", "next_step")
 
@@ -69,7 +69,9 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
             with torch.enable_grad():
                 outputs, targets, active = _task(encoder, decoder, time_first(rnn, sequences), lengths)
                 if step == 0:
-                    head = _read_out(outputs, targets, plan.seed)
+                    with torch.random.fork_rng(devices=[]):
+                        torch.manual_seed(plan.seed)
+                        head = nn.Linear(outputs.shape[2], targets.shape[2]).to(targets)
                     parameters += head.parameters()
                     optimizer = torch.optim.Adam(parameters, lr=plan.lr)
                 errors = (head(outputs) - targets).square().mean(2)[active]
@@ -79,9 +81,8 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
             sum_gradients(parameters)
             mean = float(gather_rows(loss.detach().reshape(1)).sum())
             if not math.isfinite(mean):
-                raise RuntimeError(
-                    f"pretraining diverged at step {step} with lr={plan.lr}; a smaller lr may help"
-                )
+                hint = f"with lr={plan.lr}; a smaller lr may help"
+                raise RuntimeError(f"pretraining diverged at step {step} {hint}")
             optimizer.step()
             yield PretrainStep(step, mean)
     rnn.zero_grad()
@@ -105,10 +106,3 @@ def _task(
     zero = [None] * len(encoder)
     outputs, _ = run_layers(encoder, sequences[:-1], zero)  # type: ignore[arg-type]
     return outputs, sequences[1:], steps[1:] < lengths
-
-
-def _read_out(outputs: Tensor, targets: Tensor, seed: int) -> nn.Linear:
-    """Return a new linear layer from a network's outputs back to its inputs."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Linear(outputs.shape[2], targets.shape[2]).to(targets)

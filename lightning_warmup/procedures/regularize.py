@@ -10,8 +10,8 @@ from torch import nn
 
 from lightning_warmup.distributed import sum_over_processes
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.procedures import Batch, require, time_first
 from lightning_warmup.procedures.objectives import Objective
-from lightning_warmup.procedures.training import Batch, require, time_first
 
 EVERY = 4
 """Training steps between two that the objective takes part in: often enough to keep it, at a fourth of the cost."""

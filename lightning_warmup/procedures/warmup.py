@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -16,10 +16,10 @@ from lightning_warmup.dynamics.functional import EPSILON
 from lightning_warmup.dynamics.measure import Multistability
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.procedures import Batch, require, time_first
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.training import Batch, require, time_first
 
 
 class WarmupDiverged(RuntimeError):
@@ -148,7 +148,11 @@ class Warmup:
         """Take the steps; yield what each saw after it has moved the weights."""
         objective, history = self.plan.objective, list[WarmupStep]()
         initial = [parameter.detach().clone() for parameter in self._warmed]
-        with in_mode(self._rnn, training=True), _without_gradients(self._frozen):
+        with ExitStack() as stack:
+            stack.enter_context(in_mode(self._rnn, training=True))
+            for parameter in [p for p in self._frozen if p.requires_grad]:
+                stack.callback(parameter.requires_grad_, True)
+                parameter.requires_grad_(False)
             for attempt in count(1):
                 with torch.no_grad():
                     for parameter, value in zip(self._warmed, initial, strict=True):
@@ -239,16 +243,3 @@ def _shuffled(
             rows = rows.to(sequences.device)
             selected = None if lengths is None else lengths[rows.to(lengths.device)]
             yield sequences.index_select(batch_dim, rows), selected
-
-
-@contextmanager
-def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Switch the gradients of ``parameters`` off and back on."""
-    wanted = [parameter for parameter in parameters if parameter.requires_grad]
-    try:
-        for parameter in wanted:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)

@@ -17,8 +17,8 @@ from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.dynamics.reachable import cut_lengths, reachable_states
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
+from lightning_warmup.procedures import Batch, require
 from lightning_warmup.procedures.schedules import Schedule
-from lightning_warmup.procedures.training import Batch, require
 
 
 class SettledLayer(NamedTuple):

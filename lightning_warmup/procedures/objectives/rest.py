@@ -13,9 +13,9 @@ from lightning_warmup.dynamics.functional import REST_TOLERANCE, vaa_star
 from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.layers import Layer
+from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer, draw_states
 from lightning_warmup.procedures.schedules import ATTEMPT, Adaptive
-from lightning_warmup.procedures.training import Batch
 
 
 class Rest(Objective):
