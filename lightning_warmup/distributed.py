@@ -18,26 +18,19 @@ def rank() -> int:
     return distributed.get_rank() if world_size() > 1 else 0
 
 
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, rows: Tensor) -> Tensor:
-        ctx.rows = len(rows)
-        gathered = [torch.empty_like(rows) for _ in range(world_size())]
-        distributed.all_gather(gathered, rows.contiguous())
-        return torch.cat(gathered)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return gradient[rank() * ctx.rows : (rank() + 1) * ctx.rows]
-
-
 def gather_rows(rows: Tensor) -> Tensor:
     """Gather the rows of all processes in order of rank, ``(N / P, H)`` to ``(N, H)``, the same on each of them.
 
     It is differentiable for a loss that every process computes alike: each takes the gradient of its own rows, and
     :func:`sum_gradients` adds up what they give for the weights.
     """
-    return _GatherRows.apply(rows) if world_size() > 1 else rows
+    if world_size() == 1:
+        return rows
+    own = rows.contiguous()
+    gathered = [torch.empty_like(own) for _ in range(world_size())]
+    distributed.all_gather(gathered, own.detach())
+    gathered[rank()] = own  # with its gradient
+    return torch.cat(gathered)
 
 
 def gather_sequences(sequences: Tensor) -> Tensor:

@@ -25,12 +25,12 @@ def first_element(batch: Any) -> Tensor:
         ValueError: If that is no batch of sequences.
     """
     first = batch[0] if isinstance(batch, (tuple, list)) else batch
-    if not isinstance(first, Tensor) or first.dim() != 3:
-        kind = f"shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
-        raise ValueError(
-            f"a batch begins with {kind}, not with sequences of 3 axes: pass sequences=..., a function"
-        )
-    return first
+    if isinstance(first, Tensor) and first.dim() == 3:
+        return first
+    kind = f"shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
+    raise ValueError(
+        f"a batch begins with {kind}, not with sequences of 3 axes: pass sequences=..., a function"
+    )
 
 
 def to_device(batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule) -> Batch:
@@ -48,12 +48,7 @@ def sequence_batches(
     They come from the datamodule's ``warmup_dataloader(batch_size)`` if it has one; else from a shuffled loader
     over the training data of the fit, wherever they are given. A loader over an iterable dataset is used as it is.
 
-    Args:
-        trainer: The Trainer of the fit.
-        module: The module that is fitted; batches are on its device.
-        to_sequences: Function that turns a batch into sequences or ``(sequences, lengths)``.
-        batch_size: Sequences in a batch, over all processes.
-        seed: Seed of the order.
+    ``batch_size`` counts the sequences of all processes, ``seed`` is that of the order.
 
     Raises:
         ValueError: If the batch does not divide by the number of processes, or there are too few samples.

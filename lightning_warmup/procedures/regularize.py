@@ -45,12 +45,8 @@ class Regularizer:
     ) -> None:
         """Add the weighted gradient to the gradients of the weights that a warmup moves.
 
-        Args:
-            rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
-            batch: This process's inputs as the network takes them; without lengths they are cut at random.
-            step: Number of the training step.
-            accumulated: Number of batches that a training step accumulates gradients of.
-            scale: Factor of the training loss.
+        The batch is this process's, laid out as the network takes it. The training step adds up the gradients of
+        ``accumulated`` batches, and ``scale`` is a factor of its loss.
         """
         layers, (sequences, lengths) = layers_of(rnn), batch
         generator = torch.Generator().manual_seed(self.seed + 1 + step)

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer
 
 __all__ = ["Objective", "SettledLayer", "make_objective", "objective_by_name", "objective_names"]
@@ -26,16 +27,11 @@ def objective_by_name(name: str) -> type[Objective]:
     if name not in objective_names():
         raise ValueError(f"objective={name!r}: choose one of {', '.join(objective_names())}")
     module = import_module(f"{__name__}.{name}")
-    found = [
-        value
-        for key, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Objective)
-        if value.__module__ == module.__name__ and not key.startswith("_")
-    ]
+    own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    found = [c for c in own if isinstance(c, type) and issubclass(c, Objective) and c.__name__[0] != "_"]
     if len(found) != 1:
-        raise ValueError(
-            f"objective={name!r}: {module.__file__} must define one public subclass of Objective, not {len(found)}"
-        )
+        wanted = f"must define one public subclass of Objective, not {len(found)}"
+        raise ValueError(f"objective={name!r}: {module.__file__} {wanted}")
     return found[0]
 
 
@@ -48,9 +44,6 @@ def make_objective(objective: str | Objective, *settings: Any) -> Objective:
     if isinstance(objective, str):
         return objective_by_name(objective)(*settings)
     for field, value in zip(fields(Objective), settings, strict=False):
-        if value != field.default:
-            kind = type(objective).__name__
-            raise ValueError(
-                f"{field.name}={value}: must be given to the objective, {kind}({field.name}=...)"
-            )
+        where = f"given to the objective, {type(objective).__name__}({field.name}=...)"
+        require(field.name, value, value == field.default, where)
     return objective
