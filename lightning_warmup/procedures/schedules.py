@@ -67,11 +67,8 @@ class Adaptive(Schedule):
 
     The longest stabilisation grows after a step that held states: every layer's VAA* was high, and as many steps
     again would not have taken the states far. It shrinks after any other. The learning rate falls tenfold in the
-    second half, so that states settle. An attempt that is hopeless is given up if another one can follow.
-
-    Args:
-        left: Number of steps that are left.
-        most: Limit of the longest stabilisation.
+    second half, so that states settle. An attempt that is hopeless is given up if another one can follow in the
+    steps that are left.
     """
 
     max_norm = 5.0

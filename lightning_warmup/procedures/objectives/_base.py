@@ -61,9 +61,8 @@ class Objective(ABC):
     early_goal: ClassVar[float] = math.inf
     """Above it the warmup stops early, where its schedule measures the figure on the way."""
     settle_steps: ClassVar[int] = 2000
-    """Constant steps M of the measurement."""
     draws: ClassVar[int] = 1
-    """Draws of the measurement."""
+    """Constant steps M and draws of the measurement."""
     further_attempt: ClassVar[float] = math.inf
     """Steps that must be left for a further attempt where one has missed the goal."""
     alternative: ClassVar[str] = " or objective=rest"

@@ -54,10 +54,7 @@ class Rest(Objective):
         hold what they remember while the network reads on. A marker that tells the network to store something
         new would contradict that: make such channels silent, 0 in both inputs.
 
-        Arguments as for :meth:`Objective.settle`.
-
-        Raises:
-            ValueError: If the input has no such silent channel.
+        Arguments as for :meth:`Objective.settle`; a silent channel that the input does not have is refused.
         """
         sequences, lengths = batch
         count, size = sequences.shape[1:]
