@@ -73,11 +73,9 @@ def _own_loader(loader: Any, batch_size: int, seed: int) -> Any:
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
     data: Any = loader.dataset
-    rows = range(rank(), len(data), world_size())
-    share = batch_size // world_size()
-    require(
-        "batch_size", batch_size, share <= len(rows), f"at most the {len(data)} samples of the training data"
-    )
+    enough = batch_size <= len(data)  # on every process, or one would wait for the others
+    require("batch_size", batch_size, enough, f"at most the {len(data)} samples of the training data")
+    rows, share = range(rank(), len(data), world_size()), batch_size // world_size()
     order = torch.Generator().manual_seed(seed)
     collate = loader.collate_fn
     return DataLoader(Subset(data, rows), share, True, drop_last=True, collate_fn=collate, generator=order)
