@@ -18,37 +18,27 @@ def rank() -> int:
     return distributed.get_rank() if world_size() > 1 else 0
 
 
-def share_of(batch_size: int, name: str) -> int:
-    """Return this process's share of a global batch.
-
-    Raises:
-        ValueError: If the batch does not divide by the number of processes.
-    """
-    if batch_size % world_size():
-        raise ValueError(f"{name}={batch_size}: a global batch must divide by the {world_size()} processes")
-    return batch_size // world_size()
-
-
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, rows: Tensor) -> Tensor:
-        ctx.rows = len(rows)
-        gathered = [torch.empty_like(rows) for _ in range(world_size())]
-        distributed.all_gather(gathered, rows.contiguous())
-        return torch.cat(gathered)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return gradient[rank() * ctx.rows : (rank() + 1) * ctx.rows]
-
-
 def gather_rows(rows: Tensor) -> Tensor:
     """Gather the rows of all processes in order of rank, ``(N / P, H)`` to ``(N, H)``, the same on each of them.
 
     It is differentiable for a loss that every process computes alike: each takes the gradient of its own rows, and
     :func:`sum_gradients` adds up what they give for the weights.
     """
-    return _GatherRows.apply(rows) if world_size() > 1 else rows
+    if world_size() == 1:
+        return rows
+    own = rows.contiguous()
+    gathered = [torch.empty_like(own) for _ in range(world_size())]
+    distributed.all_gather(gathered, own.detach())
+    gathered[rank()] = own  # with its gradient
+    return torch.cat(gathered)
+
+
+def gather_sequences(sequences: Tensor) -> Tensor:
+    """Gather sequences, ``(T, N / P, I)``, cut to the shortest T of all processes, to ``(T, N, I)``."""
+    if world_size() == 1:
+        return sequences
+    shortest = int(gather_rows(torch.tensor([len(sequences)], device=sequences.device)).min())
+    return gather_rows(sequences[:shortest].transpose(0, 1)).transpose(0, 1)
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lightning_warmup._compat import training_data
-from lightning_warmup.distributed import rank, share_of, world_size
+from lightning_warmup.distributed import rank, world_size
+from lightning_warmup.procedures import Batch, require
 
 ToSequences = Callable[[Any], "Tensor | tuple[Tensor, Tensor]"]
 """A function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network takes them."""
@@ -24,17 +25,15 @@ def first_element(batch: Any) -> Tensor:
         ValueError: If that is no batch of sequences.
     """
     first = batch[0] if isinstance(batch, (tuple, list)) else batch
-    if not isinstance(first, Tensor) or first.dim() != 3:
-        kind = f"shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
-        raise ValueError(
-            f"a batch begins with {kind}, not with sequences of 3 axes: pass sequences=..., a function"
-        )
-    return first
+    if isinstance(first, Tensor) and first.dim() == 3:
+        return first
+    kind = f"shape {tuple(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
+    raise ValueError(
+        f"a batch begins with {kind}, not with sequences of 3 axes: pass sequences=..., a function"
+    )
 
 
-def to_device(
-    batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule
-) -> tuple[Tensor, Tensor | None]:
+def to_device(batch: Any, to_sequences: ToSequences, trainer: Trainer, module: LightningModule) -> Batch:
     """Return a batch's sequences and their lengths or None, on the module's device and in its precision."""
     batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), module.device)
     sequences = to_sequences(batch)
@@ -43,18 +42,13 @@ def to_device(
 
 def sequence_batches(
     trainer: Trainer, module: LightningModule, to_sequences: ToSequences, batch_size: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+) -> Iterator[Batch]:
     """Yield training sequences and their lengths or None, batch after batch without end.
 
     They come from the datamodule's ``warmup_dataloader(batch_size)`` if it has one; else from a shuffled loader
     over the training data of the fit, wherever they are given. A loader over an iterable dataset is used as it is.
 
-    Args:
-        trainer: The Trainer of the fit.
-        module: The module that is fitted; batches are on its device.
-        to_sequences: Function that turns a batch into sequences or ``(sequences, lengths)``.
-        batch_size: Sequences in a batch, over all processes.
-        seed: Seed of the order.
+    ``batch_size`` counts the sequences of all processes, ``seed`` is that of the order.
 
     Raises:
         ValueError: If the batch does not divide by the number of processes, or there are too few samples.
@@ -63,30 +57,25 @@ def sequence_batches(
     if hasattr(datamodule, "warmup_dataloader"):
         loader = datamodule.warmup_dataloader(batch_size)
     else:
-        loader = _own_loader(training_data(trainer), share_of(batch_size, "batch_size"), seed)
+        loader = _own_loader(training_data(trainer), batch_size, seed)
     while True:
-        empty = True
+        batch = None
         for batch in loader:
-            empty = False
             yield to_device(batch, to_sequences, trainer, module)
-        if empty:
+        if batch is None:
             raise ValueError("the training data hold no batch to take sequences from")
 
 
 def _own_loader(loader: Any, batch_size: int, seed: int) -> Any:
     """Return a shuffled loader over this process's share of a loader's data; other iterables stay as they are."""
+    divides = batch_size % world_size() == 0
+    require("batch_size", batch_size, divides, f"divisible by the {world_size()} processes")
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
-    rows = range(rank(), len(loader.dataset), world_size())  # type: ignore[arg-type]
-    if len(rows) < batch_size:
-        raise ValueError(
-            f"batch_size={batch_size * world_size()}: the training data has {len(loader.dataset)} samples"  # type: ignore[arg-type]
-        )
-    return DataLoader(
-        Subset(loader.dataset, rows),
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        collate_fn=loader.collate_fn,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    data: Any = loader.dataset
+    enough = batch_size <= len(data)  # on every process, or one would wait for the others
+    require("batch_size", batch_size, enough, f"at most the {len(data)} samples of the training data")
+    rows, share = range(rank(), len(data), world_size()), batch_size // world_size()
+    order = torch.Generator().manual_seed(seed)
+    collate = loader.collate_fn
+    return DataLoader(Subset(data, rows), share, True, drop_last=True, collate_fn=collate, generator=order)

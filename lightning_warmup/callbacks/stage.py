@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
 from lightning_warmup.networks.find import find_network
-
-Batches = Iterator[tuple[Tensor, Tensor | None]]
+from lightning_warmup.procedures import Batch, require
 
 
 class Stage(Callback, ABC):
@@ -25,48 +24,38 @@ class Stage(Callback, ABC):
 
     A stage runs once: not on resume, and not under ``fast_dev_run``. It leaves the random streams and the optimizer
     of the training as if it had not run. Every step is logged as ``name/*`` on the axis ``name/step``; if a Trainer
-    has several stages of one kind, as ``name/network/*``.
+    has several stages of one kind, as ``name/network/*`` by the names of their networks.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
             if there is exactly one.
         sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
-            takes them.
-        steps: Number of gradient steps.
+            takes them; with lengths, as for histories of episodes, whole prefixes replace random cuts.
         batch_size: Sequences per step, over all processes.
-        seed: Seed of everything the stage draws.
+        plan: How to move the weights, with ``steps`` and ``seed``.
 
     Attributes:
         name: Name of the stage in logs and reports.
+        shown: Fields of a step that the progress bar shows, by their labels.
         done: Whether it has run.
         seconds: Time that it has taken.
 
     Raises:
-        ValueError: If ``batch_size`` is below 1.
+        ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
     """
 
     name: ClassVar[str]
+    shown: ClassVar[dict[str, str]]
 
-    def __init__(
-        self, network: str | None, sequences: ToSequences, steps: int, batch_size: int, seed: int
-    ) -> None:
-        if not batch_size >= 1:
-            raise ValueError(f"batch_size={batch_size}: must be at least 1")
-        self.network = network
-        self.sequences = sequences
-        self.steps = steps
-        self.batch_size = batch_size
-        self.seed = seed
-        self.done = False
-        self.seconds = 0.0
+    def __init__(self, network: str | None, sequences: ToSequences, batch_size: int, plan: Any) -> None:
+        require("batch_size", batch_size, batch_size >= 1, "at least 1")
+        self.network, self.sequences = network, sequences
+        self.batch_size, self.plan = batch_size, plan
+        self.done, self.seconds = False, 0.0
 
     @abstractmethod
-    def run(self, rnn: nn.Module, batches: Batches) -> Iterator[Any]:
+    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[Any]:
         """Move the network step by step; yield for each a dataclass of figures that has a field ``step``."""
-
-    @abstractmethod
-    def shown(self, step: Any) -> dict[str, Any]:
-        """Return what the progress bar shows of a step."""
 
     def outcome(self) -> str | None:
         """Return what the stage has reached, in one line."""
@@ -80,31 +69,28 @@ class Stage(Callback, ABC):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run the stage."""
         title = self.name.capitalize()
-        if trainer.ckpt_path is not None:
-            rank_zero_info(f"{title}: not repeated, the fit goes on from a checkpoint.")
-        elif self.done:
-            rank_zero_info(f"{title}: not repeated, this stage has run already.")
-        elif trainer.fast_dev_run:  # type: ignore[attr-defined]
-            rank_zero_info(f"{title}: skipped under fast_dev_run.")
-        else:
-            start = time.perf_counter()
-            with isolate_rng():
-                self._run(trainer, pl_module, title)
-            if (outcome := self.outcome()) is not None:
-                rank_zero_info(f"{title}: {outcome}")
-            self.done = True
-            self.seconds = time.perf_counter() - start
-
-    def _run(self, trainer: Trainer, pl_module: LightningModule, title: str) -> None:
+        for holds, reason in (
+            (trainer.ckpt_path is not None, "not repeated, the fit goes on from a checkpoint."),
+            (self.done, "not repeated, this stage has run already."),
+            (trainer.fast_dev_run, "skipped under fast_dev_run."),  # type: ignore[attr-defined]
+        ):
+            if holds:
+                rank_zero_info(f"{title}: {reason}")
+                return
+        start = time.perf_counter()
         rnn = find_network(pl_module, self.network)
         alike = [other for other in trainer.callbacks if type(other) is type(self)]  # type: ignore[attr-defined]
         group = self.name if len(alike) == 1 else f"{self.name}/{self.network}"
-        batches = sequence_batches(trainer, pl_module, self.sequences, self.batch_size, self.seed)
         hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
-        progress = tqdm(self.run(rnn, batches), desc=title, total=self.steps, disable=hidden)
-        for step in progress:
-            progress.set_postfix(self.shown(step))
-            _log(trainer, group, asdict(step))
+        with isolate_rng():
+            batches = sequence_batches(trainer, pl_module, self.sequences, self.batch_size, self.plan.seed)
+            progress = tqdm(self.run(rnn, batches), desc=title, total=self.plan.steps, disable=hidden)
+            for step in progress:
+                progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
+                _log(trainer, group, asdict(step))
+        if (outcome := self.outcome()) is not None:
+            rank_zero_info(f"{title}: {outcome}")
+        self.done, self.seconds = True, time.perf_counter() - start
 
     def state_dict(self) -> dict[str, Any]:
         """Return whether the stage is done, and how long it took."""
@@ -112,8 +98,7 @@ class Stage(Callback, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`."""
-        self.done = state_dict["done"]
-        self.seconds = state_dict["seconds"]
+        self.done, self.seconds = state_dict["done"], state_dict["seconds"]
 
 
 def _log(trainer: Trainer, group: str, figures: dict[str, Any]) -> None:
@@ -121,10 +106,10 @@ def _log(trainer: Trainer, group: str, figures: dict[str, Any]) -> None:
     metrics = {f"{group}/{key}": value for key, value in figures.items() if value is not None}
     for logger in trainer.loggers:
         define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
-        if define_metric is not None:  # Weights & Biases: not on the axis of the training steps
-            if figures["step"] == 0:
-                define_metric(f"{group}/step")
-                define_metric(f"{group}/*", step_metric=f"{group}/step")
-            logger.log_metrics(metrics)
-        else:
+        if define_metric is None:
             logger.log_metrics(metrics, step=figures["step"])
+            continue
+        if figures["step"] == 0:  # Weights & Biases: not on the axis of the training steps
+            define_metric(f"{group}/step")
+            define_metric(f"{group}/*", step_metric=f"{group}/step")
+        logger.log_metrics(metrics)

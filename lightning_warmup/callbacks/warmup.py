@@ -9,9 +9,10 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
-from lightning_warmup.callbacks.stage import Batches, Stage
+from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.functional import EPSILON
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.regularize import Regularizer
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
@@ -21,29 +22,12 @@ from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 class WarmupStage(Stage):
     """Warm up the recurrent network of a LightningModule when a fit starts.
 
-    It runs once, not on resume and not under ``fast_dev_run``, and leaves the random streams and the optimizer of
-    the training alone. Every step is logged as ``warmup/*`` on the axis ``warmup/step``; if a Trainer has several
-    of these stages, as ``warmup/encoder/*`` and so on, by the names of their networks.
+    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``warmup/*``.
 
     Args:
-        network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
-            if there is exactly one.
-        sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
-            takes them; with lengths, as for histories of episodes, whole prefixes replace random cuts.
-        objective: What to aim at; this and what follows down to ``leaky`` are arguments of
+        network: This, ``sequences`` and ``batch_size`` are arguments of every stage, the others of
             :func:`lightning_warmup.procedures.warmup.warmup`.
-        steps: Number of gradient steps.
-        lr: Learning rate.
-        batch_size: Sequences per step, over all processes.
-        epsilon: Distance below which two states are the same equilibrium.
-        target: Value that VAA* is drawn to.
-        max_stabilization: Longest stabilisation, in steps.
-        stabilization_ramp: Growth of the longest stabilisation with each step, with ``"published"``.
-        rest_weight: Weight of what keeps states from rest, with ``"rest"``.
-        silent: Numbers of the input channels that are 0 while states settle, with ``"rest"``.
-        leaky: Whether frozen parameters move through the gradient of the layers above.
         regularize: Weight of the objective in the loss of every fourth training step; 0 is not at all.
-        seed: Seed of everything the stage draws.
 
     Attributes:
         result: What the warmup has reached; None before it.
@@ -56,7 +40,8 @@ class WarmupStage(Stage):
         ``trainer = Trainer(callbacks=[WarmupStage(steps=100)])``
     """
 
-    name = "warmup"
+    name, shown = "warmup", {"VAA*": "vaa_star", "M": "stabilization"}
+    plan: WarmupPlan
 
     def __init__(
         self,
@@ -77,22 +62,14 @@ class WarmupStage(Stage):
         regularize: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(network, sequences, steps, batch_size, seed)
-        aim = make_objective(
-            objective,
-            epsilon=epsilon,
-            target=target,
-            max_stabilization=max_stabilization,
-            stabilization_ramp=stabilization_ramp,
-            rest_weight=rest_weight,
-            silent=silent,
-        )
-        self.plan = WarmupPlan(aim, steps, lr, leaky, seed)
+        settings = (epsilon, target, max_stabilization, stabilization_ramp, rest_weight, tuple(silent))
+        aim = make_objective(objective, *settings)
+        super().__init__(network, sequences, batch_size, WarmupPlan(aim, steps, lr, leaky, seed))
         self.regularizer = Regularizer(aim, regularize, seed)
         self.result: WarmupResult | None = None
         self._batch: Any = None
 
-    def run(self, rnn: nn.Module, batches: Batches) -> Iterator[WarmupStep]:
+    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[WarmupStep]:
         """Warm the network up."""
         warmup = Warmup(rnn, batches, self.plan)
         yield from warmup
@@ -113,28 +90,20 @@ class WarmupStage(Stage):
         # At half precision the gradients of the training are scaled.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1.0
-        accumulated = trainer.accumulate_grad_batches
-        self.regularizer.add_gradient(rnn, batch, trainer.global_step, accumulated, scale)
+        self.regularizer.add_gradient(rnn, batch, trainer.global_step, trainer.accumulate_grad_batches, scale)
         self._batch = None
-
-    def shown(self, step: WarmupStep) -> dict[str, Any]:
-        """Return VAA* and the stabilisation."""
-        return {"VAA*": f"{step.vaa_star:.2f}", "M": step.stabilization}
 
     def outcome(self) -> str | None:
         """Return what the warmup has reached, and what to try where it missed its goal."""
         result, objective = self.result, self.plan.objective
         if result is None:
             return None
-        figures = (
-            f"VAA {result.vaa:.2f} (resting VAA {result.resting_vaa:.2f}) at M = {result.settle_steps:,}"
-        )
-        steps = f"after {len(result)} steps" + (
-            f" in {result.attempts} attempts" if result.attempts > 1 else ""
-        )
+        text = f"VAA {result.vaa:.2f} (resting VAA {result.resting_vaa:.2f}) at M = {result.settle_steps:,}"
+        text += f" after {len(result)} steps"
+        if result.attempts > 1:
+            text += f" in {result.attempts} attempts"
         if result.goal_reached:
-            return f"{figures} {steps}"
-        goal = (
-            f"the {objective.figure.replace('_', ' ').replace('vaa', 'VAA')} should be above {objective.goal}"
-        )
-        return f"{figures} {steps}; {goal}: try {objective.advice(self.steps)}"
+            return text
+        figure = objective.figure.replace("_", " ").replace("vaa", "VAA")
+        advice = f"steps={3 * self.plan.steps}{objective.alternative}"
+        return f"{text}; the {figure} should be above {objective.goal}: try {advice}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_warmup.distributed import sum_over_processes
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.procedures import Batch, require, time_first
 from lightning_warmup.procedures.objectives import Objective
 
 EVERY = 4
@@ -27,9 +27,6 @@ class Regularizer:
         objective: The objective; stabilisations are uniform in 1..200, or to its own limit if that is smaller.
         weight: Weight of its loss; 0 is not at all.
         seed: Seed of all that is drawn.
-
-    Raises:
-        ValueError: If ``weight`` is negative.
     """
 
     objective: Objective
@@ -37,44 +34,30 @@ class Regularizer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the weight."""
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"regularize={self.weight}: must be a number of at least 0")
+        require("regularize", self.weight, 0 <= self.weight < math.inf, "a number of at least 0")
 
     def takes_part(self, step: int) -> bool:
         """Return whether the objective takes part in a training step."""
         return self.weight > 0 and step % EVERY == 0
 
     def add_gradient(
-        self,
-        rnn: nn.Module | Sequence[nn.Module],
-        batch: tuple[Tensor, Tensor | None],
-        step: int,
-        accumulated: int = 1,
-        scale: float = 1.0,
+        self, rnn: nn.Module, batch: Batch, step: int, accumulated: int = 1, scale: float = 1.0
     ) -> None:
         """Add the weighted gradient to the gradients of the weights that a warmup moves.
 
-        Args:
-            rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
-            batch: This process's inputs, ``(T, B, I)``, or ``(B, T, I)`` if the network has ``batch_first``;
-                and the steps of each, ``(B,)``, or None for random cuts.
-            step: Number of the training step.
-            accumulated: Number of batches that a training step accumulates gradients of.
-            scale: Factor of the training loss.
+        The batch is this process's, laid out as the network takes it. The training step adds up the gradients of
+        ``accumulated`` batches, and ``scale`` is a factor of its loss.
         """
-        sequences, lengths = batch
-        weight = self.weight / accumulated * scale
-        layers = layers_of(rnn)
-        if getattr(rnn, "batch_first", False):
-            sequences = sequences.transpose(0, 1)
+        layers, (sequences, lengths) = layers_of(rnn), batch
         generator = torch.Generator().manual_seed(self.seed + 1 + step)
         longest = min(self.objective.max_stabilization, MAX_STABILIZATION)
         stabilization = int(torch.randint(1, longest + 1, (), generator=generator))
         weights = [p for layer in layers for p in layer.warmed if p.requires_grad]
         with torch.enable_grad():
-            loss, _ = self.objective(layers, sequences, lengths, stabilization, generator)
-            gradients = torch.autograd.grad(weight * loss, weights, allow_unused=True)
+            loss, _ = self.objective(layers, (time_first(rnn, sequences), lengths), stabilization, generator)
+            gradients = torch.autograd.grad(
+                self.weight / accumulated * scale * loss, weights, allow_unused=True
+            )
         for parameter, gradient in zip(weights, gradients, strict=True):
             if gradient is not None:
                 shared = sum_over_processes(gradient)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,5 @@ class WarmupResult(Sequence[WarmupStep]):
     def __len__(self) -> int:
         return len(self.history)
 
-    @overload
-    def __getitem__(self, index: int) -> WarmupStep: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[WarmupStep, ...]: ...
-    def __getitem__(self, index: int | slice) -> WarmupStep | tuple[WarmupStep, ...]:
+    def __getitem__(self, index: Any) -> Any:
         return self.history[index]

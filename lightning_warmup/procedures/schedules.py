@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from lightning_warmup.dynamics.functional import REST_TOLERANCE
@@ -14,7 +13,6 @@ JUDGED_AFTER = 150
 """Steps after which an adaptive attempt is judged, just before its learning rate falls."""
 PROMISING = 50
 """Longest stabilisation below which an attempt is then hopeless: its states have collapsed or oscillate."""
-
 FIRST = 10.0
 """Longest stabilisation of the first adaptive step, in which most new networks still hold states apart."""
 SHORTEST = 3.0
@@ -27,11 +25,15 @@ LOOKS_FROM, LOOKS_EVERY = 100, 25
 """First step at which the goal is measured, and the steps between two measurements, each worth many steps."""
 
 
-class Schedule(ABC):
-    """A learning rate and a longest stabilisation for each step of an attempt.
+class Schedule:
+    """The published schedule: a longest stabilisation that grows from 1, a steady learning rate, no clipping.
+
+    A monostable network must be caught before its states have collapsed, since VAA* has no gradient there.
 
     Attributes:
         steps: Steps of the attempt, at most.
+        most: Limit of the longest stabilisation.
+        growth: Growth of the longest stabilisation with each step.
         longest: Longest stabilisation of the next step.
         hopeless: Whether the attempt should make way for another one.
         max_norm: Norm that gradients are clipped to.
@@ -39,16 +41,14 @@ class Schedule(ABC):
 
     max_norm: ClassVar[float] = math.inf
 
-    def __init__(self, steps: int, longest: float) -> None:
-        self.steps = steps
-        self.longest = longest
-        self.hopeless = False
+    def __init__(self, steps: int, most: int, growth: int = 0) -> None:
+        self.steps, self.most, self.growth = steps, most, growth
+        self.longest, self.hopeless = 1.0, False
 
     def lr_factor(self, step: int) -> float:
         """Return the factor of the learning rate at a step of the attempt."""
         return 1.0
 
-    @abstractmethod
     def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
         """Prepare the next step from what this one saw; return whether to measure the goal now.
 
@@ -58,26 +58,6 @@ class Schedule(ABC):
             vaa_star: VAA* of the layer where it is smallest.
             unrest: Unrest of the layer where it is largest.
         """
-
-
-class Ramp(Schedule):
-    """The published schedule: a longest stabilisation that grows from 1, a steady learning rate, no clipping.
-
-    A monostable network must be caught before its states have collapsed, since VAA* has no gradient there.
-
-    Args:
-        steps: Number of steps.
-        most: Limit of the longest stabilisation.
-        growth: Growth of the longest stabilisation with each step.
-    """
-
-    def __init__(self, steps: int, most: int, growth: int) -> None:
-        super().__init__(steps, 1.0)
-        self.most = most
-        self.growth = growth
-
-    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
-        """Let the longest stabilisation grow."""
         self.longest = min(1 + self.growth * (step + 1), self.most)
         return False
 
@@ -87,18 +67,15 @@ class Adaptive(Schedule):
 
     The longest stabilisation grows after a step that held states: every layer's VAA* was high, and as many steps
     again would not have taken the states far. It shrinks after any other. The learning rate falls tenfold in the
-    second half, so that states settle. An attempt that is hopeless is given up if another one can follow.
-
-    Args:
-        left: Number of steps that are left.
-        most: Limit of the longest stabilisation.
+    second half, so that states settle. An attempt that is hopeless is given up if another one can follow in the
+    steps that are left.
     """
 
-    max_norm: ClassVar[float] = 5.0
+    max_norm = 5.0
 
     def __init__(self, left: int, most: int) -> None:
-        super().__init__(min(left, ATTEMPT), min(FIRST, most))
-        self.most = most
+        super().__init__(min(left, ATTEMPT), most)
+        self.longest = min(FIRST, most)
         self._another_can_follow = left >= JUDGED_AFTER + ATTEMPT
 
     def lr_factor(self, step: int) -> float:
@@ -107,11 +84,9 @@ class Adaptive(Schedule):
 
     def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
         """Let the longest stabilisation grow or shrink; measure at the last step, and where the goal may be met."""
-        drift = stabilization * REST_TOLERANCE ** (1 - unrest)
-        held = vaa_star > HELD_APART and drift < 1
-        self.longest = min(
-            GROWTH * self.longest if held else max(SHRINKAGE * self.longest, SHORTEST), self.most
-        )
+        held = vaa_star > HELD_APART and stabilization * REST_TOLERANCE ** (1 - unrest) < 1
+        longest = GROWTH * self.longest if held else max(SHRINKAGE * self.longest, SHORTEST)
+        self.longest = min(longest, self.most)
         number = step + 1
         collapsed = self.longest < min(PROMISING, self.most)
         self.hopeless = self._another_can_follow and number == JUDGED_AFTER and collapsed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -14,14 +16,10 @@ from lightning_warmup.dynamics.functional import EPSILON
 from lightning_warmup.dynamics.measure import Multistability
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.procedures import Batch, require, time_first
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.schedules import Schedule
-from lightning_warmup.procedures.training import check_steps_and_lr, no_gradients_for
-
-Batch = tuple[Tensor, Tensor | None]
-"""Sequences, and the steps of each or None."""
 
 
 class WarmupDiverged(RuntimeError):
@@ -53,7 +51,7 @@ def warmup(
         sequences: Inputs that matter to it, ``(T, B, I)``, or ``(B, T, I)`` if it has ``batch_first``.
         lengths: Steps of each sequence, ``(B,)``: whole prefixes are used. By default sequences are cut at random.
         objective: ``"published"``, ``"rest"`` or another file of :mod:`lightning_warmup.procedures.objectives`; or
-            an objective that is made already: then its own settings hold, not those from ``epsilon`` to ``silent``.
+            an objective that is made already, with its own settings from ``epsilon`` to ``silent``.
         steps: Number of gradient steps; with ``"rest"`` the most over all attempts, each of 300 at most.
         lr: Learning rate of the warmup's own Adam, doubled from the third attempt on.
         batch_size: Sequences per step.
@@ -82,20 +80,12 @@ def warmup(
         >>> result.goal_reached
         False
     """
-    aim = make_objective(
-        objective,
-        epsilon=epsilon,
-        target=target,
-        max_stabilization=max_stabilization,
-        stabilization_ramp=stabilization_ramp,
-        rest_weight=rest_weight,
-        silent=silent,
-    )
-    plan = WarmupPlan(aim, steps, lr, leaky, seed)
+    settings = (epsilon, target, max_stabilization, stabilization_ramp, rest_weight, tuple(silent))
+    plan = WarmupPlan(make_objective(objective, *settings), steps, lr, leaky, seed)
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
     number = sequences.shape[batch_dim]
-    if not 1 <= batch_size <= number:
-        raise ValueError(f"batch_size={batch_size}: must be in 1..{number}, the number of sequences")
+    in_range = 1 <= batch_size <= number
+    require("batch_size", batch_size, in_range, f"in 1..{number}, the number of sequences")
     process = Warmup(rnn, _shuffled(sequences, lengths, batch_dim, batch_size, seed), plan)
     for _ in process:
         pass
@@ -105,11 +95,7 @@ def warmup(
 
 @dataclass(frozen=True)
 class WarmupPlan:
-    """How a warmup moves the weights, and what it aims at; attributes are arguments of :func:`warmup`.
-
-    Raises:
-        ValueError: If ``steps`` or ``lr`` is out of range.
-    """
+    """How a warmup moves the weights, and what it aims at; attributes are arguments of :func:`warmup`."""
 
     objective: Objective = field(default_factory=Published)
     steps: int = 100
@@ -118,8 +104,8 @@ class WarmupPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
-        check_steps_and_lr(self.steps, self.lr)
+        require("steps", self.steps, self.steps >= 1, "at least 1")
+        require("lr", self.lr, 0 < self.lr < math.inf, "a number above 0")
 
 
 class Warmup:
@@ -131,7 +117,7 @@ class Warmup:
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
-        batches: This process's share of each global batch: sequences, and their lengths or None.
+        batches: This process's share of each global batch, laid out as the network takes them.
         plan: How to move the weights.
 
     Attributes:
@@ -149,19 +135,24 @@ class Warmup:
         self.result: WarmupResult | None = None
         self._rnn = rnn
         self._layers = layers_of(rnn)
-        self._frozen = [] if plan.leaky else [p for layer in self._layers for p in layer.frozen]
-        every = [p for layer in self._layers for p in layer.warmed + layer.frozen]
-        self._warmed = [p for p in every if all(p is not frozen for frozen in self._frozen)]
-        self._batches = _time_first(rnn, batches, plan.steps)
+        self._frozen = [p for layer in self._layers for p in layer.frozen if not plan.leaky]
+        self._warmed = [
+            p for layer in self._layers for p in layer.warmed + (layer.frozen if plan.leaky else [])
+        ]
+        self._batches = iter(batches)
         self._generator = torch.Generator().manual_seed(plan.seed)
         self._batch: Batch
         self._measured: Multistability | None = None  # after the last step that was taken
 
     def __iter__(self) -> Iterator[WarmupStep]:
         """Take the steps; yield what each saw after it has moved the weights."""
-        plan, history = self.plan, list[WarmupStep]()
+        objective, history = self.plan.objective, list[WarmupStep]()
         initial = [parameter.detach().clone() for parameter in self._warmed]
-        with in_mode(self._rnn, training=True), no_gradients_for(self._frozen):
+        with ExitStack() as stack:
+            stack.enter_context(in_mode(self._rnn, training=True))
+            for parameter in [p for p in self._frozen if p.requires_grad]:
+                stack.callback(parameter.requires_grad_, True)
+                parameter.requires_grad_(False)
             for attempt in count(1):
                 with torch.no_grad():
                     for parameter, value in zip(self._warmed, initial, strict=True):
@@ -169,40 +160,45 @@ class Warmup:
                 for step in self._attempt(attempt, len(history)):
                     history.append(step)
                     yield step
-                left = plan.steps - len(history)
-                if self._exceeds(plan.objective.goal) or left < plan.objective.further_attempt:
+                left = self.plan.steps - len(history)
+                if self._exceeds(objective.goal) or left < objective.further_attempt:
                     break
-        if self._measured is None:
-            generator = torch.Generator().manual_seed(plan.seed)
-            self._measured = self._measure(generator)
+        found = self._measured or self._measure(torch.Generator().manual_seed(self.plan.seed))
+        reached = getattr(found, objective.figure) > objective.goal
         self.result = WarmupResult(
-            tuple(history),
-            self._exceeds(plan.objective.goal),
-            self._measured.vaa,
-            self._measured.resting_vaa,
-            plan.objective.settle_steps,
+            tuple(history), reached, found.vaa, found.resting_vaa, objective.settle_steps
         )
 
     def _attempt(self, attempt: int, taken: int) -> Iterator[WarmupStep]:
         """Take steps until the schedule ends, is hopeless or the goal is reached early."""
         objective = self.plan.objective
         schedule = objective.schedule(self.plan.steps - taken)
-        optimizer = torch.optim.Adam(self._warmed, lr=self.plan.lr if attempt <= 2 else 2 * self.plan.lr)
+        lr = self.plan.lr if attempt <= 2 else 2 * self.plan.lr
+        optimizer = torch.optim.Adam(self._warmed, lr=lr)
         for index in range(schedule.steps):
-            self._batch = next(self._batches)
+            step = taken + index
+            self._batch = self._next_batch(step)
             stabilization = int(torch.randint(1, int(schedule.longest) + 1, (), generator=self._generator))
-            loss, norm, (stars, unrests) = self._move(
-                optimizer, schedule, index, stabilization, taken + index
-            )
+            optimizer.param_groups[0]["lr"] = lr * schedule.lr_factor(index)
+            optimizer.zero_grad()
+            with torch.enable_grad():
+                loss, layers = objective(self._layers, self._batch, stabilization, self._generator)
+                loss.backward()
+            sum_gradients(self._warmed)
+            norm = torch.nn.utils.clip_grad_norm_(self._warmed, schedule.max_norm)
+            optimizer.step()
+            self._check_finite(f"step {step}", lr, loss, norm, last=index == schedule.steps - 1)
+            stars = torch.stack([layer.vaa_star.detach() for layer in layers])
+            unrests = torch.stack([layer.unrest.detach() for layer in layers])
             look = schedule.adapt(index, stabilization, stars.min().item(), unrests.max().item())
             self._measured = self._measure(self._generator) if look else None
             yield WarmupStep(
-                step=taken + index,
+                step=step,
                 attempt=attempt,
                 stabilization=stabilization,
-                loss=loss,
+                loss=loss.item(),
                 vaa_star=stars.mean().item(),
-                gradient_norm=norm,
+                gradient_norm=norm.item(),
                 unrest=unrests.mean().item(),
                 reached=None if self._measured is None else getattr(self._measured, objective.figure),
             )
@@ -210,36 +206,26 @@ class Warmup:
                 break
         optimizer.zero_grad()
 
-    def _move(
-        self, optimizer: torch.optim.Adam, schedule: Schedule, index: int, stabilization: int, step: int
-    ) -> tuple[float, float, Tensor]:
-        """Move the weights once; return the loss, the norm of its gradient, and each layer's VAA* and unrest."""
-        (group,) = optimizer.param_groups
-        lr = optimizer.defaults["lr"]
-        with torch.enable_grad():
-            loss, layers = self.plan.objective(self._layers, *self._batch, stabilization, self._generator)
-            optimizer.zero_grad()
-            loss.backward()
-        sum_gradients(self._warmed)
-        norm = torch.nn.utils.clip_grad_norm_(self._warmed, schedule.max_norm)
-        group["lr"] = lr * schedule.lr_factor(index)
-        optimizer.step()
+    def _next_batch(self, step: int) -> Batch:
+        batch = next(self._batches, None)
+        if batch is None:
+            raise ValueError(f"steps={self.plan.steps}: there are only {step} batches")
+        return time_first(self._rnn, batch[0]), batch[1]
+
+    def _check_finite(self, step: str, lr: float, loss: Tensor, norm: Tensor, last: bool) -> None:
+        """Refuse figures that are not finite, and after the last step weights that are not."""
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             if not torch.isfinite(self._batch[0]).all():
-                raise ValueError(f"data: NaN or infinite values in the sequences of warmup step {step}")
-            raise WarmupDiverged(
-                f"warmup diverged at step {step} with lr={lr}: loss {loss.item():g}, "
-                f"gradient norm {norm.item():g}; a smaller lr may help"
-            )
-        if index == schedule.steps - 1 and not all(bool(torch.isfinite(p).all()) for p in self._warmed):
-            raise WarmupDiverged(f"warmup diverged at step {step} with lr={lr}: a weight is not finite")
-        seen = [torch.stack([getattr(layer, name) for layer in layers]) for name in ("vaa_star", "unrest")]
-        return loss.item(), norm.item(), torch.stack(seen).detach()
+                raise ValueError(f"data: NaN or infinite values in the sequences of warmup {step}")
+            figures = f"loss {loss.item():g}, gradient norm {norm.item():g}; a smaller lr may help"
+            raise WarmupDiverged(f"warmup diverged at {step} with lr={lr}: {figures}")
+        if last and not all(torch.isfinite(p).all() for p in self._warmed):
+            raise WarmupDiverged(f"warmup diverged at {step} with lr={lr}: a weight is not finite")
 
     def _measure(self, generator: torch.Generator) -> Multistability:
         """Measure the network in eval mode on the last batch."""
         with in_mode(self._rnn, training=False):
-            return self.plan.objective.measure(self._layers, *self._batch, generator)
+            return self.plan.objective.measure(self._layers, self._batch, generator)
 
     def _exceeds(self, goal: float) -> bool:
         """Return whether the network was measured at the last step and exceeds a goal."""
@@ -257,17 +243,3 @@ def _shuffled(
             rows = rows.to(sequences.device)
             selected = None if lengths is None else lengths[rows.to(lengths.device)]
             yield sequences.index_select(batch_dim, rows), selected
-
-
-def _time_first(
-    rnn: nn.Module | Sequence[nn.Module], batches: Iterable[Batch], steps: int
-) -> Iterator[Batch]:
-    """Yield so many batches, with sequences ``(T, B, I)``."""
-    batch_first = bool(getattr(rnn, "batch_first", False))
-    source = iter(batches)
-    for step in range(steps):
-        batch = next(source, None)
-        if batch is None:
-            raise ValueError(f"steps={steps}: there are only {step} batches")
-        sequences, lengths = batch
-        yield sequences.transpose(0, 1) if batch_first else sequences, lengths

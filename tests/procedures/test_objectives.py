@@ -23,7 +23,7 @@ from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.procedures.objectives.rest import Rest, unrest
 from lightning_warmup.procedures.regularize import Regularizer
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.schedules import Adaptive, Ramp
+from lightning_warmup.procedures.schedules import Adaptive, Schedule
 from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 
 
@@ -60,10 +60,10 @@ def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet
 
     sequences = torch.randn(5, 16, 1, dtype=torch.float64)
     layers = layers_of(Kick(function, 1))
-    (settled,) = Rest().settle(layers, sequences, None, 200, torch.Generator().manual_seed(0))
+    (settled,) = Rest().settle(layers, (sequences, None), 200, torch.Generator().manual_seed(0))
     assert (float(settled.unrest) < 0.01) == quiet
     assert float(settled.vaa_star) + 1e-3 >= 2 / 16
-    assert float(Published().settle(layers, sequences, None, 200, torch.Generator())[0].unrest) == 0.0
+    assert float(Published().settle(layers, (sequences, None), 200, torch.Generator())[0].unrest) == 0.0
 
 
 def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_col
     assert [step for step, look in enumerate(looks, start=32) if look] == [99, 124, 149, 174, 199]
     assert schedule.lr_factor(99) == 1.0
     assert schedule.lr_factor(200) == pytest.approx(0.1)
-    assert Ramp(100, 200, 10).lr_factor(99) == 1.0
+    assert Schedule(100, 200, 10).lr_factor(99) == 1.0
 
 
 def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_follow() -> None:
@@ -176,7 +176,7 @@ def test_what_is_kept_in_training_is_the_gradient_of_the_objective() -> None:
     Regularizer(objective, 0.5, seed=1).add_gradient(network, (sequences, None), step=1)
     generator = torch.Generator().manual_seed(3)
     stabilization = int(torch.randint(1, 201, (), generator=generator))
-    (layer,) = objective.settle(layers_of(twin), sequences, None, stabilization, generator)
+    (layer,) = objective.settle(layers_of(twin), (sequences, None), stabilization, generator)
     (0.5 * ((layer.vaa_star - 0.95) ** 2 + 2.0 * layer.vaa_star.detach() * layer.unrest)).backward()
     for parameter, reference in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, 1 + reference.grad)  # type: ignore[operator]
@@ -278,3 +278,15 @@ def test_the_stage_refuses_wrong_settings_when_it_is_made(argument: dict[str, An
         WarmupStage(**argument)
     with pytest.raises(TypeError, match="batches"):
         WarmupStage(batches=3, rnn=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("name", "value"), [("epsilon", 1e-3), ("silent", [0]), ("max_stabilization", 5)])
+def test_settings_beside_an_objective_that_is_made_already_are_refused(name: str, value: Any) -> None:
+    arguments: dict[str, Any] = {"objective": Rest(epsilon=1e-2), name: value}
+    with pytest.raises(
+        ValueError, match=rf"^{name}=.*: must be given to the objective, Rest\({name}=\.\.\.\)$"
+    ):
+        WarmupStage(**arguments)
+    with pytest.raises(ValueError, match=f"^{name}="):
+        warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), **arguments)
+    assert WarmupStage(objective=Rest(epsilon=1e-2), silent=[]).plan.objective.epsilon == 1e-2

@@ -1,4 +1,4 @@
-"""Objectives of a warmup by name. Every file here is one: it defines one public subclass of ``Objective``."""
+"""What a warmup can aim at: one file, one objective, with the file's name as ``warmup.objective``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer
 
 __all__ = ["Objective", "SettledLayer", "make_objective", "objective_by_name", "objective_names"]
@@ -29,18 +30,20 @@ def objective_by_name(name: str) -> type[Objective]:
     own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
     found = [c for c in own if isinstance(c, type) and issubclass(c, Objective) and c.__name__[0] != "_"]
     if len(found) != 1:
-        raise ValueError(
-            f"objective={name!r}: {module.__file__} must define one public subclass of Objective, not {len(found)}"
-        )
+        wanted = f"must define one public subclass of Objective, not {len(found)}"
+        raise ValueError(f"objective={name!r}: {module.__file__} {wanted}")
     return found[0]
 
 
-def make_objective(objective: str | Objective, **settings: Any) -> Objective:
-    """Return an objective made from its name and those of the settings that it has.
+def make_objective(objective: str | Objective, *settings: Any) -> Objective:
+    """Return an objective by its name with settings in the order of its fields, or one that is made already.
 
-    An objective that is made already stays as it is.
+    Raises:
+        ValueError: If there is no such objective, or a setting beside an objective is not the default.
     """
-    if isinstance(objective, Objective):
-        return objective
-    kind = objective_by_name(objective)
-    return kind(**{f.name: settings[f.name] for f in fields(kind) if f.name in settings})
+    if isinstance(objective, str):
+        return objective_by_name(objective)(*settings)
+    for field, value in zip(fields(Objective), settings, strict=False):
+        where = f"given to the objective, {type(objective).__name__}({field.name}=...)"
+        require(field.name, value, value == field.default, where)
+    return objective

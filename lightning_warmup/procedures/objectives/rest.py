@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from lightning_warmup.distributed import gather_rows
+from lightning_warmup.distributed import gather_rows, gather_sequences
 from lightning_warmup.dynamics.functional import REST_TOLERANCE, vaa_star
 from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.layers import Layer
+from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer, draw_states
 from lightning_warmup.procedures.schedules import ATTEMPT, Adaptive
 
 
-@dataclass(frozen=True)
 class Rest(Objective):
     r"""Many equilibria, at rest and in all layers at once, that outlast further input.
 
@@ -28,27 +26,14 @@ class Rest(Objective):
 
     The bar stands for a value without a gradient. Unrest counts only as far as states are apart: states that have
     all collapsed into one place are at rest too, and the loss must not reward that.
-
-    Attributes:
-        rest_weight: Weight of the unrest.
-        silent: Numbers of the input channels that are 0 while states settle, see :meth:`settle`.
     """
 
-    rest_weight: float = 0.6
-    silent: Sequence[int] = ()
-
-    figure: ClassVar[str] = "resting_vaa"
-    early_goal: ClassVar[float] = 0.98
+    figure = "resting_vaa"
+    early_goal = 0.98
     """Further steps would gain little, and each look costs 10,000 constant steps."""
-    settle_steps: ClassVar[int] = 10_000
-    draws: ClassVar[int] = 2
-    further_attempt: ClassVar[float] = ATTEMPT
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        if not self.rest_weight >= 0:
-            raise ValueError(f"rest_weight={self.rest_weight}: must be at least 0")
+    settle_steps, draws = 10_000, 2
+    further_attempt = ATTEMPT
+    alternative = ""
 
     def layer_loss(self, layer: SettledLayer) -> Tensor:
         """Return the loss of one layer."""
@@ -59,17 +44,8 @@ class Rest(Objective):
         """Return a schedule that follows how well states are held apart."""
         return Adaptive(steps, self.max_stabilization)
 
-    def advice(self, steps: int) -> str:
-        """Return what to try if the goal is missed: more attempts."""
-        return f"steps={3 * steps}"
-
     def settle(
-        self,
-        layers: Sequence[Layer],
-        sequences: Tensor,
-        lengths: Tensor | None,
-        stabilization: int,
-        generator: torch.Generator,
+        self, layers: Sequence[Layer], batch: Batch, stabilization: int, generator: Generator
     ) -> list[SettledLayer]:
         """Settle reachable states, all layers together, after an input that all of them read.
 
@@ -78,17 +54,15 @@ class Rest(Objective):
         hold what they remember while the network reads on. A marker that tells the network to store something
         new would contradict that: make such channels silent, 0 in both inputs.
 
-        Arguments as for :meth:`Objective.settle`.
-
-        Raises:
-            ValueError: If the input has no such silent channel.
+        Arguments as for :meth:`Objective.settle`; a silent channel that the input does not have is refused.
         """
+        sequences, lengths = batch
         count, size = sequences.shape[1:]
         heard = heard_channels(size, self.silent).to(sequences)
-        shared = gather_rows(sequences[:, 0].unsqueeze(0))[0]
+        shared = gather_sequences(sequences[:, :1])[:, 0]
         if lengths is not None:
             shared = shared[: int(gather_rows(lengths[:1].to(sequences.device))[0])]
-        states = draw_states(layers, sequences, lengths, generator)
+        states = draw_states(layers, batch, generator)
         reading = int(torch.randint(stabilization + 1, (), generator=generator))
         if reading:
             order = torch.randint(len(shared), (reading,), generator=generator)
