@@ -71,6 +71,10 @@ class SequenceDataModule(LightningDataModule, ABC):
             self._splits[name] = self.make_split(name)
         return self._splits[name]
 
+    def setup(self, stage: str) -> None:
+        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+            self.split(name)
+
     def train_dataloader(self) -> ResumableLoader:
         """Return the training batches, in an order that resumes in the middle of an epoch."""
         return self._loader(self.split("train"), self.batch_size, seed=self.seed)
