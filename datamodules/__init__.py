@@ -1,20 +1,61 @@
 """The benchmarks, one LightningDataModule a file, and the T-Maze as the gymnasium environment ``TMaze-v0``."""
 
-from __future__ import annotations
-
 import inspect
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 
-from datamodules.protocol import Benchmark, ControlBenchmark, missing
-
-__all__ = ["Benchmark", "ControlBenchmark", "datamodule_by_name", "make_benchmark"]
-
 if "TMaze-v0" not in gymnasium.registry:
     gymnasium.register(id="TMaze-v0", entry_point="datamodules.tmaze_env:TMazeEnv")
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """A LightningDataModule from which a recurrent network can be built, trained and measured.
+
+    It may also have ``test_lengths``, the lengths of the loaders after the first of ``test_dataloader()``, and
+    ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles the training data itself.
+
+    Attributes:
+        input_size: I, features of a step.
+        output_size: O, values, classes or actions of an output.
+        task: ``"regression"``, ``"classification"`` or ``"control"``; chooses the LightningModule.
+        trivial_loss: Loss of the best constant prediction, or None if it is not known.
+    """
+
+    input_size: int
+    output_size: int
+    task: str
+    trivial_loss: float | None
+
+    def first_test_batch(self, count: int) -> Any:
+        """Return the first ``count`` test sequences as a batch, on which the report measures multistability."""
+
+
+@runtime_checkable
+class ControlBenchmark(Benchmark, Protocol):
+    """A benchmark of the task ``"control"``: the module plays its episodes while it learns from them.
+
+    Attributes:
+        gradient_steps: Training batches for each episode played.
+        episodes_played: Episodes that :meth:`collect` has played.
+        test_lengths: Lengths at which the trained policy is tested as well.
+    """
+
+    gradient_steps: int
+    episodes_played: int
+    test_lengths: tuple[int, ...]
+
+    def collect(self, policy: Callable[..., Any], epsilon: float) -> float:
+        """Play the next episode, with exploration of probability ``epsilon``, and return the sum of its rewards."""
+
+    def evaluate(
+        self, policy: Callable[..., Any], gamma: float, length: int | None = None
+    ) -> dict[str, float]:
+        """Return the figures of a policy without exploration, ``return``, ``discounted_return``, ``optimal``."""
 
 
 def datamodule_by_name(name: str) -> type[Any]:
@@ -49,6 +90,8 @@ def make_benchmark(name: str, **settings: Any) -> Any:
         ValueError: If there is no such benchmark, it refuses a setting, or its class lacks something.
     """
     datamodule = datamodule_by_name(name)(**settings)
-    if lacks := missing(datamodule):
+    protocol = ControlBenchmark if getattr(datamodule, "task", None) == "control" else Benchmark
+    names = [key for base in protocol.__mro__[::-1] for key in (*inspect.get_annotations(base), *vars(base))]
+    if lacks := [key for key in names if key[0] != "_" and not hasattr(datamodule, key)]:
         raise ValueError(f"data.name={name!r}: {type(datamodule).__name__} must have {', '.join(lacks)}")
     return datamodule

@@ -1,7 +1,5 @@
 """Copy first input: give back at the last step what was seen at the first."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -21,6 +19,5 @@ class CopyFirstInput(RestitutionDataModule):
         super().__init__(shortest=2, **settings)
 
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return noise (n, T, I) and its first step (n, 1, I)."""
         sequences = torch.randn(n, length, self.output_size, generator=generator)
         return sequences, sequences[:, :1].clone()

@@ -1,7 +1,5 @@
 """Denoising: give back the five marked values of a noisy sequence, in the order in which they came."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -21,13 +19,9 @@ class Denoising(RestitutionDataModule):
     A batch: sequences (B, T, input_size + 1), targets (B, 5, input_size), steps ``[T - 5, ..., T - 1]``.
 
     Args:
-        pad_length: Steps at the end of a sequence without any mark, at every test length alike; at least 5,
-            the answers.
-        settings: Settings of :class:`RestitutionDataModule`; ``input_size`` counts the channels of noise. The
-            attribute of this name counts the marker too.
-
-    Raises:
-        ValueError: If ``pad_length`` is below 5, a size below 1, or a length below ``pad_length + 5``.
+        pad_length: Steps without any mark at the end of a sequence of any length, at least 5.
+        settings: Settings of :class:`RestitutionDataModule`; lengths are at least ``pad_length + 5``. Here
+            ``input_size`` counts the channels of noise; the attribute of this name counts the marker too.
     """
 
     def __init__(self, *, pad_length: int = MARKS, **settings: Any) -> None:
@@ -38,7 +32,6 @@ class Denoising(RestitutionDataModule):
         self.input_size = self.output_size + 1
 
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return marked noise (n, T, input_size + 1) and the marked values (n, 5, input_size)."""
         values = torch.randn(n, length, self.output_size, generator=generator)
         # The places of the greatest of independent uniform keys are a uniform draw without replacement.
         keys = torch.rand(n, length - self.pad_length, generator=generator)

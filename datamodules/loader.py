@@ -1,7 +1,5 @@
 """The order of the batches: a function of seed and epoch, shared by processes, resumed where it stopped."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sized
 from itertools import count
 from typing import Any
@@ -28,68 +26,54 @@ def processes(datamodule: LightningDataModule, batch_size: int) -> tuple[int, in
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
     """Raise a ValueError if a global batch is empty or the processes cannot share it evenly."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: must be at least 1")
+    check_positive(batch_size=batch_size)
     if batch_size % world_size:
         raise ValueError(
             f"batch_size={batch_size}: must be divisible by the number of processes ({world_size})"
         )
 
 
+def check_positive(**sizes: int) -> None:
+    """Raise a ValueError that names the first of the sizes that is below 1."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: must be at least 1")
+
+
 class BatchOrder(DistributedSampler[list[int]]):
     """The indices of each batch of an epoch, a function of seed and epoch; Lightning calls ``set_epoch``.
 
-    Each of W processes takes its contiguous share of a global batch, so that the shares in the order of the
-    ranks are the batch of a single process. The last batch of an epoch may be smaller. When shuffling
-    (training), it is cut to a multiple of W, since gradients are averaged over processes that must hold
-    equally many samples. In order (evaluation), each sample comes exactly once: a process whose share of the
-    last batch is empty has one batch fewer.
+    Each of W processes takes its contiguous share of a global batch: in the order of the ranks, the shares are the
+    batch of a single process. The last batch of an epoch may be smaller. When shuffling (training), it is cut to a
+    multiple of W, since gradients are averaged over processes that must hold equally many samples. In order
+    (evaluation), each sample comes exactly once: a process whose share of the last batch is empty has one fewer.
 
     Args:
-        dataset: What is indexed; only its length is used.
         batch_size: Samples in a global batch, a multiple of ``num_replicas``.
-        shuffle: A new random order in each epoch, instead of the order of the dataset.
-        seed: Seed of the order; the same on all processes.
         name: Name of the stream the order is drawn from.
-        num_replicas: Number of processes W.
-        rank: Rank of this process, in 0..W-1.
-        drop_last: Leave an incomplete last batch out.
+        dataset, sampler: As for :class:`DistributedSampler`, but for a single process by default.
 
     Raises:
         ValueError: If ``batch_size`` is not positive or not divisible by ``num_replicas``.
     """
 
-    def __init__(
-        self,
-        dataset: Sized,
-        batch_size: int,
-        *,
-        shuffle: bool = True,
-        seed: int = 0,
-        name: str = "order",
-        num_replicas: int = 1,
-        rank: int = 0,
-        drop_last: bool = False,
-    ) -> None:
-        check_batch_size(batch_size, num_replicas)
-        super().__init__(dataset, num_replicas, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
-        self.batch_size = batch_size
-        self.name = name
+    def __init__(self, dataset: Sized, batch_size: int, *, name: str = "order", **sampler: Any) -> None:
+        super().__init__(dataset, **{"num_replicas": 1, "rank": 0, **sampler})  # type: ignore[arg-type]
+        check_batch_size(batch_size, self.num_replicas)
+        self.batch_size, self.name = batch_size, name
         self.first = 0  # where the next iteration begins
         self._full, remainder = divmod(len(dataset), batch_size)
-        if shuffle:
-            remainder -= remainder % num_replicas
-        self._last = share_of(0 if drop_last else remainder, num_replicas, rank)
+        if self.shuffle:
+            remainder -= remainder % self.num_replicas
+        self._last = share_of(0 if self.drop_last else remainder, self.num_replicas, self.rank)
 
     def __len__(self) -> int:
         return self._full + (self._last.stop > self._last.start)
 
     def __iter__(self) -> Iterator[list[int]]:
         size = len(self.dataset)  # type: ignore[arg-type]
-        if self.shuffle:
-            order = torch.randperm(size, generator=stream(self.seed, self.name, self.epoch))
-        else:
-            order = torch.arange(size)
+        generator = stream(self.seed, self.name, self.epoch)
+        order = torch.randperm(size, generator=generator) if self.shuffle else torch.arange(size)
         share = share_of(self.batch_size, self.num_replicas, self.rank)
         for k in range(self.first, len(self)):
             batch = order[k * self.batch_size :]
@@ -97,11 +81,10 @@ class BatchOrder(DistributedSampler[list[int]]):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A loader that indexes its dataset once per batch and resumes in the middle of an epoch.
+    """A loader whose batches are ``dataset[indices]``, and which resumes in the middle of an epoch.
 
-    ``dataset[indices]`` is the batch. Lightning saves the state of the training loader in every checkpoint
-    and gives it back on resume: the next iteration, if it is in the epoch of that state, then yields the
-    batches that remained, and all later ones are whole.
+    Lightning saves its state in every checkpoint and gives it back on resume: the next iteration, if it is in the
+    epoch of that state, then yields the batches that remained, and all later ones are whole.
 
     Args:
         dataset: Gives a whole batch for a list of indices.
@@ -121,8 +104,7 @@ class ResumableLoader(DataLoader[Any]):
         kwargs.update(batch_size=None, collate_fn=_as_it_is)
         super().__init__(dataset, sampler=order, **kwargs)
         self.order = order
-        self._progress = {"epoch": 0, "batches": 0}
-        self._resumed = False
+        self._progress, self._resumed = {"epoch": 0, "batches": 0}, False
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # Runs at the first ``next``: Lightning calls ``iter`` before it sets the epoch.
@@ -136,13 +118,11 @@ class ResumableLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch of the last iteration and how many of its batches have been yielded."""
+        """Return the epoch of the last iteration and the number of its batches so far."""
         return dict(self._progress)
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Let the next iteration resume from a state."""
-        self._progress = dict(state_dict)
-        self._resumed = True
+        self._progress, self._resumed = dict(state_dict), True
 
 
 def endless(loader: ResumableLoader) -> Iterator[Any]:

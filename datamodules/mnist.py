@@ -1,17 +1,23 @@
-"""The four files of MNIST (LeCun, Cortes and Burges 1998), downloaded, checked by their hashes, and read."""
-
-from __future__ import annotations
+"""MNIST (LeCun, Cortes and Burges 1998): its files, and its images as sequences to classify at their end."""
 
 import gzip
 import hashlib
+import math
 import os
 import tempfile
 import zlib
+from abc import abstractmethod
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pooch
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from datamodules.sequences import Batch, SequenceDataModule, SequenceDataset
+from datamodules.streams import stream
 
 # SHA-256 of the unpacked files: packed anew, the same file has another hash.
 HASHES = {
@@ -20,22 +26,98 @@ HASHES = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://yann.lecun.com/exdb/mnist/",
 )
+# Order of the pixels in permuted images: the same in every run, and that of the authors of the benchmark.
+PERMUTATION = torch.from_numpy(np.random.RandomState(42).permutation(28 * 28))
+# Value of the appended pixels. Pixels are x / 255 - 0.5, so that black is -0.5; the authors append a grey.
+PADDING = {"black": -0.5, "grey": 0.0}
 
-TRAINING_IMAGES, TEST_IMAGES = 60_000, 10_000
+
+class ImageSequences(SequenceDataset):
+    """Images that stay bytes (N, T, I) until a batch of them, (B, T + P, I) float32, is asked for."""
+
+    def __init__(self, pixels: Tensor, labels: Tensor, appended: int, value: float) -> None:
+        super().__init__(pixels, labels.unsqueeze(1), pixels.shape[1] + appended)
+        self.padding, self.value = (0, 0, 0, appended), value
+
+    def __getitem__(self, indices: list[int]) -> Batch:
+        pixels, targets, steps = super().__getitem__(indices)
+        return pad(pixels.float().div_(255).sub_(0.5), self.padding, value=self.value), targets, steps
+
+
+class MNISTDataModule(SequenceDataModule):
+    """Splits of MNIST; a benchmark is a subclass with one method, ``arrange``: an image becomes a sequence.
+
+    The seed draws training and validation split from the 60,000 training images; the test split is the same for
+    every seed. A smaller split is a random part of the whole one.
+
+    Args:
+        root: Folder of the four files; those that are missing are downloaded there.
+        black_pixels: P, steps appended to the image, through which the network has to remember.
+        padding: Appended pixels: ``"black"``, or ``"grey"``, the 0.0 that the authors of the benchmark append.
+        train_size, val_size: Images in the training and validation split, together at most 60,000.
+        test_size: Images in the test split, at most 10,000.
+        batch_size, seed: As for :class:`SequenceDataModule`.
+
+    Raises:
+        ValueError: If a size is below 1 or there are not as many images, or the padding is unknown.
+    """
+
+    task, output_size, trivial_loss = "classification", 10, math.log(10)
+
+    def __init__(
+        self,
+        *,
+        root: str = "data/mnist",
+        black_pixels: int = 5,
+        padding: Literal["black", "grey"] = "black",
+        train_size: int = 48_000,
+        val_size: int = 12_000,
+        test_size: int = 10_000,
+        batch_size: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__({"train": train_size, "val": val_size, "test": test_size}, batch_size, seed)
+        if train_size + val_size > 60_000:
+            raise ValueError(
+                f"train_size + val_size = {train_size + val_size}: MNIST has 60000 training images"
+            )
+        if test_size > 10_000:
+            raise ValueError(f"test_size={test_size}: MNIST has 10000 test images")
+        if black_pixels < 0:
+            raise ValueError(f"black_pixels={black_pixels}: must be at least 0")
+        if padding not in PADDING:
+            raise ValueError(f"padding={padding!r}: choose one of {', '.join(PADDING)}")
+        self.root, self.black_pixels, self.padding = root, black_pixels, padding
+
+    @abstractmethod
+    def arrange(self, images: Tensor) -> Tensor:
+        """Return images (N, 28, 28) as sequences (N, T, I), both uint8."""
+
+    def prepare_data(self) -> None:
+        """Download the files that are missing; Lightning calls it in one process of each machine."""
+        download(self.root)
+
+    def make_split(self, name: str) -> ImageSequences:
+        part, seed = ("t10k", 0) if name == "test" else ("train", self.seed)
+        images, labels = load(self.root, part)
+        shuffled = torch.randperm(len(images), generator=stream(seed, "MNIST", part))
+        chosen = shuffled[-self.sizes[name] :] if name == "val" else shuffled[: self.sizes[name]]
+        value = PADDING[self.padding]
+        return ImageSequences(self.arrange(images[chosen]), labels[chosen], self.black_pixels, value)
+
+
+def permuted(images: Tensor) -> Tensor:
+    """Return the pixels (N, 784) of images (N, 28, 28) in the order of ``PERMUTATION``."""
+    return images.flatten(1)[:, PERMUTATION]
 
 
 def load(root: str | Path, part: str) -> tuple[Tensor, Tensor]:
-    """Return images (N, 28, 28) uint8 and labels (N,) int64.
-
-    Args:
-        root: Folder of the files, each packed (``.gz``) or unpacked.
-        part: ``"train"`` (60,000 images) or ``"t10k"`` (10,000).
+    """Return images (N, 28, 28) uint8 and labels (N,) int64 of ``"train"`` or ``"t10k"``; files may be packed.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -43,9 +125,7 @@ def load(root: str | Path, part: str) -> tuple[Tensor, Tensor]:
     """
     # The idx format: a header of 4 bytes and 4 for each dimension, then the values in C order.
     images, labels = (
-        torch.frombuffer(
-            bytearray(_checked(Path(root), f"{part}-{kind}-ubyte")), dtype=torch.uint8, offset=start
-        )
+        torch.frombuffer(bytearray(_checked(Path(root), f"{part}-{kind}-ubyte")), dtype=torch.uint8)[start:]
         for kind, start in [("images-idx3", 16), ("labels-idx1", 8)]
     )
     return images.view(-1, 28, 28), labels.long()
@@ -60,18 +140,17 @@ def download(root: str | Path) -> None:
         FileNotFoundError: If no mirror gives a missing file; the message says what to put where.
     """
     root = Path(root)
-    missing = [name for name in HASHES if _find(root, name) is None]
-    for done, name in enumerate(missing):
+    while missing := [name for name in HASHES if _find(root, name) is None]:
         root.mkdir(parents=True, exist_ok=True)
         failures = []
         for mirror in MIRRORS:
             try:
-                _fetch(mirror, name, root)
+                _fetch(mirror, missing[0], root)
                 break
             except (OSError, ValueError) as error:
                 failures.append(f"{mirror}: {type(error).__name__}")
         else:
-            files = ", ".join(f"{name}.gz" for name in missing[done:])
+            files = ", ".join(f"{name}.gz" for name in missing)
             raise FileNotFoundError(
                 f"put {files} of MNIST into {root.resolve()}: no download ({'; '.join(failures)})"
             )

@@ -1,10 +1,8 @@
 """Permuted MNIST: the pixels of an image in an order that has nothing of the image left."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
-from datamodules.image_sequences import MNISTDataModule, permuted
+from datamodules.mnist import MNISTDataModule, permuted
 
 
 class PermutedMNIST(MNISTDataModule):
@@ -16,5 +14,4 @@ class PermutedMNIST(MNISTDataModule):
     input_size = 1
 
     def arrange(self, images: Tensor) -> Tensor:
-        """Return the permuted pixels (N, 784, 1) of images (N, 28, 28)."""
         return permuted(images).unsqueeze(2)

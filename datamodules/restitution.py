@@ -1,15 +1,13 @@
 """Information restitution: random sequences, of which the network gives back a part at the end."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from datamodules.loader import ResumableLoader
-from datamodules.sequences import SequenceDataModule, SequenceDataset, check_positive
+from datamodules.loader import ResumableLoader, check_positive
+from datamodules.sequences import SequenceDataModule, SequenceDataset
 from datamodules.streams import stream
 
 SEQUENCES_PER_LENGTH = 256  # at each of the test lengths
@@ -18,24 +16,22 @@ SEQUENCES_PER_LENGTH = 256  # at each of the test lengths
 class RestitutionDataModule(SequenceDataModule):
     """Splits of generated sequences; a benchmark is a subclass with one method, ``generate``.
 
-    The test sequences are the same for every seed, so that figures of several runs differ by the runs alone.
-    The values to give back have mean 0 and variance 1: the best constant prediction is 0, with a loss of 1.
+    The test sequences are the same for every seed. The values to give back have mean 0 and variance 1: the best
+    constant prediction is 0, with a loss of 1.
 
     Args:
         seq_length: T, steps in a sequence.
         input_size: I, values in a step, each of which is given back.
         train_size, val_size, test_size: Sequences in each split.
         test_lengths: Lengths at which the trained network is tested as well, 256 sequences each.
-        batch_size: Sequences in a global training batch.
-        seed: Seed of training and validation split and of the order of the batches.
+        batch_size, seed: As for :class:`SequenceDataModule`.
         shortest: Least T for which the benchmark is defined; not a setting, a subclass gives it.
 
     Raises:
         ValueError: If a size is below 1 or a length below ``shortest``.
     """
 
-    task = "regression"
-    trivial_loss = 1.0
+    task, trivial_loss = "regression", 1.0
 
     def __init__(
         self,
@@ -50,31 +46,23 @@ class RestitutionDataModule(SequenceDataModule):
         seed: int = 0,
         shortest: int = 1,
     ) -> None:
-        super().__init__(batch_size, seed)
-        check_positive(input_size=input_size, train_size=train_size, val_size=val_size, test_size=test_size)
+        super().__init__({"train": train_size, "val": val_size, "test": test_size}, batch_size, seed)
+        check_positive(input_size=input_size)
         for name, length in [("seq_length", seq_length), *(("test_lengths", each) for each in test_lengths)]:
             if length < shortest:
                 raise ValueError(f"{name}={length}: must be at least {shortest} in this benchmark")
         self.seq_length = seq_length
         self.input_size = self.output_size = input_size
         self.test_lengths = tuple(test_lengths)
-        self.sizes = {"train": train_size, "val": val_size, "test": test_size}
 
     @abstractmethod
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw ``n`` sequences of ``length`` steps.
+        """Draw sequences (n, T, I) of ``length`` T and targets (n, K, O), to be given in the last K steps.
 
-        Args:
-            n: Number of sequences.
-            length: T, steps in each.
-            generator: The only source of random numbers.
-
-        Returns:
-            Sequences (n, T, I) and targets (n, K, O), float32, which the network gives in its last K steps.
+        Both are float32, and ``generator`` is the only source of random numbers.
         """
 
     def make_split(self, name: str) -> SequenceDataset:
-        """Generate a split from its own stream."""
         generator = stream(0 if name == "test" else self.seed, type(self).__name__, name)
         return SequenceDataset(*self.generate(self.sizes[name], self.seq_length, generator))
 

@@ -1,12 +1,10 @@
 """Row MNIST: an image, 28 pixels in a step."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from torch import Tensor
 
-from datamodules.image_sequences import MNISTDataModule, permuted
+from datamodules.mnist import MNISTDataModule, permuted
 
 
 class RowMNIST(MNISTDataModule):
@@ -29,5 +27,4 @@ class RowMNIST(MNISTDataModule):
         self.rows = rows
 
     def arrange(self, images: Tensor) -> Tensor:
-        """Return the rows (N, 28, 28) of images (N, 28, 28)."""
         return permuted(images).view_as(images) if self.rows == "permuted" else images

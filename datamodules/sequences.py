@@ -1,7 +1,5 @@
 """What every supervised benchmark shares: three splits, their loaders, and the loader of the warmup."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -11,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.loader import BatchOrder, ResumableLoader, endless, processes
+from datamodules.loader import BatchOrder, ResumableLoader, check_positive, endless, processes
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -22,18 +20,13 @@ EVALUATION_STEPS = 2**16
 class SequenceDataset(Dataset[Batch]):
     """Sequences of one length with targets at their last K steps; indexed by a list, it gives a whole batch.
 
-    A batch is ``(sequences, targets, steps)``: sequences (B, T, I) float32, targets (B, K, O) float32 or (B,
-    K) int64, and steps (K,) int64, the time indices at which the K outputs are read.
-
-    Args:
-        sequences: Inputs (N, T, I).
-        targets: Values (N, K, O) or classes (N, K).
-        length: Steps in the sequences of a batch; None is T.
+    A batch is ``(sequences, targets, steps)``: sequences (B, T, I) float32, targets (B, K, O) float32 or (B, K)
+    int64, and steps (K,) int64, the time indices at which the K outputs are read. A subclass whose sequences get
+    longer in a batch gives their ``length``.
     """
 
     def __init__(self, sequences: Tensor, targets: Tensor, length: int | None = None) -> None:
-        self.sequences = sequences
-        self.targets = targets
+        self.sequences, self.targets = sequences, targets
         self.length = length or sequences.shape[1]
         self.steps = torch.arange(self.length - targets.shape[1], self.length)
 
@@ -47,10 +40,11 @@ class SequenceDataset(Dataset[Batch]):
 class SequenceDataModule(LightningDataModule, ABC):
     """Train, validation and test split of a benchmark whose module learns from marked steps of sequences.
 
-    A subclass sets the attributes of :class:`datamodules.Benchmark` and makes the splits, each when it is
-    first needed. For each of ``test_lengths``, :meth:`test_dataloader` appends a loader.
+    A subclass sets the attributes of :class:`datamodules.Benchmark` and makes the splits, each when it is first
+    needed. For each of ``test_lengths``, :meth:`test_dataloader` appends a loader.
 
     Args:
+        sizes: Sequences in the ``train``, ``val`` and ``test`` split.
         batch_size: Sequences in a global training batch, divided by the number of processes.
         seed: Seed of the order of the training batches and of the warmup's.
     """
@@ -61,11 +55,10 @@ class SequenceDataModule(LightningDataModule, ABC):
     trivial_loss: float | None = None
     test_lengths: tuple[int, ...] = ()
 
-    def __init__(self, batch_size: int, seed: int) -> None:
+    def __init__(self, sizes: dict[str, int], batch_size: int, seed: int) -> None:
         super().__init__()
-        check_positive(batch_size=batch_size)
-        self.batch_size = batch_size
-        self.seed = seed
+        check_positive(batch_size=batch_size, **{f"{name}_size": size for name, size in sizes.items()})
+        self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
         self._splits: dict[str, SequenceDataset] = {}
 
     @abstractmethod
@@ -79,7 +72,6 @@ class SequenceDataModule(LightningDataModule, ABC):
         return self._splits[name]
 
     def setup(self, stage: str) -> None:
-        """Make the splits of a stage."""
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             self.split(name)
 
@@ -88,7 +80,6 @@ class SequenceDataModule(LightningDataModule, ABC):
         return self._loader(self.split("train"), self.batch_size, seed=self.seed)
 
     def val_dataloader(self) -> ResumableLoader:
-        """Return the validation split, in order."""
         return self.evaluation_loader(self.split("val"))
 
     def test_dataloader(self) -> list[ResumableLoader]:
@@ -102,9 +93,6 @@ class SequenceDataModule(LightningDataModule, ABC):
 
     def warmup_dataloader(self, batch_size: int) -> Iterator[Batch]:
         """Return full training batches without end, in a random stream that training does not share.
-
-        Args:
-            batch_size: Sequences in a global batch, of which each process gets its share.
 
         Raises:
             ValueError: If there are fewer training sequences, or the processes cannot share a batch evenly.
@@ -122,13 +110,5 @@ class SequenceDataModule(LightningDataModule, ABC):
         return self._loader(dataset, rows, shuffle=False)
 
     def _loader(self, dataset: SequenceDataset, batch_size: int, **order: Any) -> ResumableLoader:
-        world_size, rank = processes(self, batch_size)
-        order |= {"num_replicas": world_size, "rank": rank}
+        order["num_replicas"], order["rank"] = processes(self, batch_size)
         return ResumableLoader(dataset, BatchOrder(dataset, batch_size, **order))
-
-
-def check_positive(**sizes: int) -> None:
-    """Raise a ValueError that names the first of the sizes that is below 1."""
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name}={value}: must be at least 1")

@@ -1,10 +1,8 @@
 """Sequential MNIST: an image, pixel by pixel."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
-from datamodules.image_sequences import MNISTDataModule
+from datamodules.mnist import MNISTDataModule
 
 
 class SequentialMNIST(MNISTDataModule):
@@ -16,5 +14,4 @@ class SequentialMNIST(MNISTDataModule):
     input_size = 1
 
     def arrange(self, images: Tensor) -> Tensor:
-        """Return the pixels (N, 784, 1) of images (N, 28, 28)."""
         return images.flatten(1).unsqueeze(2)

@@ -1,7 +1,5 @@
 """The T-Maze (Bakker 2001): remember along a corridor which way the cue at its beginning told to turn."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,31 +9,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RIGHT, UP, LEFT, DOWN = range(4)
-
 GOAL_REWARD, PENALTY = 4.0, -0.1
+Array = NDArray[Any]
 
-_CELL = 16  # pixels of a cell in a picture
-_WALL, _FLOOR, _GOAL, _AGENT = (40, 40, 48), (235, 235, 235), (80, 170, 90), (200, 70, 60)
+_PIXELS = 16  # of a cell's side in a picture
+_COLOURS = {" ": (40, 40, 48), ".": (235, 235, 235), "G": (80, 170, 90), "A": (200, 70, 60)}
 
 
 class VectorTMaze:
     """N episodes side by side, each a function of its random generator and its actions alone.
 
-    Positions are x = 0..L of the corridor; at the junction x = L an arm leads up and an arm leads down, and
-    the episode ends in either. Actions: 0 right, 1 up, 2 left, 3 down. The observation is a one-hot vector of
-    four: cue up or cue down at x = 0 (again on each return), the corridor, the junction (also in its arms).
-    Rewards: 4 in the arm of the cue; -0.1 in the other one and for an action that cannot move (left at x = 0,
-    right at x = L, up and down before the junction); 0 otherwise.
-
-    Episodes that have not ended after ``horizon`` steps are truncated: 3 L - 1, or
-    ``ceil(3 L / (1 - stochasticity))`` if that is above 0.
+    The corridor is x = 0..L; at the junction x = L an arm leads up and one leads down, and the episode ends in
+    either. Actions: 0 right, 1 up, 2 left, 3 down. Observations are one-hot: cue up or cue down at x = 0 (again
+    on each return), corridor, junction (also in its arms). Rewards: 4 in the arm of the cue; -0.1 in the other
+    one and for an action that cannot move; 0 otherwise. Episodes are truncated after ``horizon`` steps: 3 L - 1,
+    or ``ceil(3 L / (1 - stochasticity))`` if that is above 0.
 
     Args:
         length: L, steps from the cue to the junction, at least 2.
         stochasticity: Probability in [0, 1) that an action is replaced by a uniform one of the four; the turn
             at the junction never is.
-        reward: ``"outcome"`` judges the action that was carried out, ``"intention"`` the one that was chosen,
-            as the authors of the benchmark do.
+        reward: ``"outcome"`` judges the action carried out, ``"intention"`` the one chosen, as its authors do.
     """
 
     def __init__(self, length: int = 20, stochasticity: float = 0.0, reward: str = "outcome") -> None:
@@ -45,19 +39,15 @@ class VectorTMaze:
             raise ValueError(f"stochasticity={stochasticity}: must be in [0, 1)")
         if reward not in ("outcome", "intention"):
             raise ValueError(f"reward={reward!r}: choose one of outcome, intention")
-        self.length = length
-        self.stochasticity = stochasticity
-        self.reward = reward
+        self.length, self.stochasticity, self.reward = length, stochasticity, reward
         self.horizon = math.ceil(3 * length / (1 - stochasticity)) if stochasticity else 3 * length - 1
         self.time = self.horizon
         self.goals = np.zeros(0, dtype=int)  # none until reset
 
-    def reset(
-        self, generators: Sequence[np.random.Generator], goals: Sequence[int] | None = None
-    ) -> NDArray[np.float32]:
-        """Begin an episode for each of N generators and return the observations (N, 4).
+    def reset(self, generators: Sequence[np.random.Generator], goals: Sequence[int] | None = None) -> Array:
+        """Begin an episode for each of N generators, which draw all its randomness; return observations (N, 4).
 
-        All the randomness of an episode is drawn here. ``goals`` chooses ``UP`` or ``DOWN`` for each.
+        ``goals`` chooses ``UP`` or ``DOWN`` for each.
         """
         count = len(generators)
         drawn = [generator.choice([UP, DOWN]) for generator in generators]
@@ -68,19 +58,16 @@ class VectorTMaze:
             for row, generator in zip(self._replacements, generators, strict=True):
                 replaced = generator.random(self.horizon) < self.stochasticity
                 row[:] = np.where(replaced, generator.integers(4, size=self.horizon), -1)
-        self.x = np.zeros(count, dtype=int)
-        self.turned = np.zeros(count, dtype=int)  # the arm an episode has ended in: UP, DOWN, or 0
+        # Position, and the arm that an episode has ended in: UP, DOWN, or 0.
+        self.x, self.turned = np.zeros((2, count), dtype=int)
         self.time = 0
         return self._observe()
 
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def step(self, actions: ArrayLike) -> tuple[Array, Array, Array, Array]:
         """Take an action (N,) in each episode; one that has ended stays where it is.
 
         Returns:
-            Observations (N, 4), rewards (N,), and whether each episode has terminated or has been truncated,
-            at this step or before.
+            Observations (N, 4), rewards (N,), and whether each episode has terminated and been truncated by now.
 
         Raises:
             RuntimeError: If all episodes have reached the horizon, or none has begun.
@@ -91,34 +78,31 @@ class VectorTMaze:
         replacement = self._replacements[:, self.time]
         junction = self.x == self.length
         carried_out = np.where((replacement >= 0) & ~junction, replacement, chosen)
-
-        playing = self.turned == 0
         judged = carried_out if self.reward == "outcome" else chosen
+        playing = self.turned == 0
         rewards = np.where(playing, self._rewards(judged, junction), 0.0)
-
-        vertical = (carried_out == UP) | (carried_out == DOWN)
-        self.turned = np.where(playing & junction & vertical, carried_out, self.turned)
+        turns = playing & junction & np.isin(carried_out, [UP, DOWN])
+        self.turned = np.where(turns, carried_out, self.turned)
         move = (carried_out == RIGHT).astype(int) - (carried_out == LEFT)
         self.x = np.where(playing, np.clip(self.x + move, 0, self.length), self.x)
         self.time += 1
         terminated = self.turned > 0
         return self._observe(), rewards, terminated, ~terminated & (self.time >= self.horizon)
 
-    def _rewards(self, actions: NDArray[Any], junction: NDArray[np.bool_]) -> NDArray[np.float64]:
-        vertical = (actions == UP) | (actions == DOWN)
+    def _rewards(self, actions: Array, junction: Array) -> Array:
+        vertical = np.isin(actions, [UP, DOWN])
         stuck = np.where(junction, actions == RIGHT, vertical | ((actions == LEFT) & (self.x == 0)))
         wrong = junction & vertical & (actions != self.goals)
         correct = junction & (actions == self.goals)
         return np.where(correct, GOAL_REWARD, np.where(stuck | wrong, PENALTY, 0.0))
 
-    def _observe(self) -> NDArray[np.float32]:
-        cue = np.where(self.goals == UP, 0, 1)
-        kind = np.where(self.x == 0, cue, np.where(self.x < self.length, 2, 3))
+    def _observe(self) -> Array:
+        kind = np.where(self.x == 0, self.goals != UP, np.where(self.x < self.length, 2, 3))
         return np.eye(4, dtype=np.float32)[kind]
 
 
 class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """One episode of :class:`VectorTMaze` at a time, as the gymnasium environment ``TMaze-v0``.
+    """One episode of :class:`VectorTMaze`, whose arguments it takes, as the gymnasium environment ``TMaze-v0``.
 
     ``reset(options={"goal": UP})`` or ``DOWN`` chooses the goal. The render modes are ``"ansi"``, a text of
     three lines, and ``"rgb_array"``, a picture (48, 16 (L + 1), 3) uint8.
@@ -134,16 +118,14 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         render_mode: str | None = None,
     ) -> None:
         modes: list[str] = self.metadata["render_modes"]
-        if render_mode is not None and render_mode not in modes:
+        if render_mode not in (None, *modes):
             raise ValueError(f"render_mode={render_mode!r}: choose one of {', '.join(modes)}")
         self.render_mode = render_mode
         self.maze = VectorTMaze(length, stochasticity, reward)
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (4,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(4)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, Any]:
         """Begin an episode, which draws from ``self.np_random``."""
         super().reset(seed=seed)
         goal = (options or {}).get("goal")
@@ -151,7 +133,7 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             raise ValueError(f"goal={goal!r}: choose {UP} (up) or {DOWN} (down)")
         return self.maze.reset([self.np_random], None if goal is None else [goal])[0], {}
 
-    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Take an action; time-outs are truncations."""
         observations, rewards, terminated, truncated = self.maze.step([action])
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
@@ -162,17 +144,11 @@ class TMazeEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
             return None
         if not len(self.maze.goals):
             raise RuntimeError("no episode has begun: call reset() first")
-        cells = self._cells()
-        if self.render_mode == "ansi":
-            return "\n".join("".join(row).rstrip() for row in cells) + "\n"
-        colours = {" ": _WALL, ".": _FLOOR, "G": _GOAL, "A": _AGENT}
-        picture = np.array([[colours[cell] for cell in row] for row in cells], dtype=np.uint8)
-        return picture.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
-
-    def _cells(self) -> list[list[str]]:
-        """Return three rows of L + 1 cells: wall, floor, goal, agent."""
         length, rows = self.maze.length, {UP: 0, 0: 1, DOWN: 2}
         cells = [[" "] * length + ["."], ["."] * (length + 1), [" "] * length + ["."]]
         cells[rows[int(self.maze.goals[0])]][length] = "G"
         cells[rows[int(self.maze.turned[0])]][int(self.maze.x[0])] = "A"
-        return cells
+        if self.render_mode == "ansi":
+            return "\n".join("".join(row).rstrip() for row in cells) + "\n"
+        picture = np.array([[_COLOURS[cell] for cell in row] for row in cells], dtype=np.uint8)
+        return picture.repeat(_PIXELS, axis=0).repeat(_PIXELS, axis=1)

@@ -1,7 +1,5 @@
 """The LightningModule of a deep recurrent Q-network (Hausknecht and Stone 2015), for tasks of control."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any, ClassVar
 
@@ -36,8 +34,7 @@ class DQNModule(LightningModule):
         sum of weights * (Q(history_t, action_t) - y_t)^2,
         y_t = reward_t + gamma * (0 if terminated_t else max over actions of Q_target(history_t+1, action)),
 
-    where ``Q_target`` is a copy of the network. It is renewed every ``target_update`` episodes, first
-    after a warmup.
+    where ``Q_target`` is a copy of the network, renewed every ``target_update`` episodes, first after a warmup.
 
     ``trainer.datamodule`` plays the episodes: one each ``gradient_steps`` training batches by ``collect``, and some
     without exploration after every epoch by ``evaluate``. These are logged as ``val/return``,
@@ -47,9 +44,8 @@ class DQNModule(LightningModule):
     optimal; ``val/value`` is the mean of the greatest Q over a fixed set of histories.
 
     Args:
-        input_size: Features I of the input.
-        output_size: Number O of actions.
-        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
+        input_size, output_size, cell, hidden_size, num_layers, double, init, t_max: As for
+            :class:`RecurrentNetwork`, of O actions.
         lr: Learning rate of Adam.
         gamma: Discount of a step, in [0, 1].
         epsilon: Probability in [0, 1] that an action is one of exploration.
@@ -57,9 +53,8 @@ class DQNModule(LightningModule):
         stop_when_optimal: Whether to end the fit when a policy is optimal.
 
     Attributes:
-        network: What is trained, and warmed up.
+        network, monitor, sequences: As of :class:`SequenceModule`; :func:`histories` gives the sequences.
         target: The copy that the targets are taken from.
-        monitor: The figure that tells the best checkpoint, and whether its least or greatest value is best.
 
     Raises:
         ValueError: As :class:`RecurrentNetwork`.
@@ -93,8 +88,8 @@ class DQNModule(LightningModule):
         sizes = input_size, hidden_size, output_size, num_layers
         self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
-        self.register_buffer("first_optimal_episode", torch.tensor(torch.nan))
-        self.register_buffer("latest_return", torch.tensor(torch.nan))
+        for figure in ("first_optimal_episode", "latest_return"):
+            self.register_buffer(figure, torch.tensor(torch.nan))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the values ``(B, T, O)`` of all actions after each step."""
@@ -107,7 +102,6 @@ class DQNModule(LightningModule):
         return values[:, -1].argmax(1).cpu(), state
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Play an episode when it is time to."""
         tasks = self._tasks()
         if batch_idx % tasks.gradient_steps == 0:
             if tasks.episodes_played % self.target_update == 0:
@@ -116,7 +110,6 @@ class DQNModule(LightningModule):
         self.log("train/return", self.latest_return)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
         inputs, actions, rewards, terminated, weights = batch
         values = self(inputs[:, :-1]).gather(2, actions.unsqueeze(2)).squeeze(2)
         with torch.no_grad():
@@ -128,7 +121,6 @@ class DQNModule(LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Judge the policy at the length of the training."""
         sequences, lengths = batch
         figures = self._tasks().evaluate(self.act, self.gamma)
         seen = torch.arange(sequences.shape[1], device=lengths.device) < lengths.unsqueeze(1)
@@ -143,7 +135,6 @@ class DQNModule(LightningModule):
             self.log(f"val/{name}", figure, prog_bar=name == "return")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Judge the policy at the length of the training and at the test lengths."""
         tasks = self._tasks()
         figures = tasks.evaluate(self.act, self.gamma)
         self.log_dict({f"test/{name}": figure for name, figure in figures.items()})
@@ -153,7 +144,6 @@ class DQNModule(LightningModule):
                 self.log(f"{name}_at_length/{length}", figures[name])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam over the parameters of the network."""
         return torch.optim.Adam(self.network.parameters(), lr=self.lr)
 
     def _tasks(self) -> Any:

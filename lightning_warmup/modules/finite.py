@@ -1,7 +1,5 @@
 """Ends a training whose loss is no longer finite."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -14,20 +12,10 @@ class TrainingDiverged(RuntimeError):
 
 
 def check_finite(loss: Tensor, module: LightningModule, data: Sequence[Tensor] = ()) -> None:
-    """Check the loss of a batch.
-
-    Args:
-        loss: The loss.
-        module: What is trained.
-        data: What the loss was computed from.
-
-    Raises:
-        ValueError: If the loss is not finite because the data are not.
-        TrainingDiverged: If it is not finite in spite of them, with the step and the learning rate.
-    """
+    """Raise a TrainingDiverged if a loss is not finite, or a ValueError if the data of the batch are not either."""
     if torch.isfinite(loss):
         return
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in data):
+    if not all(tensor.isfinite().all() for tensor in data):
         raise ValueError(f"data: NaN or infinite values in a batch, at step {module.global_step}")
     raise TrainingDiverged(
         f"training diverged at step {module.global_step} with lr={module.lr}: loss {loss.item():g}; "

@@ -1,7 +1,7 @@
 """The LightningModule for regression and classification at marked time steps."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
+from operator import itemgetter
 from typing import ClassVar, cast
 
 import torch
@@ -27,26 +27,21 @@ class SequenceModule(LightningModule):
     sequences, logged as ``test_at_length/T``.
 
     Args:
-        input_size: Features I of the input.
-        output_size: Outputs O, or number of classes.
-        task: ``"regression"`` or ``"classification"``.
-        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
+        input_size, output_size, task: I; O, outputs or classes; ``"regression"`` or ``"classification"``.
         lr: Learning rate of Adam.
+        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
 
     Attributes:
         network: What is trained, and warmed up.
         monitor: The figure that tells the best checkpoint, and whether its least or greatest value is best.
+        sequences: Function from a batch to its sequences, for the warmup.
 
     Raises:
         ValueError: If ``task`` is unknown, or as :class:`RecurrentNetwork`.
     """
 
     monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
-
-    @staticmethod
-    def sequences(batch: Batch) -> Tensor:
-        """Return the sequences of a batch, ``(B, T, I)``, for the warmup."""
-        return batch[0]
+    sequences: ClassVar[Callable[[Batch], Tensor]] = itemgetter(0)
 
     def __init__(
         self,
@@ -76,18 +71,15 @@ class SequenceModule(LightningModule):
         return self.network(sequences, read_at=read_at)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
         loss, _ = self._loss(batch)
         check_finite(loss, self, batch[:2])
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the validation figures."""
         self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Add a batch to the test figures, or to those of a longer length."""
         if dataloader_idx == 0:
             self._evaluate("test", batch)
         else:
@@ -97,12 +89,10 @@ class SequenceModule(LightningModule):
             self.log(f"test_at_length/{length}", metric, add_dataloader_idx=False)
 
     def setup(self, stage: str) -> None:
-        """Make a metric for each of the datamodule's ``test_lengths``."""
         lengths = getattr(self.trainer.datamodule, "test_lengths", ())  # type: ignore[attr-defined]
         self.loss_at_length = nn.ModuleDict({str(length): MeanMetric() for length in lengths})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam over all parameters."""
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
     def _evaluate(self, split: str, batch: Batch) -> None:

@@ -152,9 +152,7 @@ def test_a_file_without_one_benchmark_is_refused_in_one_line(write, content, fou
         datamodule_by_name("ambiguous")
 
 
-@pytest.mark.parametrize(
-    "name", ["restitution", "sequences", "image_sequences", "loader", "copy", "../train"]
-)
+@pytest.mark.parametrize("name", ["restitution", "sequences", "mnist", "loader", "copy", "../train"])
 def test_what_is_no_benchmark_is_refused(name):
     with pytest.raises(ValueError, match=f"data.name='{name}'"):
         datamodule_by_name(name)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from datamodules import mnist
-from datamodules.image_sequences import PERMUTATION
+from datamodules.mnist import PERMUTATION
 from datamodules.permuted_mnist import PermutedMNIST
 from datamodules.row_mnist import RowMNIST
 from datamodules.sequential_mnist import SequentialMNIST

@@ -13,9 +13,8 @@ import torch
 from configs.schema import TMaze as Settings
 from configs.values import ConfigError
 from datamodules.replay import Episode, LazyLoader, Replay, histories, padded
-from datamodules.tmaze import TMaze
+from datamodules.tmaze import EXPLORATION, TMaze, play
 from datamodules.tmaze_env import DOWN, LEFT, RIGHT, UP, VectorTMaze
-from datamodules.tmaze_play import EXPLORATION, play
 
 
 def episode(steps: int, terminated: bool = True, seed: int = 0) -> Episode:

@@ -14,9 +14,8 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 
 from configs.schema import Config
 from datamodules.replay import Episode, padded
-from datamodules.tmaze import TMaze
+from datamodules.tmaze import TMaze, play
 from datamodules.tmaze_env import VectorTMaze
-from datamodules.tmaze_play import play
 from lightning_warmup import WarmupStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.dynamics.measure import multistability
