@@ -61,13 +61,11 @@ class Inputs(NamedTuple):
 
     @classmethod
     def from_flat(cls, flat: Sequence[Any]) -> Inputs:
-        """Return the inputs that ``flat`` lists."""
         x, *rest = flat
         count = len(Weights._fields)
         return cls(x, Weights(*rest[:count]), rest[count:])
 
     def flat(self) -> tuple[Any, ...]:
-        """Return x, the weights and the states in one tuple."""
         return self.x, *self.weights, *self.states
 
 
