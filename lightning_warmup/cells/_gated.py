@@ -31,16 +31,15 @@ class GatedCell(nn.Module):
                 f = torch.sigmoid(gate.f(h))
                 return h.lerp(torch.tanh(gate.h(f * h)), f)
 
-    The step is elementwise: units meet only inside the gates (see :mod:`lightning_warmup.engine.gates`). It then
-    runs on the fast engine. A small trial at the first call finds any other step (a norm over units, weights or
-    random numbers of its own); that runs in a plain loop under autograd, with a warning.
+    An elementwise step, whose units meet only inside the gates (:mod:`lightning_warmup.engine.gates`), runs on the
+    fast engine. A small trial at the first call finds any other step (a norm over units, weights or random
+    numbers of its own); that runs in a plain loop under autograd, with a warning.
 
     A cell with several states sets ``states``, takes ``step(self, h, c, gate)`` and returns as many; the
     first is the output, and ``h_0`` and ``h_n`` are tuples as those of ``torch.nn.LSTM``.
 
-    Weights have torch's names and layout, stacked over the gates: ``weight_ih_l0``, ``weight_hh_l0``,
-    ``weight_diag_l0`` (of diagonal gates), ``bias_ih_l0`` and, with ``biases = 2``, ``bias_hh_l0``. Under
-    autocast the recurrence runs in their precision.
+    Weights have torch's names and layout, stacked over the gates; ``weight_diag_l0`` are those of diagonal gates.
+    Under autocast the recurrence runs in their precision.
 
     Args:
         input_size: Features I of the input.

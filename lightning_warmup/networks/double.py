@@ -1,4 +1,4 @@
-"""The double layer: two halves on the same input, of which a partial warmup moves the first."""
+"""The double layer, of which a partial warmup moves one half."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_warmup.engine.state import State, map_state
 class DoubleLayer(nn.Module):
     """Two independent recurrent cells of half the size on the same input, their outputs concatenated.
 
-    A partial warmup moves the first half, which then keeps information for long; the second keeps its precision.
+    A partial warmup moves the first half only, which then keeps information for long; the second stays precise.
 
     Args:
         cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.

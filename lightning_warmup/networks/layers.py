@@ -1,8 +1,4 @@
-"""Drives any recurrent module layer by layer, time first.
-
-Measurements and warmup run each layer of a stack by itself. A recurrent layer is anything with torch's call
-``output, h_n = rnn(input, h_0)``; its state is a tensor or a tuple of tensors.
-"""
+"""Drives any recurrent module, of torch's call ``output, h_n = rnn(input, h_0)``, layer by layer, time first."""
 
 from __future__ import annotations
 
@@ -45,10 +41,8 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     """Split a recurrent module into the layers it is made of.
 
     Args:
-        rnn: A :class:`RecurrentNetwork`, a :class:`DoubleLayer`, one of our cells, ``torch.nn.LSTM``, ``GRU`` or
-            ``RNN`` of any depth, a sequence of such layers, or any module with torch's call, which is then
-            driven whole; layers that are split already stay as they are. Their attribute ``batch_first`` is
-            respected.
+        rnn: A :class:`RecurrentNetwork`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any depth, or a sequence of layers;
+            any other module with torch's call is driven whole. Its attribute ``batch_first`` is respected.
 
     Raises:
         ValueError: If a module is bidirectional: its backward half has no state to settle.
