@@ -41,8 +41,8 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     """Split a recurrent module into the layers it is made of.
 
     Args:
-        rnn: A :class:`RecurrentNetwork`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any depth, or a sequence of layers;
-            any other module with torch's call is driven whole. Its attribute ``batch_first`` is respected.
+        rnn: A :class:`RecurrentNetwork`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any depth, or a sequence of
+            layers; any other module with torch's call is driven whole. Its attribute ``batch_first`` is respected.
 
     Raises:
         ValueError: If a module is bidirectional: its backward half has no state to settle.
