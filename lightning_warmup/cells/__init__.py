@@ -37,9 +37,9 @@ def cell_by_name(name: str) -> type[nn.Module]:
     if name not in cell_names():
         raise ValueError(f"cell={name!r}: choose one of {', '.join(cell_names())}")
     module = import_module(f"{__name__}.{name}")
-    classes = [
+    classes = {
         value for value in vars(module).values() if isinstance(value, type) and issubclass(value, nn.Module)
-    ]
+    }
     defined = {c for c in classes if c.__module__ == module.__name__ and not c.__name__.startswith("_")}
     cells = {c for c in defined if issubclass(c, GatedCell)} or defined
     if len(cells) != 1:

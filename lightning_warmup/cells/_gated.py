@@ -31,24 +31,22 @@ class GatedCell(nn.Module):
                 f = torch.sigmoid(gate.f(h))
                 return h.lerp(torch.tanh(gate.h(f * h)), f)
 
-    The step is elementwise: units meet only inside the gates (see :mod:`lightning_warmup.engine.gates`). It then
-    runs on the fast engine. A small trial at the first call finds any other step (a norm over units, weights or
-    random numbers of its own); that runs in a plain loop under autograd, with a warning.
+    An elementwise step, whose units meet only inside the gates (:mod:`lightning_warmup.engine.gates`), runs on the
+    fast engine. A small trial at the first call finds any other step (a norm over units, weights or random
+    numbers of its own); that runs in a plain loop under autograd, with a warning.
 
     A cell with several states sets ``states``, takes ``step(self, h, c, gate)`` and returns as many; the
     first is the output, and ``h_0`` and ``h_n`` are tuples as those of ``torch.nn.LSTM``.
 
-    Weights have torch's names and layout, stacked over the gates: ``weight_ih_l0``, ``weight_hh_l0``,
-    ``weight_diag_l0`` (of diagonal gates), ``bias_ih_l0`` and, with ``biases = 2``, ``bias_hh_l0``. Under
-    autocast the recurrence runs in their precision.
+    Weights have torch's names and layout, stacked over the gates; ``weight_diag_l0`` are those of diagonal gates.
+    Under autocast the recurrence runs in their precision.
 
     Args:
         input_size: Features I of the input.
         hidden_size: Units H.
         bias: Whether gates have biases.
         batch_first: Whether input and output are (B, T, I) and (B, T, H) rather than (T, B, I) and (T, B, H).
-        device: Of the weights.
-        dtype: Of the weights.
+        device, dtype: Of the weights.
 
     Shapes:
         input (T, B, I), output (T, B, H), h_0 and h_n (1, B, H); unbatched (T, I), (T, H) and (1, H). Without
@@ -96,17 +94,13 @@ class GatedCell(nn.Module):
     def reset_parameters(self) -> None:
         """Draw every matrix Xavier-uniform, gate by gate; set diagonal weights to 1 and biases to 0."""
         for weights in gate_weights(self).values():
-            for matrix in (weights.weight_ih, weights.weight_hh):
-                if matrix is not None:
-                    nn.init.xavier_uniform_(matrix)
-            for bias in (weights.bias_ih, weights.bias_hh):
-                if bias is not None:
-                    nn.init.zeros_(bias)
-            if weights.weight_diag is not None:
-                nn.init.ones_(weights.weight_diag)
+            for name, weight in weights._asdict().items():
+                if weight is not None and name.startswith("bias"):
+                    nn.init.zeros_(weight)
+                elif weight is not None:
+                    nn.init.ones_(weight) if name == "weight_diag" else nn.init.xavier_uniform_(weight)
 
     def forward(self, input: Tensor, h_0: Any = None) -> tuple[Tensor, Any]:
-        """Run a sequence; see the class for shapes."""
         x, states = self._arguments(input, h_0)
         with torch.autocast(x.device.type, enabled=False):
             output, *final = self._run(x, states)
@@ -114,7 +108,7 @@ class GatedCell(nn.Module):
             output = output.squeeze(1)
         else:
             output = output.transpose(0, 1) if self.batch_first else output
-            final = [state.unsqueeze(0) for state in final]
+            final = [state[None] for state in final]
         return output, final[0] if self.states == 1 else tuple(final)
 
     def _arguments(self, input: Tensor, h_0: Any) -> tuple[Tensor, list[Tensor]]:
@@ -130,8 +124,8 @@ class GatedCell(nn.Module):
         size = (x.size(1), self.hidden_size)
         expected = (1, *size) if input.dim() == 3 else size
         states = [x.new_zeros(expected)] * self.states if h_0 is None else list(as_tuple(h_0))
-        if [tuple(state.shape) for state in states] != [expected] * self.states:
-            got = [tuple(state.shape) for state in states]
+        got = [tuple(state.shape) for state in states]
+        if got != [expected] * self.states:
             raise ValueError(f"h_0 has shapes {got}: must be {self.states} of shape {expected}")
         dtype = next(self.parameters()).dtype
         for name, tensor in (("input", x), *(("h_0", state) for state in states)):
@@ -145,8 +139,8 @@ class GatedCell(nn.Module):
         if functorch_active():
             return loop(*arguments)
         if self.training not in self._elementwise:
-            self._elementwise[self.training] = _engine_agrees(self)
-            if not self._elementwise[self.training]:
+            agrees = self._elementwise[self.training] = _engine_agrees(self)
+            if not agrees:
                 warnings.warn(
                     f"{type(self).__name__}.step is not elementwise, random, or has weights of its own: "
                     "it runs in a plain loop, several times slower",
@@ -155,7 +149,6 @@ class GatedCell(nn.Module):
         return (scan if self._elementwise[self.training] else loop)(*arguments)
 
     def extra_repr(self) -> str:
-        """Return the arguments, as torch's layers print them."""
         bias, batch_first = (
             "" if self.bias else ", bias=False",
             ", batch_first=True" if self.batch_first else "",
@@ -187,6 +180,16 @@ def _engine_agrees(cell: GatedCell) -> bool:
     def noise(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
+    def trial(run: Callable[..., Any], x: Tensor, states: list[Tensor]) -> list[Tensor]:
+        torch.default_generator.manual_seed(0)
+        outputs = run(twin.step, twin.gates, x, states, stacked_weights(twin))
+        weights = [torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o) for o in outputs]
+        inputs = [x, *states, *twin.parameters()]
+        return [
+            *outputs,
+            *torch.autograd.grad(outputs, inputs, weights, allow_unused=True, materialize_grads=True),
+        ]
+
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             weights = {p: p.detach().to("cpu", torch.float64) for p in cell.parameters()}
@@ -195,19 +198,9 @@ def _engine_agrees(cell: GatedCell) -> bool:
             for scale in (1, 30):
                 x = (scale * noise(3, 3, cell.input_size)).requires_grad_()
                 states = [(scale * noise(3, cell.hidden_size)).requires_grad_() for _ in range(cell.states)]
-                pairs = zip(*(_trial(run, twin, x, states) for run in (scan, loop)), strict=True)
+                pairs = zip(trial(scan, x, states), trial(loop, x, states), strict=True)
                 if not all(bool((a - b).abs().max() <= 1e-9 * (1 + b.abs().max())) for a, b in pairs):
                     return False
             return True
     except Exception:  # the engine cannot run this step; if nothing can, the loop will say why
         return False
-
-
-def _trial(run: Callable[..., Any], cell: GatedCell, x: Tensor, states: list[Tensor]) -> list[Tensor]:
-    """Return the outputs of ``scan`` or ``loop`` and the gradients of a weighted sum of them."""
-    torch.default_generator.manual_seed(0)
-    outputs = run(cell.step, cell.gates, x, states, stacked_weights(cell))
-    inputs = [x, *states, *cell.parameters()]
-    weights = [torch.linspace(-1, 2, o.numel(), dtype=o.dtype).view_as(o) for o in outputs]
-    gradients = torch.autograd.grad(outputs, inputs, weights, allow_unused=True, materialize_grads=True)
-    return [*outputs, *gradients]

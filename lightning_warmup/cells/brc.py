@@ -19,15 +19,13 @@ class BRC(GatedCell):
 
     A unit sees its own state only. Matrices start Xavier-uniform, gate by gate; u_c and u_a start at 1,
     biases at 0. Vecoven, Ernst and Drion, arXiv 2006.05252; the bias b_h is that of arXiv 2106.01001.
-
-    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"c": Gate("diagonal"), "a": Gate("diagonal"), "h": Gate(recurrent=None)}
     remember = "c"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
         c = torch.sigmoid(gate.c(h))
         a = gate.a(h)
         half = torch.sigmoid(a + a)  # 1 + tanh(v) = 2 sigmoid(2 v), and a sigmoid is cheaper than a tanh

@@ -22,8 +22,7 @@ class GRU(GatedCell):
     Input matrices start Xavier-uniform and recurrent matrices orthogonal, gate by gate; biases start at 0.
     On CUDA devices, and where no gradient is wanted, it runs on torch's own kernel; that of CUDA has no second
     derivatives. Cho et al., arXiv 1406.1078; the reset gate acts after the recurrent product, as in torch.
-
-    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"r": Gate(), "z": Gate(), "m": Gate(input=False), "n": Gate(recurrent=None)}
@@ -31,25 +30,21 @@ class GRU(GatedCell):
     remember = "z"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
         r = torch.sigmoid(gate.r(h))
         z = torch.sigmoid(gate.z(h))
         n = torch.tanh(torch.addcmul(gate.n(), r, gate.m(h)))
         return n.lerp(h, z)
 
     def reset_parameters(self) -> None:
-        """Draw input matrices Xavier-uniform, recurrent ones orthogonal, gate by gate; set biases to 0."""
         super().reset_parameters()
         for weights in gate_weights(self).values():
             if weights.weight_hh is not None:
                 orthogonal_(weights.weight_hh)
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-        fused = x.is_cuda or not torch.is_grad_enabled()  # the engine is faster with a gradient only
-        return self._fused(x, states[0]) if fused else super()._run(x, states)
-
-    def _fused(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled() and not x.is_cuda:
+            return super()._run(x, states)  # the engine is faster with a gradient only
         weights = [weight for weight in stacked_weights(self) if weight is not None]
         # biases, layers, dropout, training, bidirectional, batch_first
-        output, h_n = torch.gru(x, h[None], weights, self.bias, 1, 0.0, self.training, False, False)
+        output, h_n = torch.gru(x, states[0][None], weights, self.bias, 1, 0.0, self.training, False, False)
         return output, h_n[0]

@@ -24,8 +24,7 @@ class LSTM(nn.LSTM):
 
     Weights start as torch's, uniform within 1/sqrt(H) of zero. Hochreiter and Schmidhuber, "Long short-term
     memory", 1997; the forget gate is that of Gers et al., 2000.
-
-    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`; h_0 and h_n are tuples (h, c).
+    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`; h_0 and h_n are tuples (h, c).
     """
 
     gates: ClassVar = {"i": Gate(), "f": Gate(), "g": Gate(), "o": Gate()}
@@ -44,7 +43,6 @@ class LSTM(nn.LSTM):
         super().__init__(input_size, hidden_size, 1, bias, batch_first, device=device, dtype=dtype)
 
     def forward(self, input: Any, h_0: Any = None) -> Any:
-        """Run a sequence; see the class for shapes."""
         plain = isinstance(input, nn.utils.rnn.PackedSequence) or input.is_cuda or not torch.is_grad_enabled()
         if plain or functorch_active():
             return super().forward(input, h_0)

@@ -17,14 +17,12 @@ class MGU(GatedCell):
         h' = (1 - f) h + f tanh(W_h x + b_h + U_h (f h))
 
     Matrices start Xavier-uniform, gate by gate; biases start at 0. Zhou et al., arXiv 1603.09420.
-
-    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"f": Gate(), "h": Gate()}
     overwrite = "f"
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
         f = torch.sigmoid(gate.f(h))
         return h.lerp(torch.tanh(gate.h(f * h)), f)

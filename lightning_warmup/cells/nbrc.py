@@ -17,8 +17,7 @@ class NBRC(BRC):
 
     Matrices start Xavier-uniform, gate by gate; biases start at 0. Vecoven, Ernst and Drion,
     arXiv 2006.05252.
-
-    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"c": Gate(), "a": Gate(), "h": Gate(recurrent=None)}

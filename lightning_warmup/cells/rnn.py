@@ -16,17 +16,14 @@ class RNN(GatedCell):
         h' = tanh(W x + b + U h + b')
 
     Weights start as torch's, uniform within 1/sqrt(H) of zero. Elman, "Finding structure in time", 1990.
-
-    Arguments and shapes: see :class:`lightning_warmup.cells._gated.GatedCell`.
+    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"h": Gate()}
     biases = 2
 
     def step(self, h: Tensor, gate: Any) -> Tensor:
-        """Return the next state."""
         return torch.tanh(gate.h(h))
 
     def reset_parameters(self) -> None:
-        """Draw every weight from U(-1/sqrt(H), 1/sqrt(H))."""
         uniform_(self)

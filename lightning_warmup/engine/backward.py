@@ -43,21 +43,17 @@ class Saved(NamedTuple):
 class Backward:
     """The backward pass of one scan, from the last chunk to the first.
 
-    Args:
-        step: The step.
-        gates: The gates by name.
-        inputs: What the scan was computed from.
-        needs: Whether the gradient of each input is wanted.
+    ``needs`` tells which gradients of ``inputs`` are wanted.
     """
 
     def __init__(self, step: Step, gates: Mapping[str, Gate], inputs: Inputs, needs: Inputs) -> None:
         self.step, self.inputs, self.needs = step, inputs, needs
-        self.weights = split(gates, inputs.weights)
         self.x_gradient = inputs.x.new_zeros(inputs.x.shape) if needs.x else None
         wanted = zip(inputs.weights, needs.weights, strict=True)
-        zeros = [w.new_zeros(w.shape) if need and w is not None else None for w, need in wanted]
-        self.gradients = Weights(*zeros)
-        self.gate_gradients = split(gates, self.gradients)
+        self.gradients = Weights(
+            *(w.new_zeros(w.shape) if need and w is not None else None for w, need in wanted)
+        )
+        self.weights, self.gate_gradients = split(gates, inputs.weights), split(gates, self.gradients)
 
     def run(self, output: Tensor, saved: Sequence[Saved], gradients: Sequence[Tensor | None]) -> Inputs:
         """Return the gradient of every input; None where it is not wanted.
@@ -69,21 +65,20 @@ class Backward:
         """
         of_output, *of_final = gradients
         pairs = zip(self.inputs.states, of_final, strict=True)
-        carried = [state.new_zeros(state.shape) if g is None else g for state, g in pairs]
+        carried = [torch.zeros_like(state) if g is None else g for state, g in pairs]
         if of_output is not None:
             carried[0] = carried[0] + of_output[-1]
+        initial = self.inputs.states[0].unsqueeze(0)
         stop = len(output)
         for values, others in reversed(saved):
             start = stop - len(values[0])
-            first = output[start - 1 : stop - 1]
-            if start == 0:
-                first = torch.cat((self.inputs.states[0].unsqueeze(0), output[: stop - 1]))
+            first = output[start - 1 : stop - 1] if start else torch.cat((initial, output[: stop - 1]))
             chunk = _Chunk(self.step, self.weights, [first, *others], values)
             for adjoint, state in zip(chunk.adjoints, carried, strict=True):
                 adjoint[-1] = state
             if of_output is not None:
-                inner = slice(max(start, 1) - 1, stop - 1)  # the initial state has no output
-                chunk.adjoints[0][inner.start + 1 - start : -1] = of_output[inner]
+                after = max(start, 1)  # the initial state has no output
+                chunk.adjoints[0][after - start : -1] = of_output[after - 1 : stop - 1]
             chunk.sweep()
             self._collect(chunk, slice(start, stop))
             carried = [shrink(adjoint[0]) for adjoint in chunk.adjoints]
@@ -144,23 +139,6 @@ class _Source(NamedTuple):
     partials: Sequence[Tensor | None]
 
 
-class _Term(NamedTuple):
-    """A product of the chain rule, adjoint times partial derivative, step by step."""
-
-    adjoint: Rows
-    partial: Rows
-
-
-class _DenseGate(NamedTuple):
-    """What a step of the sweep does for a dense gate: sums the terms up in delta, adds delta U to the target."""
-
-    delta: Rows  # holds the partial derivative of the first term until its step comes
-    first: Rows  # adjoint of the first term
-    others: Sequence[_Term]
-    weight: Tensor
-    target: Rows  # adjoint of what the gate is applied to
-
-
 class _Chunk:
     """A step linearised along one chunk, with the adjoints of its states.
 
@@ -187,15 +165,24 @@ class _Chunk:
     def sweep(self) -> None:
         """Carry the adjoints from the last step to the first, and set ``delta`` of every gate."""
         before = [adjoint.unbind(0) for adjoint in self.adjoints]
-        sources = [
-            _Source(adjoint[1:], rows[1:], partials)
-            for adjoint, rows, partials in zip(self.adjoints, before, self.partials, strict=True)
-        ]
-        gates = self._dense_gates(before, sources)
+        triples = zip(self.adjoints, before, self.partials, strict=True)
+        sources = [_Source(adjoint[1:], rows[1:], partials) for adjoint, rows, partials in triples]
+        dense = []
+        for leaf, call in reversed([*enumerate(self.calls, len(before))]):
+            weight, terms = call.weights.weight_hh, _terms(sources, leaf)
+            if weight is None or not terms:
+                continue
+            if call.state is None:
+                mu = torch.zeros_like(call.leaf)
+                sources.append(_Source(mu, mu.unbind(0), call.partials))
+            target = sources[-1].rows if call.state is None else before[call.state]
+            (first, partial), *others = terms
+            call.delta = torch.stack(list(partial))  # starts as the derivative in the first term
+            dense.append((call.delta.unbind(0), first, others, weight, target))
         states = [(rows, *term) for leaf, rows in enumerate(before) for term in _terms(sources, leaf)]
         with torch.inference_mode():
             for k in reversed(range(len(before[0]) - 1)):
-                for delta, first, others, weight, target in gates:
+                for delta, first, others, weight, target in dense:
                     row = delta[k].mul_(first[k])
                     for adjoint, partial in others:
                         row.addcmul_(adjoint[k], partial[k])
@@ -207,26 +194,10 @@ class _Chunk:
             if call.weights.weight_hh is None and products:
                 call.delta = sum(products[1:], products[0])
 
-    def _dense_gates(self, before: Sequence[Rows], sources: list[_Source]) -> list[_DenseGate]:
-        """Return the dense gates that results depend on, from the last call; add the arguments they compute."""
-        gates = []
-        for leaf, call in reversed([*enumerate(self.calls, len(before))]):
-            weight, terms = call.weights.weight_hh, _terms(sources, leaf)
-            if weight is None or not terms:
-                continue
-            if call.state is None:
-                mu = torch.zeros_like(call.leaf)
-                sources.append(_Source(mu, mu.unbind(0), call.partials))
-            target = sources[-1].rows if call.state is None else before[call.state]
-            (first, partial), *others = terms
-            call.delta = torch.stack(list(partial))
-            gates.append(_DenseGate(call.delta.unbind(0), first, others, weight, target))
-        return gates
 
-
-def _terms(sources: Sequence[_Source], leaf: int) -> list[_Term]:
-    """Return the products that make up the adjoint of a leaf, but for those with recurrent matrices."""
-    return [_Term(s.rows, p.unbind(0)) for s in sources if (p := s.partials[leaf]) is not None]
+def _terms(sources: Sequence[_Source], leaf: int) -> list[tuple[Rows, Rows]]:
+    """Return adjoint and derivative, step by step, of the sources that depend elementwise on a leaf."""
+    return [(s.rows, p.unbind(0)) for s in sources if (p := s.partials[leaf]) is not None]
 
 
 def _partials(target: Tensor | None, leaves: Sequence[Tensor]) -> Sequence[Tensor | None]:

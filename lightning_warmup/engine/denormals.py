@@ -2,8 +2,7 @@
 
 A gradient that vanishes along a sequence ends in denormal numbers (below 1.2e-38 in single precision), on
 which many processors compute ten times more slowly. Setting such entries to zero early costs nothing and
-changes nothing that matters. Only the gradient is touched: the processor's own flag holds for a whole thread,
-and would change the user's numbers everywhere.
+changes nothing that matters. The processor's own flag would change the user's numbers everywhere.
 """
 
 from __future__ import annotations
@@ -42,21 +41,12 @@ def cut(state: Any) -> Any:
 def chunked(
     rnn: Callable[[Tensor, Any], tuple[Tensor, Any]], input: Tensor, h_0: Any = None, time: int = 0
 ) -> tuple[Tensor, Any]:
-    """Run any recurrent layer in chunks of 50 steps, with ``cut`` on the state between them.
+    """Return ``rnn(input, h_0)``, run in chunks of 50 steps with ``cut`` on the state between them.
 
-    Args:
-        rnn: Called as ``output, h_n = rnn(input, h_0)``, for instance a ``torch.nn.LSTM``.
-        input: The sequences, (T, B, I), or in whatever layout ``rnn`` takes them.
-        h_0: The initial state; None leaves it to ``rnn``.
-        time: The axis of the steps, in the input and in the output.
-
-    Returns:
-        What ``rnn(input, h_0)`` returns.
+    The layer may be any with torch's call; ``time`` is the axis of the steps in its input and output.
     """
-    if input.size(time) <= STEPS:
-        return rnn(input, h_0)
     outputs = []
     for index, chunk in enumerate(input.split(STEPS, time)):
         output, h_0 = rnn(chunk, cut(h_0) if index else h_0)
         outputs.append(output)
-    return torch.cat(outputs, time), h_0
+    return torch.cat(outputs, time) if len(outputs) > 1 else outputs[0], h_0

@@ -6,7 +6,7 @@ A step is elementwise. Units meet only inside its gates, which add up
     gate(v) = W x_t + b + u * v      diagonal
     gate()  = W x_t + b              not recurrent
 
-Shapes: ``B`` batch, ``I`` input, ``H`` hidden, ``T`` time.
+Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden.
 """
 
 from __future__ import annotations
@@ -61,21 +61,18 @@ class Inputs(NamedTuple):
 
     @classmethod
     def from_flat(cls, flat: Sequence[Any]) -> Inputs:
-        """Return the inputs that ``flat`` lists."""
         x, *rest = flat
         count = len(Weights._fields)
         return cls(x, Weights(*rest[:count]), rest[count:])
 
     def flat(self) -> tuple[Any, ...]:
-        """Return x, the weights and the states in one tuple."""
         return self.x, *self.weights, *self.states
 
 
 def members(gates: Mapping[str, Gate]) -> dict[str, list[bool]]:
     """Return for each field of :class:`Weights` which gates have rows in it."""
     takes_input = [gate.input for gate in gates.values()]
-    dense = [gate.recurrent == "dense" for gate in gates.values()]
-    diagonal = [gate.recurrent == "diagonal" for gate in gates.values()]
+    dense, diagonal = ([gate.recurrent == kind for gate in gates.values()] for kind in ("dense", "diagonal"))
     return dict(zip(Weights._fields, (takes_input, dense, diagonal, takes_input, dense), strict=True))
 
 

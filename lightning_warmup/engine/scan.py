@@ -9,11 +9,11 @@ Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden, ``C`` steps of a chu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,16 +91,13 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        tensors = ctx.saved_tensors
-        inputs, output, saved = (
-            Inputs.from_flat(tensors[: ctx.count]),
-            tensors[ctx.count],
-            tensors[ctx.count + 1 :],
-        )
+        tensors = iter(ctx.saved_tensors)
+        inputs = Inputs.from_flat([next(tensors) for _ in range(ctx.count)])
         needs = Inputs.from_flat(ctx.needs_input_grad[2:])
         with torch.autocast(inputs.x.device.type, enabled=False):
             if torch.is_grad_enabled():  # a derivative of higher order is wanted
                 return None, None, *_differentiable(ctx.step, ctx.gates, inputs, needs, gradients)
+            output, *saved = tensors
             count, size = len(ctx.gates), len(ctx.gates) + len(inputs.states) - 1
             chunks = [saved[i : i + size] for i in range(0, len(saved), size)]
             backward = Backward(ctx.step, ctx.gates, inputs, needs)
@@ -119,86 +116,28 @@ def _differentiable(
     return [next(found) if need else None for need in needs.flat()]
 
 
-class _Dense:
-    """A dense gate along a chunk. U v is added in the gate's own buffer, which so comes to hold its value."""
-
-    def __init__(self, rows: Iterable[Tensor], weight: Tensor) -> None:
-        self.rows, self.weight = iter(rows), weight
-
-    def __call__(self, v: Tensor) -> Tensor:
-        return next(self.rows).addmm_(v, self.weight)
-
-
-class _Elementwise:
-    """A gate along a chunk whose recurrence is diagonal, or that has none."""
-
-    def __init__(self, rows: Iterable[Tensor], weight: Tensor | None) -> None:
-        self.rows, self.weight = iter(rows), weight
-
-    def __call__(self, v: Tensor | None = None) -> Tensor:
-        row = next(self.rows)
-        return row if self.weight is None or v is None else torch.addcmul(row, self.weight, v)
-
-
-class _Gates:
-    """The gates in the forward pass, chunk by chunk."""
-
-    def __init__(self, gates: Mapping[str, Gate], inputs: Inputs) -> None:
-        x, hidden_size = inputs.x, inputs.states[0].size(-1)
-        self.x, self.size, self.parts = x, (x.size(1), hidden_size), split(gates, inputs.weights)
-        self.steps = min(STEPS, len(x), max(FEWEST, ENTRIES // max(1, x.size(1) * hidden_size)))
-        self.recurrent: dict[str, Tensor] = {}
-        self.bias: dict[str, Tensor] = {}
-        self.fixed: dict[str, Tensor] = {}  # projections that do not change in time
-        for name, w in self.parts.items():
-            biases = [b for b in (w.bias_ih, w.bias_hh) if b is not None]
-            self.bias[name] = sum(biases[1:], biases[0]) if biases else x.new_zeros(hidden_size)
-            if w.weight_hh is not None:  # the product of a step is faster with a contiguous transpose
-                self.recurrent[name] = w.weight_hh.t().contiguous()
-            if w.weight_ih is None:
-                self.fixed[name] = self.bias[name]
-            elif is_constant(x):
-                self.fixed[name] = torch.addmm(self.bias[name], x[0], w.weight_ih.t())
-
-    def buffers(self, steps: int) -> list[Tensor]:
-        """Return room for the values of the gates along a chunk, (C, B, H) each."""
-        return [self.x.new_empty(steps, *self.size) for _ in self.parts]
-
-    def chunk(self, x: Tensor, buffers: Sequence[Tensor]) -> tuple[SimpleNamespace, list[Tensor]]:
-        """Return the gates for inputs x, (C, B, I), and the tensors that will hold their values."""
-        gates: dict[str, _Dense | _Elementwise] = {}
-        values = []
-        for (name, w), buffer in zip(self.parts.items(), buffers, strict=True):
-            value = buffer[: len(x)]
-            if w.weight_ih is not None and name not in self.fixed:
-                torch.addmm(self.bias[name], x.flatten(0, 1), w.weight_ih.t(), out=value.flatten(0, 1))
-            elif w.weight_hh is None:
-                value = self.fixed[name].expand_as(value)
-            else:
-                value.copy_(self.fixed[name])
-            rows = value.unbind(0)
-            recurrent = self.recurrent.get(name)
-            gates[name] = _Elementwise(rows, w.weight_diag) if recurrent is None else _Dense(rows, recurrent)
-            values.append(value)
-        return SimpleNamespace(**gates), values
-
-
 def _forward(
     step: Step, gates: Mapping[str, Gate], inputs: Inputs, save: bool
 ) -> tuple[tuple[Tensor, ...], list[Saved]]:
     """Return ``loop``'s results, and for each chunk what the backward pass needs."""
     x, states = inputs.x, inputs.states
-    projected = _Gates(gates, inputs)
-    output = x.new_empty(len(x), *projected.size)
-    buffers = projected.buffers(0 if save else projected.steps)
+    projected, size = _projections(gates, inputs), states[0].shape
+    steps = min(STEPS, len(x), max(FEWEST, ENTRIES // max(1, size.numel())))
+    output = x.new_empty(len(x), *size)
+    buffers: list[Tensor] = []
     saved = []
-    for chunk, out in zip(x.split(projected.steps), output.split(projected.steps), strict=True):
-        gate, values = projected.chunk(chunk, projected.buffers(len(chunk)) if save else buffers)
+    for chunk, out in zip(x.split(steps), output.split(steps), strict=True):
+        if save or not buffers:
+            buffers = [x.new_empty(len(chunk), *size) for _ in gates]
+        values = [p.values(chunk, buffer) for p, buffer in zip(projected, buffers, strict=True)]
+        rows = [iter(value.unbind(0)) for value in values]
+        named = zip(gates, projected, rows, strict=True)
+        gate = SimpleNamespace(**{name: projection.gate(row) for name, projection, row in named})
         trail = [tuple(states)]
         with torch.inference_mode():  # no bookkeeping of autograd's at every operation
             for _ in range(len(chunk)):
                 trail.append(as_tuple(step(*trail[-1], gate)))
-        if any(next(called.rows, None) is not None for called in vars(gate).values()):
+        if any(next(row, None) is not None for row in rows):
             raise RuntimeError("a step must call each of its gates exactly once")
         torch.stack([row[0] for row in trail[1:]], out=out)
         if save:
@@ -206,3 +145,43 @@ def _forward(
             saved.append(Saved(values, others))
         states = [state.clone() for state in trail[-1]]  # a step may return its gate's buffer
     return (output, *states), saved
+
+
+class _Projection(NamedTuple):
+    """A gate in the forward pass."""
+
+    weights: Weights
+    bias: Tensor  # (H,), the sum of both
+    recurrent: Tensor | None  # (H, H), as a contiguous transpose, which is faster in the product of a step
+    fixed: Tensor | None  # what the input adds up to with the bias, where that does not change in time
+
+    def values(self, x: Tensor, buffer: Tensor) -> Tensor:
+        """Return the tensor that will hold the gate's values for inputs (C, B, I), the buffer if one is needed."""
+        value, weight = buffer[: len(x)], self.weights.weight_ih
+        if self.fixed is not None:
+            return self.fixed.expand_as(value) if self.recurrent is None else value.copy_(self.fixed)
+        assert weight is not None
+        torch.addmm(self.bias, x.flatten(0, 1), weight.t(), out=value.flatten(0, 1))
+        return value
+
+    def gate(self, rows: Iterator[Tensor]) -> Callable[..., Tensor]:
+        """Return what a step calls. U v is added in the gate's own row, which so comes to hold its value."""
+        weight, diagonal = self.recurrent, self.weights.weight_diag
+        if weight is not None:
+            return lambda v: next(rows).addmm_(v, weight)
+        if diagonal is not None:
+            return lambda v: torch.addcmul(next(rows), diagonal, v)
+        return lambda v=None: next(rows)
+
+
+def _projections(gates: Mapping[str, Gate], inputs: Inputs) -> list[_Projection]:
+    projections = []
+    for w in split(gates, inputs.weights).values():
+        biases = [b for b in (w.bias_ih, w.bias_hh) if b is not None]
+        bias = sum(biases[1:], biases[0]) if biases else inputs.x.new_zeros(inputs.states[0].size(-1))
+        recurrent = None if w.weight_hh is None else w.weight_hh.t().contiguous()
+        fixed = bias if w.weight_ih is None else None
+        if w.weight_ih is not None and is_constant(inputs.x):
+            fixed = torch.addmm(bias, inputs.x[0], w.weight_ih.t())
+        projections.append(_Projection(w, bias, recurrent, fixed))
+    return projections

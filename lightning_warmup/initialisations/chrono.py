@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from lightning_warmup.engine.gates import gate_weights
-from lightning_warmup.initialisations._parts import gate_biases
+from lightning_warmup.initialisations import gate_biases
 
 
 def initialise(cell: Any, t_max: int) -> None:
@@ -23,10 +22,9 @@ def initialise(cell: Any, t_max: int) -> None:
         raise ValueError(f"t_max={t_max}: must be greater than 2 for chrono")
     cell.reset_parameters()
     with torch.no_grad():
-        for weights in gate_weights(cell).values():
-            for bias in (weights.bias_ih, weights.bias_hh):
-                if bias is not None:
-                    bias.zero_()
+        for bias in (cell.bias_ih_l0, getattr(cell, "bias_hh_l0", None)):
+            if bias is not None:
+                bias.zero_()
         keeps.uniform_(1, t_max - 1).log_()
         for bias in overwrites:
             bias.copy_(-keeps)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+from torch import nn
 
-from lightning_warmup.initialisations._parts import gate_biases
+from lightning_warmup.initialisations import gate_biases
 
 
 def initialise(cell: Any, t_max: int) -> None:
@@ -17,7 +17,6 @@ def initialise(cell: Any, t_max: int) -> None:
     gate, value = (cell.remember, 1.0) if cell.remember is not None else (cell.overwrite, -1.0)
     first, *second = gate_biases(cell, gate, "forget_bias")
     cell.reset_parameters()
-    with torch.no_grad():
-        first.fill_(value)
-        for bias in second:
-            bias.zero_()
+    nn.init.constant_(first, value)
+    for bias in second:
+        nn.init.zeros_(bias)

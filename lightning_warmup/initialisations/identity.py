@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from lightning_warmup.initialisations._parts import recurrent_matrices
+from lightning_warmup.initialisations import recurrent_matrices
 
 
 def initialise(cell: Any, t_max: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightning_warmup.cells._gated import orthogonal_
-from lightning_warmup.initialisations._parts import recurrent_matrices
+from lightning_warmup.initialisations import recurrent_matrices
 
 
 def initialise(cell: Any, t_max: int) -> None:

@@ -1,4 +1,4 @@
-"""The double layer: two halves on the same input, of which a partial warmup moves the first."""
+"""The double layer, of which a partial warmup moves one half."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_warmup.engine.state import State, map_state
 class DoubleLayer(nn.Module):
     """Two independent recurrent cells of half the size on the same input, their outputs concatenated.
 
-    A partial warmup moves the first half, which then keeps information for long; the second keeps its precision.
+    A partial warmup moves the first half only, which then keeps information for long; the second stays precise.
 
     Args:
         cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
@@ -38,15 +38,15 @@ class DoubleLayer(nn.Module):
         self.second = make(input_size, hidden_size // 2, batch_first=batch_first)
 
     def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
-        """Run both halves; see the class for shapes."""
-        first, h_first = self.first(input, None if h_0 is None else self._half(h_0, 0))
-        second, h_second = self.second(input, None if h_0 is None else self._half(h_0, 1))
+        first, h_first = self.first(input, None if h_0 is None else self.first_state(h_0))
+        second, h_second = self.second(input, None if h_0 is None else _half(h_0, 1))
         h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
         return torch.cat([first, second], dim=-1), h_n
 
     def first_state(self, state: State) -> State:
         """Return the first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
-        return self._half(state, 0)
+        return _half(state, 0)
 
-    def _half(self, state: State, index: int) -> State:
-        return map_state(lambda tensor: tensor.chunk(2, dim=-1)[index].contiguous(), state)
+
+def _half(state: State, index: int) -> State:
+    return map_state(lambda tensor: tensor.chunk(2, dim=-1)[index].contiguous(), state)

@@ -30,7 +30,8 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
         if known and not any(path.startswith(f"{outer}.") for outer in found):
             found[path] = child
     if len(found) != 1:
-        names = ", ".join(found) or "none"
-        holds = f"{type(module).__name__} holds {len(found)} recurrent networks ({names})"
+        holds = (
+            f"{type(module).__name__} holds {len(found)} recurrent networks ({', '.join(found) or 'none'})"
+        )
         raise ValueError(f"network=None: must name the one to use, {holds}")
-    return next(iter(found.values()))
+    return found.popitem()[1]

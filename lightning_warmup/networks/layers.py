@@ -1,15 +1,10 @@
-"""Drives any recurrent module layer by layer, time first.
-
-Measurements and warmup run each layer of a stack by itself. A recurrent layer is anything with torch's call
-``output, h_n = rnn(input, h_0)``; its state is a tensor or a tuple of tensors.
-"""
+"""Drives any recurrent module, of torch's call ``output, h_n = rnn(input, h_0)``, layer by layer, time first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,10 +41,8 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     """Split a recurrent module into the layers it is made of.
 
     Args:
-        rnn: A :class:`RecurrentNetwork`, a :class:`DoubleLayer`, one of our cells, ``torch.nn.LSTM``, ``GRU`` or
-            ``RNN`` of any depth, a sequence of such layers, or any module with torch's call, which is then
-            driven whole; layers that are split already stay as they are. Their attribute ``batch_first`` is
-            respected.
+        rnn: A :class:`RecurrentNetwork`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any depth, or a sequence of
+            layers; any other module with torch's call is driven whole. Its attribute ``batch_first`` is respected.
 
     Raises:
         ValueError: If a module is bidirectional: its backward half has no state to settle.
@@ -83,24 +76,9 @@ def _time_first(rnn: nn.Module) -> Run:
     return run if isinstance(rnn, (GatedCell, DoubleLayer)) else partial(chunked, run)
 
 
-FUSED: dict[str, Any] = {
-    "LSTM": torch.lstm,
-    "GRU": torch.gru,
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-}
-STEMS = (
-    "weight_ih",
-    "weight_hh",
-    "bias_ih",
-    "bias_hh",
-    "weight_hr",
-)  # in the order that the fused functions take
-
-
 def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
     """Return layer ``index`` of a torch module, run through its own weights and without dropout."""
-    names = [name for stem in STEMS if hasattr(rnn, name := f"{stem}_l{index}")]
+    fused = getattr(torch, rnn.mode.lower())  # torch.lstm, gru, rnn_tanh or rnn_relu
     output_size = rnn.proj_size or rnn.hidden_size
     two_states = rnn.mode == "LSTM"
 
@@ -108,10 +86,9 @@ def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
         if state is None:
             h = input.new_zeros(1, input.size(1), output_size)
             state = (h, input.new_zeros(1, input.size(1), rnn.hidden_size)) if two_states else h
-        weights = [getattr(rnn, name) for name in names]  # now: they may have been replaced
+        weights = rnn.all_weights[index]  # now: they may have been replaced
         # biases, layers, dropout, training, bidirectional, batch_first
-        output, *new = FUSED[rnn.mode](input, state, weights, rnn.bias, 1, 0.0, rnn.training, False, False)
+        output, *new = fused(input, state, weights, rnn.bias, 1, 0.0, rnn.training, False, False)
         return output, tuple(new) if two_states else new[0]
 
-    input_size = output_size if index else rnn.input_size
-    return Layer(partial(chunked, run), input_size, [getattr(rnn, name) for name in names])
+    return Layer(partial(chunked, run), output_size if index else rnn.input_size, rnn.all_weights[index])

@@ -61,15 +61,9 @@ class RecurrentNetwork(nn.Module):
     def forward(
         self, input: Tensor, h_0: State | None = None, read_at: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Run the stack.
+        """Return the outputs, at the K time steps ``read_at`` only if given, and the final states.
 
-        Args:
-            input: Sequences ``(T, B, I)``, or ``(B, T, I)`` with ``batch_first``.
-            h_0: Initial states ``(L, B, H)``; None is zero.
-            read_at: Time steps ``(K,)`` to read out; None is all of them.
-
-        Returns:
-            Outputs at these steps, ``(K, B, O)`` or ``(B, K, O)``, and the final states ``(L, B, H)``.
+        Shapes are those of the class, with K in the place of T in the outputs. Without h_0 states start at zero.
         """
         batch_first = self.batch_first and input.dim() == 3
         output = input.transpose(0, 1) if batch_first else input
