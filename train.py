@@ -59,9 +59,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     report = Report(folder.path, config.monitor.steps, module.sequences, "network")
     metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
     origin = provenance.record(folder.path, Path(__file__).parent)
-    content = config.model_dump(warnings=False) | {
-        "provenance": origin
-    }  # Lightning's profiler may be an object
+    content = config.model_dump(warnings=False) | {"provenance": origin}
     with loggers.open_loggers(metrics, origin["id"], content, **vars(config.tracking)) as opened:
         trainer = Trainer(
             **vars(config.trainer),

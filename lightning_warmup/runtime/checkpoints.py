@@ -119,10 +119,8 @@ class BestCheckpoint(ModelCheckpoint):
         assert self.dirpath is not None
         models = state_dict["best_k_models"]
         here = {path: os.path.join(self.dirpath, os.path.basename(path)) for path in models}
-        moved = {
-            name: here.get(state_dict[name], state_dict[name])
-            for name in ("best_model_path", "kth_best_model_path")
-        }
+        names = ("best_model_path", "kth_best_model_path")
+        moved: dict[str, Any] = {name: here.get(state_dict[name], state_dict[name]) for name in names}
         moved["best_k_models"] = {here[path]: score for path, score in models.items()}
         super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath})
 

@@ -15,11 +15,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 
 from lightning_warmup.runtime.metrics_file import MetricsFile
 
-INIT_TIMEOUT = 20.0
-"""Seconds to wait for Weights & Biases at the start, before the run is kept offline."""
-
-FINISH_TIMEOUT = 60.0
-"""Seconds to wait for the rest of the upload at the end."""
+INIT_TIMEOUT, FINISH_TIMEOUT = 20.0, 60.0
+"""Seconds to wait for Weights & Biases before the run is kept offline, and for the upload at its end."""
 
 
 @contextmanager
