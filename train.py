@@ -55,8 +55,14 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     process.prepare_process(parent=started_by(os.environ))
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
-    datamodule, module = build(config, checkpoint)
-    report = Report(folder.path, config.monitor.steps, module.sequences, "network")
+    try:
+        datamodule, module = build(config)
+        if checkpoint is not None:
+            checkpoints.check_same_network(checkpoint, module)
+        report = Report(folder.path, config.monitor.steps, module.sequences, "network")
+        callbacks = make_callbacks(config, module, folder.path, report)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
     origin = provenance.record(folder.path, Path(__file__).parent)
     content = config.model_dump(warnings=False) | {"provenance": origin}
@@ -64,7 +70,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         trainer = Trainer(
             **vars(config.trainer),
             logger=opened,
-            callbacks=make_callbacks(config, module, folder.path, report),
+            callbacks=callbacks,
             plugins=[checkpoints.AtomicCheckpointIO()],
             default_root_dir=folder.path,
             use_distributed_sampler=False,  # the loaders share their batches themselves
@@ -86,33 +92,25 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     return result
 
 
-def build(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
+def build(config: Config) -> tuple[Any, Any]:
     """Return the datamodule of a configuration and the module for its kind of task.
 
     Raises:
-        ConfigError: If one of them, the warmup or the checkpoint refuses the configuration.
+        ValueError: If one of them, or the warmup, refuses the configuration.
     """
     from datamodules import make_benchmark
     from lightning_warmup.modules.dqn import DQNModule
     from lightning_warmup.modules.sequence import SequenceModule
     from lightning_warmup.procedures.objectives.rest import heard_channels
-    from lightning_warmup.runtime.checkpoints import check_same_network
 
     data = dict(vars(config.data))
-    try:
-        datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
-        sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
-        settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
-        if datamodule.task == "control":
-            module: Any = DQNModule(**settings, **vars(config.agent))
-        else:
-            module = SequenceModule(**settings, task=datamodule.task)
-        heard_channels(datamodule.input_size, config.warmup.silent)
-        if checkpoint is not None:
-            check_same_network(checkpoint, module)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return datamodule, module
+    datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
+    heard_channels(datamodule.input_size, config.warmup.silent)
+    sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
+    settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
+    if datamodule.task == "control":
+        return datamodule, DQNModule(**settings, **vars(config.agent))
+    return datamodule, SequenceModule(**settings, task=datamodule.task)
 
 
 def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:

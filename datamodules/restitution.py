@@ -64,13 +64,23 @@ class RestitutionDataModule(SequenceDataModule):
 
     def make_split(self, name: str) -> SequenceDataset:
         generator = stream(0 if name == "test" else self.seed, type(self).__name__, name)
-        return SequenceDataset(*self.generate(self.sizes[name], self.seq_length, generator))
+        return self._draw(self.sizes[name], self.seq_length, generator)
 
     def test_dataloader(self) -> list[ResumableLoader]:
         """Return the loader of the test split, then one of 256 sequences for each of ``test_lengths``."""
         loaders = super().test_dataloader()
         for length in self.test_lengths:
             generator = stream(0, type(self).__name__, "length", length)
-            longer = SequenceDataset(*self.generate(SEQUENCES_PER_LENGTH, length, generator))
-            loaders.append(self.evaluation_loader(longer))
+            loaders.append(self.evaluation_loader(self._draw(SEQUENCES_PER_LENGTH, length, generator)))
         return loaders
+
+    def _draw(self, n: int, length: int, generator: torch.Generator) -> SequenceDataset:
+        drawn = self.generate(n, length, generator)
+        shapes = [tuple(tensor.shape) for tensor in drawn]
+        steps = shapes[1][1] if len(shapes) == 2 and len(shapes[1]) > 1 else 0
+        if not 1 <= steps <= length or shapes != [(n, length, self.input_size), (n, steps, self.output_size)]:
+            wanted = f"sequences ({n}, {length}, {self.input_size}) and targets ({n}, K, {self.output_size})"
+            raise ValueError(
+                f"{type(self).__name__}.generate: must return {wanted}, K <= {length}, not {shapes[:2]}"
+            )
+        return SequenceDataset(*drawn)

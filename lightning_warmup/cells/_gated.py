@@ -75,6 +75,12 @@ class GatedCell(nn.Module):
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
                 raise ValueError(f"{name}={size}: must be at least 1")
+        for name in ("remember", "overwrite"):
+            gate = getattr(self, name)
+            if gate is not None and gate not in self.gates:
+                raise ValueError(
+                    f"{type(self).__name__}.{name}={gate!r}: choose one of {', '.join(self.gates)}"
+                )
         self.input_size, self.hidden_size = input_size, hidden_size
         self.bias, self.batch_first = bias, batch_first
         columns = {"weight_ih": (input_size,), "weight_hh": (hidden_size,)}
@@ -138,15 +144,19 @@ class GatedCell(nn.Module):
         arguments = self.step, self.gates, x, states, stacked_weights(self)
         if functorch_active():
             return loop(*arguments)
-        if self.training not in self._elementwise:
-            agrees = self._elementwise[self.training] = _engine_agrees(self)
-            if not agrees:
-                warnings.warn(
-                    f"{type(self).__name__}.step is not elementwise, random, or has weights of its own: "
-                    "it runs in a plain loop, several times slower",
-                    stacklevel=4,
-                )
-        return (scan if self._elementwise[self.training] else loop)(*arguments)
+        new = self.training not in self._elementwise
+        if new:
+            self._elementwise[self.training] = _engine_agrees(self)
+        if self._elementwise[self.training]:
+            return scan(*arguments)
+        results = loop(*arguments)  # first: a step that fails tells why
+        if new:
+            warnings.warn(
+                f"{type(self).__name__}.step is not elementwise, random, or has weights of its own: "
+                "it runs in a plain loop, several times slower",
+                stacklevel=4,
+            )
+        return results
 
     def extra_repr(self) -> str:
         bias, batch_first = (

@@ -67,6 +67,8 @@ def draw_reachable_states(
     layers = layers_of(rnn)
     if getattr(rnn, "batch_first", False):
         sequences = sequences.transpose(0, 1)
+    if sequences.dim() != 3:
+        raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
     inputs = torch.randn(draws, 1, size, generator=generator).expand(draws, count, size).reshape(-1, size)

@@ -33,7 +33,10 @@ def initialise(cell: nn.Module, name: str = "default", t_max: int = 600) -> None
     if name not in names():
         raise ValueError(f"init={name!r}: choose one of {', '.join(names())}")
     if hasattr(cell, "gates"):
-        import_module(f"{__name__}.{name}").initialise(cell, t_max)
+        module = import_module(f"{__name__}.{name}")
+        if not hasattr(module, "initialise"):
+            raise ValueError(f"init={name!r}: {module.__file__} must define initialise(cell, t_max)")
+        module.initialise(cell, t_max)
     elif name != "default":
         raise ValueError(f"init={name!r}: must be 'default', since {type(cell).__name__} names no gates")
 

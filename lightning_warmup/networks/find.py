@@ -29,9 +29,11 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
         known = isinstance(child, (RecurrentNetwork, DoubleLayer, GatedCell, nn.RNNBase))
         if known and not any(path.startswith(f"{outer}.") for outer in found):
             found[path] = child
-    if len(found) != 1:
-        holds = (
-            f"{type(module).__name__} holds {len(found)} recurrent networks ({', '.join(found) or 'none'})"
+    if not found:
+        raise ValueError(
+            f"network=None: {type(module).__name__} holds no recurrent network; name the module to use"
         )
+    if len(found) != 1:
+        holds = f"{type(module).__name__} holds {len(found)} recurrent networks ({', '.join(found)})"
         raise ValueError(f"network=None: must name the one to use, {holds}")
     return found.popitem()[1]

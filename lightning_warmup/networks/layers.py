@@ -80,9 +80,12 @@ def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
     """Return layer ``index`` of a torch module, run through its own weights and without dropout."""
     fused = getattr(torch, rnn.mode.lower())  # torch.lstm, gru, rnn_tanh or rnn_relu
     output_size = rnn.proj_size or rnn.hidden_size
+    input_size = output_size if index else rnn.input_size
     two_states = rnn.mode == "LSTM"
 
     def run(input: Tensor, state: State | None) -> tuple[Tensor, State]:
+        if input.size(-1) != input_size:  # torch's function would read beyond it
+            raise ValueError(f"input has shape {tuple(input.shape)}: the last axis must be {input_size}")
         if state is None:
             h = input.new_zeros(1, input.size(1), output_size)
             state = (h, input.new_zeros(1, input.size(1), rnn.hidden_size)) if two_states else h
@@ -91,4 +94,4 @@ def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
         output, *new = fused(input, state, weights, rnn.bias, 1, 0.0, rnn.training, False, False)
         return output, tuple(new) if two_states else new[0]
 
-    return Layer(partial(chunked, run), output_size if index else rnn.input_size, rnn.all_weights[index])
+    return Layer(partial(chunked, run), input_size, rnn.all_weights[index])

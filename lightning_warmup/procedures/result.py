@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -44,7 +44,7 @@ class WarmupResult(Sequence[WarmupStep]):
         settle_steps: Constant steps M at which both are measured.
     """
 
-    history: tuple[WarmupStep, ...]
+    history: tuple[WarmupStep, ...] = field(repr=False)
     goal_reached: bool
     vaa: float
     resting_vaa: float

@@ -83,6 +83,8 @@ def warmup(
     settings = (epsilon, target, max_stabilization, stabilization_ramp, rest_weight, tuple(silent))
     plan = WarmupPlan(make_objective(objective, *settings), steps, lr, leaky, seed)
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
+    if sequences.dim() != 3:
+        raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
     number = sequences.shape[batch_dim]
     in_range = 1 <= batch_size <= number
     require("batch_size", batch_size, in_range, f"in 1..{number}, the number of sequences")

@@ -22,7 +22,7 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         ("resting fraction", _list(report["rest"], "{:.2f}".format)),
     ]
     if attractors := _list(report.get("attractors", {}), _shares):
-        rows.append(("attractors", attractors))
+        rows.append((f"attractors (M={report['vaa_steps']})", attractors))
     rows += [(f"best validation {name}", f"{value:.4g}") for name, value in report["val"].items()]
     for name, value in report.get("test", {}).items():
         compared = name == "loss" and trivial_loss is not None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_warmup import cells
 from lightning_warmup.cells import BRC, GRU, LSTM, MGU, NBRC, RNN, cell_by_name, cell_names
-from lightning_warmup.cells._gated import GatedCell
+from lightning_warmup.cells._gated import Gate, GatedCell
 from lightning_warmup.engine.gates import gate_weights
 
 I, H, B, T = 3, 5, 2, 7  # noqa: E741
@@ -111,9 +111,11 @@ def test_equals_torch(ours: type[nn.Module], theirs: type[nn.Module], bias: bool
 
 
 def test_gru_of_torch_takes_our_weights_as_they_are() -> None:
-    """The fused kernel that runs on CUDA devices, tried on the CPU."""
-    cell, x, h = make("gru"), noise(T, B, I), noise(B, H)
-    torch.testing.assert_close(cell._fused(x, h), tuple(cell._run(x, [h])))
+    """The fused kernel, which runs without a gradient and on CUDA devices, against the engine."""
+    cell, x, h_0 = make("gru"), noise(T, B, I), noise(1, B, H)
+    with torch.no_grad():
+        fused = cell(x, h_0)
+    torch.testing.assert_close(fused, cell(x, h_0))
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -307,3 +309,12 @@ def test_gates_and_their_cell_are_public() -> None:
     assert cells.GatedCell is GatedCell
     assert issubclass(MGU, cells.GatedCell)
     assert isinstance(MGU.gates["f"], cells.Gate)
+
+
+def test_a_gate_that_is_none_cannot_remember() -> None:
+    class Forgetful(GatedCell):
+        gates = {"f": Gate(), "c": Gate()}
+        remember = "z"
+
+    with pytest.raises(ValueError, match=r"Forgetful.remember='z': choose one of f, c"):
+        Forgetful(1, 2)

@@ -191,3 +191,17 @@ def test_a_new_benchmark_is_one_method():
 
     sequences, targets, steps = next(iter(Sum(**SMALL).train_dataloader()))
     assert (sequences.shape, targets.shape, steps.tolist()) == ((32, 20, 1), (32, 1, 1), [19])
+
+
+@pytest.mark.parametrize("targets", [(8,), (8, 1), (8, 1, 2), (8, 99, 1)])
+def test_what_a_benchmark_generates_has_the_shapes_it_promises(targets: tuple[int, ...]) -> None:
+    class Wrong(RestitutionDataModule):
+        def generate(
+            self, n: int, length: int, generator: torch.Generator
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.zeros(n, length, 1), torch.zeros(targets)
+
+    with pytest.raises(
+        ValueError, match=r"Wrong.generate: must return sequences \(8, 20, 1\) and targets \(8, K, 1\)"
+    ):
+        Wrong(seq_length=20, train_size=8, test_lengths=()).split("train")

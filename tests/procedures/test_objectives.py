@@ -18,7 +18,7 @@ from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures import objectives
-from lightning_warmup.procedures.objectives import objective_by_name, objective_names
+from lightning_warmup.procedures.objectives import Objective, SettledLayer, objective_by_name, objective_names
 from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.procedures.objectives.rest import Rest, unrest
 from lightning_warmup.procedures.regularize import Regularizer
@@ -290,3 +290,12 @@ def test_settings_beside_an_objective_that_is_made_already_are_refused(name: str
     with pytest.raises(ValueError, match=f"^{name}="):
         warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), **arguments)
     assert WarmupStage(objective=Rest(epsilon=1e-2), silent=[]).plan.objective.epsilon == 1e-2
+
+
+def test_the_loss_of_a_layer_has_no_axes() -> None:
+    class Vector(Objective):
+        def layer_loss(self, layer: SettledLayer) -> torch.Tensor:
+            return layer.states.mean(0)
+
+    with pytest.raises(ValueError, match=r"Vector.layer_loss: must return a tensor without axes"):
+        warmup(torch.nn.GRU(1, 8), torch.randn(20, 64, 1), objective=Vector(), steps=1)

@@ -107,7 +107,10 @@ class Objective(ABC):
     ) -> tuple[Tensor, list[SettledLayer]]:
         """Return the loss, a mean over the layers, and the settled layers; arguments as for :meth:`settle`."""
         settled = self.settle(layers, batch, stabilization, generator)
-        return torch.stack([self.layer_loss(layer) for layer in settled]).mean(), settled
+        losses = [self.layer_loss(layer) for layer in settled]
+        if not all(isinstance(loss, Tensor) and loss.dim() == 0 for loss in losses):
+            raise ValueError(f"{type(self).__name__}.layer_loss: must return a tensor without axes")
+        return torch.stack(losses).mean(), settled
 
     def measure(self, layers: Sequence[Layer], batch: Batch, generator: Generator) -> Multistability:
         """Measure what a warmup has reached, on a batch of all processes, alike on each; see :meth:`settle`."""
