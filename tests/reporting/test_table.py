@@ -31,7 +31,7 @@ def lines(report: dict[str, Any]) -> dict[str, str]:
 
 def test_the_table_says_what_the_report_says() -> None:
     found = lines(REPORT)
-    assert found["attractors"] == "before: fixed point 100%  after: fixed point 25%, cycle 75%"
+    assert found["attractors (M=2000)"] == "before: fixed point 100%  after: fixed point 25%, cycle 75%"
     assert found["VAA (N=64, M=2000)"] == "before: 0.10  after: 0.90  final: 0.50"
     assert found["test loss"] == "0.25   (trivial predictor 1)"
     assert found["checkpoint"] == "none"
@@ -40,5 +40,5 @@ def test_the_table_says_what_the_report_says() -> None:
 def test_moments_without_a_measurement_are_left_out() -> None:
     nothing = dict.fromkeys(("before", "after", "final"))
     final = nothing | {"final": {"fixed point": 1.0}}
-    assert lines(REPORT | {"attractors": final})["attractors"] == "final: fixed point 100%"
-    assert "attractors" not in lines(REPORT | {"attractors": nothing})
+    assert lines(REPORT | {"attractors": final})["attractors (M=2000)"] == "final: fixed point 100%"
+    assert "attractors (M=2000)" not in lines(REPORT | {"attractors": nothing})
