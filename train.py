@@ -89,6 +89,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             files.write_json(folder.path / "report.json", result)
             loggers.log_results(opened, result, draw_run(folder.path))
             print(f"\n{table(result, datamodule.trivial_loss)}\nfiles  {folder.path}")
+    process.leave_process_group()
     return result
 
 

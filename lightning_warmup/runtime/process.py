@@ -1,4 +1,4 @@
-"""What a process of a run does first."""
+"""What a process of a run does first and last."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 import warnings
+
+from torch import distributed
 
 
 def prepare_process(parent: int | None) -> None:
@@ -32,3 +34,10 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_process_group() -> None:
+    """Wait for all processes of a run, and leave them: one that ends while another still talks to it may abort."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
