@@ -19,10 +19,10 @@ from configs.trainer import Trainer
 from configs.values import ConfigError
 
 
-def _names_in(folder: str, *otherwise: str) -> Any:
+def _names_in(folder: str) -> Any:
     """Return the type of the names of the files in a folder of the library."""
     library = Path(__file__).parents[1] / "lightning_warmup"
-    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py"))) or otherwise]
+    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py")))]
 
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Objective = str
 else:
     Cell, Initialisation = _names_in("cells"), _names_in("initialisations")
-    Objective = _names_in("procedures/objectives", "published", "rest")
+    Objective = _names_in("procedures/objectives")
 
 
 class Data(Section):
