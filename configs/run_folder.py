@@ -83,8 +83,13 @@ def is_first_process(environ: Mapping[str, str]) -> bool:
 
 
 def started_by(environ: Mapping[str, str]) -> int | None:
-    """Return the number of the process of this run that has started this one, None if none has."""
-    return None if is_first_process(environ) else int(environ.get(PROCESS_VARIABLE, 0)) or None
+    """Return the number of the process of this run that has started this one, None if none has.
+
+    A launcher that sets RANK, as torchrun, starts every process itself.
+    """
+    if is_first_process(environ) or "RANK" in environ:
+        return None
+    return int(environ.get(PROCESS_VARIABLE, 0)) or None
 
 
 def _checkpoint(config: Config) -> Path | None:

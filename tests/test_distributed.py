@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -163,8 +164,14 @@ def test_two_agents_of_torchrun_make_one_run(
         )
         for number in range(2)
     ]
-    for agent in agents:
-        _, errors = agent.communicate(timeout=280)
-        assert agent.returncode == 0, errors
+    deadline = time.monotonic() + 120
+    while None in (ended := [agent.poll() for agent in agents]):
+        if any(ended) or time.monotonic() > deadline:  # the other one would wait for long
+            for agent in agents:
+                agent.terminate()
+            break
+        time.sleep(0.1)
+    errors = [agent.communicate()[1] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], errors
     assert_alike(train, run, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -10,9 +10,11 @@ import pytest
 from configs.compose import CONFIG_FILE, ConfigError, compose
 from configs.run_folder import (
     FOLDER_VARIABLE,
+    PROCESS_VARIABLE,
     is_first_process,
     newest_checkpoint,
     open_run_folder,
+    started_by,
 )
 
 RANKS = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"]
@@ -22,7 +24,7 @@ SIZES = ["WORLD_SIZE", "SLURM_NTASKS"]
 @pytest.fixture(autouse=True)
 def fresh_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, and no trace of a launcher; what a run sets is undone."""
-    for name in [FOLDER_VARIABLE, *RANKS, *SIZES]:
+    for name in [FOLDER_VARIABLE, PROCESS_VARIABLE, *RANKS, *SIZES]:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -199,3 +201,10 @@ def test_processes_of_another_launcher_need_a_folder(
 )
 def test_only_one_process_is_the_first(environ: dict[str, str], first: bool) -> None:
     assert is_first_process(environ) is first
+
+
+def test_a_process_knows_which_one_of_its_run_has_started_it() -> None:
+    left = {PROCESS_VARIABLE: "7"}
+    assert started_by(left | {"LOCAL_RANK": "1"}) == 7
+    assert started_by(left) is None
+    assert started_by(left | {"RANK": "1", "LOCAL_RANK": "0", "GROUP_RANK": "1"}) is None  # torchrun's
