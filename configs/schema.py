@@ -1,19 +1,18 @@
 """Every setting there is: its name, type, default, what is allowed, and a sentence about it.
 
-A benchmark is a class here that derives from `Data` and has a name. The names of cells, initialisations and
-objectives are those of the files in their folders.
+Those of the benchmarks are in `configs.benchmarks`. The names of cells, initialisations and objectives are those
+of the files in their folders.
 """
 
 from __future__ import annotations
 
-from functools import cache, reduce
-from math import ceil
-from operator import or_
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from configs.benchmarks import Benchmark, CopyFirstInput, Data, benchmarks
 from configs.setting import Section, Setting, settings_in
 from configs.trainer import Trainer
 from configs.values import ConfigError
@@ -32,132 +31,6 @@ if TYPE_CHECKING:
 else:
     Cell, Initialisation = _names_in("cells"), _names_in("initialisations")
     Objective = _names_in("procedures/objectives")
-
-
-class Data(Section):
-    """What all benchmarks share."""
-
-    name: str
-    """Benchmark to learn."""
-    batch_size: int = Field(32, ge=1)
-    """Sequences in a training batch, over all processes."""
-
-
-class _Restitution(Data):
-    seq_length: int = Field(100, ge=2)
-    """Length of the sequences, in steps."""
-    input_size: int = Field(1, ge=1)
-    """Values in each step, all of which are to be given back."""
-    train_size: int = Field(4800, ge=1)
-    """Sequences in the training split."""
-    val_size: int = Field(1000, ge=1)
-    """Sequences in the validation split."""
-    test_size: int = Field(1000, ge=1)
-    """Sequences in the test split."""
-    test_lengths: list[Annotated[int, Field(ge=2)]] = Field([200, 400, 1000, 3000])
-    """Further lengths at which the trained network is tested, in steps."""
-
-    @model_validator(mode="after")
-    def _check_that_test_lengths_differ(self) -> _Restitution:
-        if len(set(self.test_lengths)) < len(self.test_lengths):
-            raise ConfigError(f"data.test_lengths={self.test_lengths}: must be different lengths")
-        return self
-
-
-class CopyFirstInput(_Restitution):
-    """Give back at the last step what was seen at the first."""
-
-    name: Literal["copy_first_input"] = "copy_first_input"
-
-
-class Denoising(_Restitution):
-    """Give back five marked values of a noisy sequence."""
-
-    name: Literal["denoising"] = "denoising"
-    pad_length: int = Field(5, ge=5)
-    """Steps at the end without a mark, the five answers included."""
-
-    @model_validator(mode="after")
-    def _check_that_five_marks_fit(self) -> Denoising:
-        shortest = self.pad_length + 5
-        for key, lengths in {"seq_length": [self.seq_length], "test_lengths": self.test_lengths}.items():
-            if min(lengths, default=shortest) < shortest:
-                raise ConfigError(f"data.{key}={min(lengths)}: must be >= data.pad_length + 5 = {shortest}")
-        return self
-
-
-class _MNIST(Data):
-    root: str = "data/mnist"
-    """Folder of the four MNIST files; missing ones are downloaded there."""
-    black_pixels: int = Field(5, ge=0)
-    """Steps appended to each image, which the network has to remember through."""
-    padding: Literal["black", "grey"] = "black"
-    """Value of the appended steps: black, or the authors' mid-grey 0.0."""
-    train_size: int = Field(48000, ge=1)
-    """Images in the training split."""
-    val_size: int = Field(12000, ge=1)
-    """Images in the validation split."""
-    test_size: int = Field(10000, ge=1, le=10000)
-    """Images in the test split."""
-
-    @model_validator(mode="after")
-    def _check_that_there_are_so_many_images(self) -> _MNIST:
-        most = 60000 - self.val_size
-        if self.train_size > most:
-            raise ConfigError(
-                f"data.train_size={self.train_size}: must be at most {most}, 60000 - data.val_size"
-            )
-        return self
-
-
-class SequentialMNIST(_MNIST):
-    """Classify an image that is read pixel by pixel."""
-
-    name: Literal["sequential_mnist"] = "sequential_mnist"
-
-
-class PermutedMNIST(_MNIST):
-    """Classify an image that is read pixel by pixel, in a fixed random order."""
-
-    name: Literal["permuted_mnist"] = "permuted_mnist"
-
-
-class RowMNIST(_MNIST):
-    """Classify an image that is read 28 pixels at a time."""
-
-    name: Literal["row_mnist"] = "row_mnist"
-    rows: Literal["permuted", "natural"] = "permuted"
-    """Rows of the permuted image, as in the authors' code, or of the image itself."""
-
-
-class TMaze(Data):
-    """Remember along a corridor which way a cue told to turn, by reinforcement learning."""
-
-    name: Literal["tmaze"] = "tmaze"
-    length: int = Field(20, ge=2)
-    """Steps from the cue to the junction."""
-    stochasticity: float = Field(0.0, ge=0, lt=1)
-    """Probability that an action before the junction is replaced by a random one."""
-    reward: Literal["outcome", "intention"] = "outcome"
-    """Action that is rewarded: the one carried out, or the one intended, as in the authors' code."""
-    capacity: int = Field(8192, ge=1)
-    """Transitions in the replay buffer."""
-    samples: Literal["episodes", "prefixes"] = "episodes"
-    """What a training batch holds: whole episodes, learnt at every step, or prefixes, at their last step."""
-    gradient_steps: int = Field(10, ge=1)
-    """Training batches for each episode played."""
-    episodes_per_epoch: int = Field(20, ge=1)
-    """Episodes played between two evaluations."""
-    test_multiples: list[Annotated[int, Field(ge=1)]] = Field([2, 5, 10, 50])
-    """Multiples of the length at which the trained policy is tested as well."""
-
-    @model_validator(mode="after")
-    def _check_that_the_longest_episode_fits(self) -> TMaze:
-        steps = 3 * self.length
-        longest = ceil(steps / (1 - self.stochasticity)) if self.stochasticity else steps - 1
-        if self.capacity < longest:
-            raise ConfigError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")
-        return self
 
 
 class Model(Section):
@@ -276,19 +149,6 @@ class Tracking(Section):
     """Group of runs it belongs to."""
     tags: list[str] = Field([])
     """Tags of the run."""
-
-
-def benchmarks() -> dict[str, type[Data]]:
-    """Return the settings class of every benchmark by its `data.name`."""
-    classes = [value for value in globals().values() if isinstance(value, type) and issubclass(value, Data)]
-    fields = [(c.model_fields["name"], c) for c in classes]
-    return {name.default: c for name, c in fields if not name.is_required()}
-
-
-if TYPE_CHECKING:
-    Benchmark = Data
-else:
-    Benchmark = Annotated[reduce(or_, benchmarks().values()), Field(discriminator="name")]
 
 
 class Config(Section):

@@ -113,8 +113,8 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
     for path, content in added.items():
         (fork / path).write_text(content)
     (settings,) = [block for block in blocks("python") if "class Adding(_" in block]
-    schema = fork / "configs" / "schema.py"
-    schema.write_text(schema.read_text().replace("class Model(", f"{settings}\n\nclass Model("))
+    schema = fork / "configs" / "benchmarks.py"
+    schema.write_text(schema.read_text().replace("def benchmarks(", f"{settings}\n\ndef benchmarks("))
 
     overview = run(fork, "python train.py --help").stdout
     assert all(name in overview for name in ("janet", "adding", "spread"))

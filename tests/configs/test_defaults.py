@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from configs.schema import Config, benchmarks
+from configs.benchmarks import benchmarks
+from configs.schema import Config
 from datamodules import datamodule_by_name
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.report import Report

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.schema import TMaze as Settings
+from configs.benchmarks import TMaze as Settings
 from configs.values import ConfigError
 from datamodules.replay import Episode, LazyLoader, Replay, histories, padded
 from datamodules.tmaze import EXPLORATION, TMaze, play
