@@ -117,8 +117,9 @@ class TMaze(Data):
     """Steps from the cue to the junction."""
     stochasticity: float = Field(0.0, ge=0, lt=1)
     """Probability that an action before the junction is replaced by a random one."""
-    reward: Literal["outcome", "intention"] = "outcome"
-    """Action that is rewarded: the one carried out, or the one intended, as in the authors' code."""
+    reward: Literal["outcome", "intention", "passive"] = "outcome"
+    """Action that is rewarded: the one carried out, or the one intended, as in the authors' code; or passive, the
+    T-Maze of Ni et al. (2023): length + 1 steps, 1 for the right end, -1 / length for each step behind."""
     capacity: int = Field(8192, ge=1)
     """Transitions in the replay buffer."""
     samples: Literal["episodes", "prefixes"] = "episodes"
@@ -132,7 +133,9 @@ class TMaze(Data):
 
     @model_validator(mode="after")
     def _check_that_the_longest_episode_fits(self) -> TMaze:
-        steps = 3 * self.length
+        if self.reward == "passive" and self.stochasticity:
+            raise ConfigError(f"data.stochasticity={self.stochasticity}: must be 0 with data.reward=passive")
+        steps = 3 * self.length if self.reward != "passive" else self.length + 2
         longest = ceil(steps / (1 - self.stochasticity)) if self.stochasticity else steps - 1
         if self.capacity < longest:
             raise ConfigError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")

@@ -12,7 +12,7 @@ from torch import Tensor
 from datamodules.loader import check_positive, processes, share_of
 from datamodules.replay import Batch, Episode, LazyLoader, Replay, histories, padded
 from datamodules.streams import stream
-from datamodules.tmaze_env import DOWN, GOAL_REWARD, UP, VectorTMaze
+from datamodules.tmaze_env import DOWN, RIGHT, UP, VectorTMaze
 
 # A step of the input: the previous action, one-hot, the previous reward, and the observation.
 REWARD, OBSERVATION, INPUT_SIZE = 4, slice(5, 9), 9
@@ -57,7 +57,7 @@ class TMaze(LightningDataModule):
         *,
         length: int = 20,
         stochasticity: float = 0.0,
-        reward: Literal["outcome", "intention"] = "outcome",
+        reward: Literal["outcome", "intention", "passive"] = "outcome",
         capacity: int = 8192,
         samples: Literal["episodes", "prefixes"] = "episodes",
         batch_size: int = 32,
@@ -78,6 +78,8 @@ class TMaze(LightningDataModule):
         self.gradient_steps, self.episodes_per_epoch = gradient_steps, episodes_per_epoch
         self.test_lengths = tuple(multiple * length for multiple in test_multiples)
         self.episodes_played = 0
+        # What a greedy agent reads in the corridor, from its second step on.
+        self.holding_inputs = _inputs(2, RIGHT)
 
     def setup(self, stage: str) -> None:
         """Fill the buffer before a fit, unless it holds something already."""
@@ -129,7 +131,7 @@ class TMaze(LightningDataModule):
 
         Returns:
             Means over the episodes of the ``return`` and, with a discount ``gamma`` in [0, 1], of the
-            ``discounted_return``; 1.0 as ``optimal`` if all earn 4 in length + 1 steps, else 0.0.
+            ``discounted_return``; 1.0 as ``optimal`` if all earn the most in length + 1 steps, else 0.0.
         """
         length = length or self.maze.length
         maze = VectorTMaze(length, self.maze.stochasticity, self.maze.reward)
@@ -141,7 +143,19 @@ class TMaze(LightningDataModule):
         return {
             "return": sum(returns) / len(goals),
             "discounted_return": sum(discounted) / len(goals),
-            "optimal": float({*returns} == {GOAL_REWARD} and {*map(len, rewards)} == {length + 1}),
+            "optimal": float({*returns} == {maze.best} and {*map(len, rewards)} == {length + 1}),
+        }
+
+    def waiting(self) -> dict[str, Any] | None:
+        """Return the maze of every length as a task of waiting, see :class:`Waiting`; None where chance decides."""
+        if self.maze.stochasticity:
+            return None
+        return {
+            "first": torch.cat([_inputs(0), _inputs(1)]),
+            "wait": self.holding_inputs[0],
+            "question": _inputs(3, RIGHT)[0],
+            "patience": torch.tensor([RIGHT, RIGHT]),
+            "answers": torch.tensor([UP, DOWN]),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,6 +179,15 @@ class TMaze(LightningDataModule):
 
     def _histories(self, seed: int, name: str, size: int) -> tuple[Tensor, Tensor]:
         return histories(self._explored(seed, name).draw_prefixes(size, stream(seed, "TMaze", name)))
+
+
+def _inputs(observation: int, action: int | None = None) -> Tensor:
+    """Return the input (1, 9) of an observation, by its number, at the beginning or after a step without reward."""
+    inputs = torch.zeros(1, INPUT_SIZE)
+    inputs[0, OBSERVATION.start + observation] = 1
+    if action is not None:
+        inputs[0, action] = 1
+    return inputs
 
 
 def _only(batch: Any) -> LazyLoader:

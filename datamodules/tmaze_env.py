@@ -25,11 +25,19 @@ class VectorTMaze:
     one and for an action that cannot move; 0 otherwise. Episodes are truncated after ``horizon`` steps: 3 L - 1,
     or ``ceil(3 L / (1 - stochasticity))`` if that is above 0.
 
+    The passive T-Maze of Ni et al. (2023) ends after L + 1 steps, just enough for the shortest way: 1 for an end in
+    the arm of the cue, and -1 / L for each earlier step that leaves the agent behind a straight walk. The cue is
+    shown at the beginning only; later x = 0 looks like the corridor.
+
     Args:
         length: L, steps from the cue to the junction, at least 2.
         stochasticity: Probability in [0, 1) that an action is replaced by a uniform one of the four; the turn
             at the junction never is.
-        reward: ``"outcome"`` judges the action carried out, ``"intention"`` the one chosen, as its authors do.
+        reward: ``"outcome"`` judges the action carried out, ``"intention"`` the one chosen, as its authors do;
+            ``"passive"`` makes it the passive T-Maze, which is not stochastic.
+
+    Attributes:
+        best: Greatest return.
     """
 
     def __init__(self, length: int = 20, stochasticity: float = 0.0, reward: str = "outcome") -> None:
@@ -37,10 +45,16 @@ class VectorTMaze:
             raise ValueError(f"length={length}: must be at least 2")
         if not 0 <= stochasticity < 1:
             raise ValueError(f"stochasticity={stochasticity}: must be in [0, 1)")
-        if reward not in ("outcome", "intention"):
-            raise ValueError(f"reward={reward!r}: choose one of outcome, intention")
+        if reward not in ("outcome", "intention", "passive"):
+            raise ValueError(f"reward={reward!r}: choose one of outcome, intention, passive")
+        self.passive = reward == "passive"
+        if self.passive and stochasticity:
+            raise ValueError(f"stochasticity={stochasticity}: must be 0 with reward='passive'")
         self.length, self.stochasticity, self.reward = length, stochasticity, reward
         self.horizon = math.ceil(3 * length / (1 - stochasticity)) if stochasticity else 3 * length - 1
+        self.best = GOAL_REWARD
+        if self.passive:
+            self.horizon, self.best = length + 1, 1.0
         self.time = self.horizon
         self.goals = np.zeros(0, dtype=int)  # none until reset
 
@@ -78,7 +92,7 @@ class VectorTMaze:
         replacement = self._replacements[:, self.time]
         junction = self.x == self.length
         carried_out = np.where((replacement >= 0) & ~junction, replacement, chosen)
-        judged = carried_out if self.reward == "outcome" else chosen
+        judged = chosen if self.reward == "intention" else carried_out
         playing = self.turned == 0
         rewards = np.where(playing, self._rewards(judged, junction), 0.0)
         turns = playing & junction & np.isin(carried_out, [UP, DOWN])
@@ -87,6 +101,10 @@ class VectorTMaze:
         self.x = np.where(playing, np.clip(self.x + move, 0, self.length), self.x)
         self.time += 1
         terminated = self.turned > 0
+        if self.passive:
+            terminated = np.full(len(playing), self.time == self.horizon)
+            late = np.where(self.x < self.time, -1 / self.length, 0.0)
+            rewards = np.where(terminated, (self.turned == self.goals) * self.best, late)
         return self._observe(), rewards, terminated, ~terminated & (self.time >= self.horizon)
 
     def _rewards(self, actions: Array, junction: Array) -> Array:
@@ -97,7 +115,8 @@ class VectorTMaze:
         return np.where(correct, GOAL_REWARD, np.where(stuck | wrong, PENALTY, 0.0))
 
     def _observe(self) -> Array:
-        kind = np.where(self.x == 0, self.goals != UP, np.where(self.x < self.length, 2, 3))
+        shows_cue = (self.x == 0) & (not self.passive or self.time == 0)
+        kind = np.where(shows_cue, self.goals != UP, np.where(self.x < self.length, 2, 3))
         return np.eye(4, dtype=np.float32)[kind]
 
 

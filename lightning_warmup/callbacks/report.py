@@ -11,8 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
 from lightning_warmup.callbacks.stage import Stage
+from lightning_warmup.dynamics.certificate import Waiting, certify
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
+from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.find import find_network
 
 SEQUENCES = 64  # N of a reported VAA, or all that there are
@@ -49,6 +51,7 @@ class Report(Callback):
         self.measured: dict[str, dict[str, Any] | None] = dict.fromkeys(("before", "after", "final"))
         self.validation: dict[str, float] = {}
         self.test: dict[str, dict[str, float]] = {}
+        self.certified: dict[str, Any] | None = None
         self.epochs = 0
         self.seconds = {"warmup": 0.0, "fit": 0.0, "test": 0.0}
         self._fit_since: float | None = None  # the start of a fit that took no time before
@@ -83,8 +86,9 @@ class Report(Callback):
         self._fit_since = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network that is tested."""
+        """Measure the network that is tested, and certify its policy if it has one."""
         self.measured["final"] = self._measure(trainer, pl_module, "final")
+        self._certify(trainer, pl_module)
         self._test_since = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -118,6 +122,7 @@ class Report(Callback):
             "vaa_sequences": self.count,
             "val": self.validation,
             **self.test,
+            "certified": self.certified,
             "seconds": self.seconds,
             "epochs": self.epochs,
         }
@@ -135,6 +140,13 @@ class Report(Callback):
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 taken.save(self.folder / FOLDER / f"{moment}.npz")
         return figures
+
+    def _certify(self, trainer: Trainer, module: LightningModule) -> None:
+        waiting = getattr(trainer.datamodule, "waiting", None)  # type: ignore[attr-defined]
+        task, network = waiting and waiting(), find_network(module, self.network)
+        if task and isinstance(network, RecurrentNetwork):
+            on_device = {name: value.to(module.device) for name, value in task.items()}
+            self.certified = asdict(certify(network, Waiting(**on_device)))
 
     def _time_fit(self) -> None:
         if self._fit_since is not None:

@@ -108,7 +108,9 @@ def test_an_episode_is_the_same_alone_and_beside_others(stochasticity, reward):
 
 @pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
 @pytest.mark.parametrize(
-    "settings", [{}, {"length": 2, "stochasticity": 0.5, "reward": "intention"}], ids=str
+    "settings",
+    [{}, {"length": 2, "stochasticity": 0.5, "reward": "intention"}, {"length": 3, "reward": "passive"}],
+    ids=str,
 )
 def test_gymnasium_finds_nothing_wrong(render_mode, settings):
     env = gymnasium.make("TMaze-v0", render_mode=render_mode, **settings)
@@ -141,6 +143,28 @@ def test_the_cue_is_shown_again_on_each_return():
     corridor, *_ = env.step(RIGHT)
     again, *_ = env.step(LEFT)
     assert (corridor.tolist(), again.tolist()) == ([0, 0, 1, 0], first.tolist())
+
+
+@pytest.mark.parametrize(
+    ("actions", "rewards"),
+    [
+        ([RIGHT, RIGHT, RIGHT, RIGHT, UP], [0, 0, 0, 0, 1]),
+        ([RIGHT, RIGHT, RIGHT, RIGHT, DOWN], [0, 0, 0, 0, 0]),
+        ([RIGHT, RIGHT, RIGHT, RIGHT, RIGHT], [0, 0, 0, 0, 0]),
+        ([RIGHT, UP, RIGHT, RIGHT, RIGHT], [0, -0.25, -0.25, -0.25, 0]),
+        ([RIGHT, LEFT, RIGHT, RIGHT, UP], [0, -0.25, -0.25, -0.25, 0]),
+        ([LEFT, UP, DOWN, LEFT, UP], [-0.25, -0.25, -0.25, -0.25, 0]),
+    ],
+    ids=str,
+)
+def test_the_passive_maze_pays_for_no_step_lost_and_ends_in_time(actions, rewards):
+    env = TMazeEnv(length=4, reward="passive")
+    env.reset(options={"goal": UP})
+    observations, found, terminated, truncated, _ = zip(*map(env.step, actions), strict=True)
+    assert list(found) == rewards
+    assert terminated == (False,) * 4 + (True,)
+    assert not any(truncated)
+    assert all(observation[:2].sum() == 0 for observation in observations)  # the cue is not shown again
 
 
 @pytest.mark.parametrize(
@@ -211,7 +235,11 @@ def test_text_and_picture_show_the_maze():
         ({"stochasticity": 1.0}, r"stochasticity=1.0: must be in \[0, 1\)"),
         ({"stochasticity": -0.1}, r"stochasticity=-0.1: must be in \[0, 1\)"),
         ({"stochasticity": float("nan")}, r"stochasticity=nan: must be in \[0, 1\)"),
-        ({"reward": "effort"}, "reward='effort': choose one of outcome, intention"),
+        ({"reward": "effort"}, "reward='effort': choose one of outcome, intention, passive"),
+        (
+            {"reward": "passive", "stochasticity": 0.1},
+            "stochasticity=0.1: must be 0 with reward='passive'",
+        ),
         ({"render_mode": "human"}, "render_mode='human': choose one of ansi, rgb_array"),
     ],
 )
