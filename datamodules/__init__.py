@@ -16,8 +16,9 @@ if "TMaze-v0" not in gymnasium.registry:
 class Benchmark(Protocol):
     """A LightningDataModule from which a recurrent network can be built, trained and measured.
 
-    It may also have ``test_lengths``, the lengths of the loaders after the first of ``test_dataloader()``, and
-    ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles the training data itself.
+    It may also have ``test_names``, names such as ``length/200`` of the loaders after the first of
+    ``test_dataloader()``, and ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else
+    shuffles the training data itself.
 
     Attributes:
         input_size: I, features of a step.

@@ -21,8 +21,10 @@ class SequenceDataset(Dataset[Batch]):
     """Sequences of one length with targets at their last K steps; indexed by a list, it gives a whole batch.
 
     A batch is ``(sequences, targets, steps)``: sequences (B, T, I) float32, targets (B, K, O) float32 or (B, K)
-    int64, and steps (K,) int64, the time indices at which the K outputs are read. A subclass whose sequences get
-    longer in a batch gives their ``length``.
+    int64, and steps (K,) int64, the time indices at which the K outputs are read. Where they differ from sequence
+    to sequence, a subclass gives steps (B, K), at least one of each sequence, with -1 where there are fewer than K;
+    what follows the last of them is padding. A subclass whose sequences get longer in a batch gives their
+    ``length``.
     """
 
     def __init__(self, sequences: Tensor, targets: Tensor, length: int | None = None) -> None:
@@ -41,7 +43,7 @@ class SequenceDataModule(LightningDataModule, ABC):
     """Train, validation and test split of a benchmark whose module learns from marked steps of sequences.
 
     A subclass sets the attributes of :class:`datamodules.Benchmark` and makes the splits, each when it is first
-    needed. For each of ``test_lengths``, :meth:`test_dataloader` appends a loader.
+    needed. For each of ``test_names``, :meth:`test_dataloader` appends a loader.
 
     Args:
         sizes: Sequences in the ``train``, ``val`` and ``test`` split.
@@ -60,6 +62,11 @@ class SequenceDataModule(LightningDataModule, ABC):
         check_positive(batch_size=batch_size, **{f"{name}_size": size for name, size in sizes.items()})
         self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
         self._splits: dict[str, SequenceDataset] = {}
+
+    @property
+    def test_names(self) -> tuple[str, ...]:
+        """Names of the loaders after the first of ``test_dataloader()``, such as ``length/200``."""
+        return tuple(f"length/{length}" for length in self.test_lengths)
 
     @abstractmethod
     def make_split(self, name: str) -> SequenceDataset:
@@ -83,7 +90,7 @@ class SequenceDataModule(LightningDataModule, ABC):
         return self.evaluation_loader(self.split("val"))
 
     def test_dataloader(self) -> list[ResumableLoader]:
-        """Return the loader of the test split, in a list to which a benchmark may append further lengths."""
+        """Return the loader of the test split, in a list to which a benchmark may append further ones."""
         return [self.evaluation_loader(self.split("test"))]
 
     def first_test_batch(self, count: int) -> Batch:

@@ -10,6 +10,8 @@ from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.initialisations import initialise
 from lightning_warmup.networks.double import DoubleLayer
 
+CHUNK = 1000  # steps that are held at once where only some are read and no gradient is taken
+
 
 class RecurrentNetwork(nn.Module):
     """A stack of recurrent layers with a linear read-out.
@@ -61,17 +63,42 @@ class RecurrentNetwork(nn.Module):
     def forward(
         self, input: Tensor, h_0: State | None = None, read_at: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Return the outputs, at the K time steps ``read_at`` only if given, and the final states.
+        """Return the outputs, at K time steps only if ``read_at`` is given, and the final states.
 
         Shapes are those of the class, with K in the place of T in the outputs. Without h_0 states start at zero.
+        ``read_at`` is ``(K,)``, or ``(B, K)`` for steps of each sequence's own, -1 for none: its output means
+        nothing. Without a gradient, such a pass takes no memory that grows with T beside its input.
         """
         batch_first = self.batch_first and input.dim() == 3
-        output = input.transpose(0, 1) if batch_first else input
+        steps = input.transpose(0, 1) if batch_first else input
+        if read_at is None:
+            output, states = self._run(steps, h_0)
+            output = self.readout(output)
+        elif torch.is_grad_enabled() or len(steps) <= CHUNK or steps.dim() < 3:
+            output, states = self._run(steps, h_0)
+            rows = torch.arange(len(read_at), device=output.device)
+            output = self.readout(output[read_at] if read_at.dim() == 1 else output[read_at.T, rows])
+        else:
+            output, states = self._read_in_chunks(steps, h_0, read_at)
+        return output.transpose(0, 1) if batch_first else output, states
+
+    def _run(self, output: Tensor, h_0: State | None) -> tuple[Tensor, State]:
+        """Return the last layer's outputs, (T, B, H), and the states of all."""
         h_n = []
         for index, layer in enumerate(self.layers):
             state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
             output, state = layer(output, state)
             h_n.append(state)
-        output = self.readout(output if read_at is None else output[read_at])
-        states = map_state(lambda *tensors: torch.cat(tensors), *h_n)
-        return output.transpose(0, 1) if batch_first else output, states
+        return output, map_state(lambda *tensors: torch.cat(tensors), *h_n)
+
+    def _read_in_chunks(self, input: Tensor, state: State | None, read_at: Tensor) -> tuple[Tensor, State]:
+        """Return the outputs (K, B, O) and the final states, from chunk to chunk of time."""
+        length, count, _ = input.shape
+        at = (read_at.T if read_at.dim() == 2 else read_at.unsqueeze(1).expand(-1, count)) % length
+        found = input.new_empty(*at.shape, self.readout.out_features)
+        for start in range(0, length, CHUNK):
+            output, state = self._run(input[start : start + CHUNK], state)
+            k, row = ((start <= at) & (at < start + CHUNK)).nonzero(as_tuple=True)
+            found[k, row] = self.readout(output)[at[k, row] - start, row].to(found)
+        assert state is not None
+        return found, state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,6 +45,53 @@ def test_test_figures_are_weighted_by_samples(tmp_path: Path, name: str) -> None
         with torch.no_grad():
             errors = torch.cat([(module(x, steps) - y).flatten(1) for x, y, steps in batches])
         assert value == pytest.approx(float((errors**2).mean()), rel=1e-5)
+
+
+OWN = torch.tensor([[1, 3, -1], [4, -1, -1], [0, 1, 2]])  # read-outs of each of three sequences
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_sequences_may_have_read_outs_of_their_own(tmp_path: Path, task: str) -> None:
+    """Every read-out counts alike, whatever is padded and however read-outs fall into batches."""
+    torch.manual_seed(0)
+    module = SequenceModule(2, 3, task, hidden_size=4)
+    sequences = torch.randn(3, 6, 2)
+    targets = torch.randn(3, 3, 3) if task == "regression" else torch.randint(3, (3, 3))
+    batches = [tuple(part[rows] for part in (sequences, targets, OWN)) for rows in ([0, 1], [2])]
+    (figures,) = quiet(tmp_path).test(module, DataLoader(batches, None), verbose=False)  # type: ignore[arg-type]
+    places = [(row, k, int(t)) for row, steps in enumerate(OWN) for k, t in enumerate(steps) if t >= 0]
+    with torch.no_grad():
+        read = torch.stack([module(sequences[row : row + 1, : t + 1])[0, -1] for row, _, t in places])
+    wanted = torch.stack([targets[row, k] for row, k, _ in places])
+    if task == "regression":
+        assert figures == {"test/loss": pytest.approx(float((read - wanted).square().mean()), rel=1e-5)}
+    else:
+        wrong = int((read.argmax(1) != wanted).sum())
+        loss = float(torch.nn.functional.cross_entropy(read, wanted))
+        expected = {"test/loss": loss, "test/accuracy": 1 - wrong / 6, "test/errors": wrong}
+        assert figures == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_lengths_of_sequences_end_at_their_last_read_out() -> None:
+    sequences, targets = torch.randn(3, 6, 2), torch.randn(3, 3, 3)
+    found, lengths = SequenceModule.sequences((sequences, targets, OWN))
+    assert found is sequences
+    assert lengths.tolist() == [4, 5, 3]
+    assert SequenceModule.sequences((sequences, targets, torch.arange(3))) is sequences
+
+
+def test_processes_weigh_their_losses_by_their_read_outs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of the processes' losses, and so of their gradients, is the loss of the whole batch."""
+    torch.manual_seed(0)
+    module = SequenceModule(2, 3, hidden_size=4)
+    batch = torch.randn(3, 6, 2), torch.randn(3, 3, 3), OWN
+    monkeypatch.setattr(module, "all_gather", lambda _: torch.tensor([2.0, 4.0]))
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    losses = []
+    for world_size, rows in ((2, [0]), (2, [1, 2]), (1, [0, 1, 2])):
+        module._trainer = SimpleNamespace(world_size=world_size)  # type: ignore[assignment]
+        losses.append(module.training_step(tuple(part[rows] for part in batch), 0))  # type: ignore[arg-type]
+    torch.testing.assert_close(torch.stack(losses[:2]).mean(), losses[2])
 
 
 class OneClass(torch.utils.data.Dataset):  # type: ignore[type-arg]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lightning_warmup.cells import cell_names
-from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, layers_of
+from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, layers_of, recurrent
 
 CELLS = cell_names()
 
@@ -32,6 +32,29 @@ def test_a_network_has_torchs_call(cell: str, double: bool) -> None:
     torch.testing.assert_close(network(sequences, read_at=read_at)[0], output[read_at])
     network.batch_first = True
     torch.testing.assert_close(network(sequences.transpose(0, 1))[0].transpose(0, 1), output)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_read_outs_are_those_of_the_whole_output_also_in_chunks(
+    monkeypatch: pytest.MonkeyPatch, own: bool, batch_first: bool
+) -> None:
+    torch.manual_seed(0)
+    network = RecurrentNetwork(3, 8, 2, num_layers=2, cell="lstm", batch_first=batch_first)
+    sequences, h_0 = torch.randn(4, 11, 3), (torch.randn(2, 4, 8), torch.randn(2, 4, 8))
+    given = sequences if batch_first else sequences.transpose(0, 1)
+    output, h_n = network(given, h_0)
+    read_at = torch.tensor([[0, 10, -1], [4, 5, 6], [9, -1, -1], [3, 2, 3]]) if own else torch.tensor([9, 4])
+    steps = read_at if own else read_at.expand(4, 2)
+    rows = torch.arange(4).unsqueeze(1)
+    expected = output[rows, steps] if batch_first else output[steps, rows].transpose(0, 1)
+    found, _ = network(given, h_0, read_at)
+    assert torch.equal(found, expected)
+    monkeypatch.setattr(recurrent, "CHUNK", 4)
+    with torch.no_grad():
+        found, states = network(given, h_0, read_at)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(states, h_n)
 
 
 @pytest.mark.parametrize("cell", CELLS)
