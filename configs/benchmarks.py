@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from math import ceil
 from operator import or_
@@ -22,6 +23,11 @@ class Data(Section):
     """Sequences in a training batch, over all processes."""
 
 
+def _check_that_they_differ(key: str, values: Sequence[float]) -> None:
+    if len(set(values)) < len(values):
+        raise ConfigError(f"data.{key}={values}: must be different values")
+
+
 class _Restitution(Data):
     seq_length: int = Field(100, ge=2)
     """Length of the sequences, in steps."""
@@ -38,8 +44,7 @@ class _Restitution(Data):
 
     @model_validator(mode="after")
     def _check_that_test_lengths_differ(self) -> _Restitution:
-        if len(set(self.test_lengths)) < len(self.test_lengths):
-            raise ConfigError(f"data.test_lengths={self.test_lengths}: must be different lengths")
+        _check_that_they_differ("test_lengths", self.test_lengths)
         return self
 
 
@@ -62,6 +67,35 @@ class Denoising(_Restitution):
         for key, lengths in {"seq_length": [self.seq_length], "test_lengths": self.test_lengths}.items():
             if min(lengths, default=shortest) < shortest:
                 raise ConfigError(f"data.{key}={min(lengths)}: must be >= data.pad_length + 5 = {shortest}")
+        return self
+
+
+class FlipFlop(Data):
+    """Give back at every read the bit that was last written, whatever is to be ignored."""
+
+    name: Literal["flip_flop"] = "flip_flop"
+    seq_length: int = Field(512, ge=4)
+    """Length of the sequences in tokens, two for each instruction and its bit; even."""
+    ignore: float = Field(0.8, ge=0, le=1)
+    """Probability that an instruction is to ignore its bit; else it writes or reads one."""
+    test_ignore: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.98, 0.1])
+    """Further such probabilities at which the trained network is tested: long holding, frequent overwriting."""
+    train_size: int = Field(4800, ge=1)
+    """Sequences in the training split."""
+    val_size: int = Field(1000, ge=1)
+    """Sequences in the validation split."""
+    test_size: int = Field(1000, ge=1)
+    """Sequences in the test split, and at each of the further probabilities."""
+    test_lengths: list[Annotated[int, Field(ge=4)]] = Field([1024, 5120])
+    """Further lengths at which the trained network is tested, in tokens; even."""
+
+    @model_validator(mode="after")
+    def _check_that_lengths_are_even_and_tests_differ(self) -> FlipFlop:
+        for key, lengths in {"seq_length": [self.seq_length], "test_lengths": self.test_lengths}.items():
+            if odd := [length for length in lengths if length % 2]:
+                raise ConfigError(f"data.{key}={odd[0]}: must be even, instructions and bits take turns")
+        _check_that_they_differ("test_lengths", self.test_lengths)
+        _check_that_they_differ("test_ignore", self.test_ignore)
         return self
 
 

@@ -2,15 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from datamodules.loader import ResumableLoader, check_positive
-from datamodules.sequences import SequenceDataModule, SequenceDataset
+from datamodules.sequences import SEQUENCES_PER_TEST, SequenceDataModule, SequenceDataset
 from datamodules.streams import stream
-
-SEQUENCES_PER_LENGTH = 256  # at each of the test lengths
 
 
 class RestitutionDataModule(SequenceDataModule):
@@ -68,11 +67,14 @@ class RestitutionDataModule(SequenceDataModule):
 
     def test_dataloader(self) -> list[ResumableLoader]:
         """Return the loader of the test split, then one of 256 sequences for each of ``test_lengths``."""
-        loaders = super().test_dataloader()
-        for length in self.test_lengths:
-            generator = stream(0, type(self).__name__, "length", length)
-            loaders.append(self.evaluation_loader(self._draw(SEQUENCES_PER_LENGTH, length, generator)))
-        return loaders
+        further = [
+            self.later_loader(SEQUENCES_PER_TEST, length, partial(self._draw_test, length))
+            for length in self.test_lengths
+        ]
+        return super().test_dataloader() + further
+
+    def _draw_test(self, length: int) -> SequenceDataset:
+        return self._draw(SEQUENCES_PER_TEST, length, stream(0, type(self).__name__, "length", length))
 
     def _draw(self, n: int, length: int, generator: torch.Generator) -> SequenceDataset:
         drawn = self.generate(n, length, generator)

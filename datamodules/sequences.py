@@ -1,7 +1,7 @@
 """What every supervised benchmark shares: three splits, their loaders, and the loader of the warmup."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -15,28 +15,59 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 # Sequences times steps in an evaluation batch, whatever the training batch: fast, and small in memory.
 EVALUATION_STEPS = 2**16
+SEQUENCES_PER_TEST = 256  # of a greater length
 
 
 class SequenceDataset(Dataset[Batch]):
-    """Sequences of one length with targets at their last K steps; indexed by a list, it gives a whole batch.
+    """Sequences with targets; indexed by a list of numbers, it gives a whole batch.
 
     A batch is ``(sequences, targets, steps)``: sequences (B, T, I) float32, targets (B, K, O) float32 or (B, K)
-    int64, and steps (K,) int64, the time indices at which the K outputs are read. Where they differ from sequence
-    to sequence, a subclass gives steps (B, K), at least one of each sequence, with -1 where there are fewer than K;
-    what follows the last of them is padding. A subclass whose sequences get longer in a batch gives their
-    ``length``.
+    int64, and steps int64, the time indices at which the outputs are read: (K,), or (B, K) where each sequence has
+    its own, at least one of them, and -1 where it has fewer than K; what follows the last of them is padding.
+
+    Args:
+        sequences, targets: Of all N sequences, (N, T, I) and (N, K, ...).
+        length: T of a batch, if a subclass makes its sequences longer.
+        steps: (K,) or (N, K); None is the last K steps.
     """
 
-    def __init__(self, sequences: Tensor, targets: Tensor, length: int | None = None) -> None:
+    def __init__(
+        self, sequences: Tensor, targets: Tensor, length: int | None = None, steps: Tensor | None = None
+    ) -> None:
         self.sequences, self.targets = sequences, targets
         self.length = length or sequences.shape[1]
-        self.steps = torch.arange(self.length - targets.shape[1], self.length)
+        self.steps = torch.arange(self.length - targets.shape[1], self.length) if steps is None else steps
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __getitem__(self, indices: list[int]) -> Batch:
-        return self.sequences[indices], self.targets[indices], self.steps
+        steps = self.steps if self.steps.dim() == 1 else self.steps[indices]
+        return self.sequences[indices], self.targets[indices], steps
+
+
+class LaterDataset(Dataset[Batch]):
+    """A dataset that is made when a batch of it is asked for, and dropped when a batch of another one is.
+
+    Args:
+        size, length: N and T of the sequences.
+        make: Makes the dataset.
+        held: Holds the one dataset that is there; shared by those of which one is there at a time.
+    """
+
+    def __init__(
+        self, size: int, length: int, make: Callable[[], SequenceDataset], held: dict[int, SequenceDataset]
+    ) -> None:
+        self.size, self.length, self.make, self.held = size, length, make, held
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, indices: list[int]) -> Batch:
+        if id(self) not in self.held:
+            self.held.clear()
+            self.held[id(self)] = self.make()
+        return self.held[id(self)][indices]
 
 
 class SequenceDataModule(LightningDataModule, ABC):
@@ -62,6 +93,7 @@ class SequenceDataModule(LightningDataModule, ABC):
         check_positive(batch_size=batch_size, **{f"{name}_size": size for name, size in sizes.items()})
         self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
         self._splits: dict[str, SequenceDataset] = {}
+        self._held: dict[int, SequenceDataset] = {}
 
     @property
     def test_names(self) -> tuple[str, ...]:
@@ -111,11 +143,17 @@ class SequenceDataModule(LightningDataModule, ABC):
             )
         return endless(self._loader(dataset, batch_size, seed=self.seed, name="warmup", drop_last=True))
 
-    def evaluation_loader(self, dataset: SequenceDataset) -> ResumableLoader:
+    def later_loader(self, size: int, length: int, make: Callable[[], SequenceDataset]) -> ResumableLoader:
+        """Return an evaluation loader whose dataset is in memory only while its batches are asked for."""
+        return self.evaluation_loader(LaterDataset(size, length, make, self._held))
+
+    def evaluation_loader(self, dataset: SequenceDataset | LaterDataset) -> ResumableLoader:
         """Return every sequence once and in order, in batches of about ``EVALUATION_STEPS`` steps."""
         rows = self.batch_size * max(1, EVALUATION_STEPS // (dataset.length * self.batch_size))
         return self._loader(dataset, rows, shuffle=False)
 
-    def _loader(self, dataset: SequenceDataset, batch_size: int, **order: Any) -> ResumableLoader:
+    def _loader(
+        self, dataset: SequenceDataset | LaterDataset, batch_size: int, **order: Any
+    ) -> ResumableLoader:
         order["num_replicas"], order["rank"] = processes(self, batch_size)
         return ResumableLoader(dataset, BatchOrder(dataset, batch_size, **order))

@@ -28,7 +28,7 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         compared = name == "loss" and trivial_loss is not None
         trivial = f"   (trivial predictor {trivial_loss:g})" if compared else ""
         rows.append((f"test {name}", f"{value:.4g}{trivial}"))
-    for group in sorted(name for name in report if name.endswith("_at_length")):
+    for group in sorted(name for name in report if "_at_" in name):
         rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))

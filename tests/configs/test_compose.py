@@ -176,6 +176,8 @@ INVALID = [
     (["data.name=denoising", "data.seq_length=9"], ["data.seq_length=9", ">= data.pad_length + 5 = 10"]),
     (["data.name=denoising", "data.pad_length=4"], ["data.pad_length='4'", ">= 5"]),
     (["data.name=denoising", "data.test_lengths=[99,9]"], ["data.test_lengths=9", "= 10"]),
+    (["data.name=flip_flop", "data.test_lengths=[8,9]"], ["data.test_lengths=9", "even"]),
+    (["data.name=flip_flop", "data.test_ignore=[0.5,0.5]"], ["data.test_ignore=[0.5, 0.5]", "different"]),
     (["ckpt=last"], ["ckpt='last'", "run_dir"]),
     # A mistake is one, even where a later argument sets the same key.
     (["seed=abc", "seed=1"], ["seed='abc'"]),

@@ -62,18 +62,20 @@ def test_a_supervised_batch_is_sequences_targets_and_steps(make):
         pytest.skip("its batches are transitions")
     data.setup("test")
     tests = data.test_dataloader()
-    assert len(tests) == 1 + len(data.test_lengths)
+    assert len(tests) == 1 + len(data.test_names)
     for loader in (data.train_dataloader(), data.val_dataloader(), *tests):
         for inputs, targets, steps in loader:
             assert inputs.shape[2] == data.input_size
             assert targets.dtype == SUPERVISED[data.task]
-            assert targets.shape[:2] == (len(inputs), len(steps))
-            assert 0 <= steps.min() <= steps.max() < inputs.shape[1]
+            own = (steps >= 0) if steps.dim() == 2 else torch.ones(len(inputs), len(steps), dtype=torch.bool)
+            assert targets.shape[:2] == own.shape
+            assert own.any(1).all()
+            assert -1 <= steps.min() <= steps.max() < inputs.shape[1]
             if data.task == "regression":
                 assert targets.shape[2] == data.output_size
             else:
                 assert 0 <= targets.min() <= targets.max() < data.output_size
-    for loader, length in zip(tests[1:], data.test_lengths, strict=True):
+    for loader, length in zip(tests[1:], data.test_lengths, strict=False):
         assert sequences(loader, 1)[0].shape[1] == length
 
 

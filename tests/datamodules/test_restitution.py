@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import islice
 from types import SimpleNamespace
 
@@ -94,6 +95,27 @@ def test_the_test_split_is_followed_by_256_sequences_of_each_length(benchmark):
     loaders = benchmark(**SMALL).test_dataloader()
     assert [tuple(everything(loader)[0].shape[:2]) for loader in loaders] == [(64, 20), (256, 30), (256, 40)]
     assert len(benchmark(**SMALL | {"test_lengths": ()}).test_dataloader()) == 1
+
+
+def test_one_set_of_longer_sequences_is_in_memory_at_a_time():
+    """Each is drawn when its first batch is asked for, again with the same numbers, and dropped for another."""
+    drawn = []
+
+    class Watched(CopyFirstInput):
+        def generate(self, *given):
+            sequences, targets = super().generate(*given)
+            drawn.append(weakref.ref(sequences))
+            return sequences, targets
+
+    split, first, second = Watched(**SMALL).test_dataloader()
+    assert len(drawn) == 1  # the test split
+    rows, _ = everything(first)
+    everything(split)
+    assert same(first, first)
+    assert len(drawn) == 2
+    everything(second)
+    assert [there() is not None for there in drawn] == [True, False, True]
+    assert torch.equal(everything(first)[0], rows)
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
