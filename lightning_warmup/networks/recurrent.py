@@ -10,7 +10,7 @@ from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.initialisations import initialise
 from lightning_warmup.networks.double import DoubleLayer
 
-CHUNK = 1000  # steps that are held at once where only some are read and no gradient is taken
+CHUNK = 200  # steps that are held at once where only some are read and no gradient is taken
 
 
 class RecurrentNetwork(nn.Module):
@@ -99,6 +99,6 @@ class RecurrentNetwork(nn.Module):
         for start in range(0, length, CHUNK):
             output, state = self._run(input[start : start + CHUNK], state)
             k, row = ((start <= at) & (at < start + CHUNK)).nonzero(as_tuple=True)
-            found[k, row] = self.readout(output)[at[k, row] - start, row].to(found)
+            found[k, row] = self.readout(output[at[k, row] - start, row]).to(found)
         assert state is not None
         return found, state

@@ -51,8 +51,11 @@ def test_read_outs_are_those_of_the_whole_output_also_in_chunks(
     found, _ = network(given, h_0, read_at)
     assert torch.equal(found, expected)
     monkeypatch.setattr(recurrent, "CHUNK", 4)
+    steps_at_once = []
+    network.layers[0].register_forward_pre_hook(lambda _, args: steps_at_once.append(len(args[0])))
     with torch.no_grad():
         found, states = network(given, h_0, read_at)
+    assert steps_at_once == [4, 4, 3]
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(states, h_n)
 
