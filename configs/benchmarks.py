@@ -143,6 +143,20 @@ class RowMNIST(_MNIST):
     """Rows of the permuted image, as in the authors' code, or of the image itself."""
 
 
+class Series(Data):
+    """Give the class or the value of each sequence of a file at its last step."""
+
+    name: Literal["series"] = "series"
+    root: str = "data/series.npz"
+    """File of the sequences: .npz, or .ts of the UCR and UEA archives."""
+    test_root: str | None = None
+    """File of the test sequences; null = a part of root."""
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    """Part of the sequences in root for validation."""
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    """Part of the sequences in root for the test, without test_root."""
+
+
 class TMaze(Data):
     """Remember along a corridor which way a cue told to turn, by reinforcement learning."""
 

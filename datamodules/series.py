@@ -1,0 +1,126 @@
+"""Sequences of your own, read from a file: give the class or the value of each at its last step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.sequences import Batch, SequenceDataModule, SequenceDataset
+from datamodules.series_files import Array, read_sequences
+from datamodules.streams import stream
+
+
+class SeriesDataset(SequenceDataset):
+    """Sequences with lengths of their own; a batch is padded with zeros to the longest in it.
+
+    A batch is that of :class:`SequenceDataset` with K = 1; where the sequences of the split are not all equally
+    long, steps are ``(B, 1)``, the last step of each.
+
+    Args:
+        values: Steps of sequences, one sequence after the other, (S, I) float32.
+        starts: Row of ``values`` with which each of the N sequences begins, (N,) int64.
+        lengths: Steps of each, (N,) int64.
+        targets: As for :class:`SequenceDataset`.
+    """
+
+    def __init__(self, values: Tensor, starts: Tensor, lengths: Tensor, targets: Tensor) -> None:
+        super().__init__(values, targets, int(lengths.max()))
+        self.starts, self.lengths = starts, lengths
+        self.equally_long = bool((lengths == self.length).all())
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, indices: list[int]) -> Batch:
+        lengths = self.lengths[indices].unsqueeze(1)
+        time = torch.arange(int(lengths.max()))
+        padding = time >= lengths
+        rows = (self.starts[indices].unsqueeze(1) + time).masked_fill(padding, 0)
+        sequences = self.sequences[rows].masked_fill(padding.unsqueeze(2), 0.0)
+        return sequences, self.targets[indices], self.steps if self.equally_long else lengths - 1
+
+
+class Series(SequenceDataModule):
+    """Labelled sequences of a file, for classification or regression at their last step.
+
+    :func:`datamodules.series_files.read_sequences` says what a file may hold. The seed draws the validation split;
+    the test sequences are the same for every seed. Each channel, and the values of a regression, are normalised to
+    mean 0 and variance 1 of the training split; the loss is that of the normalised values.
+
+    A batch: sequences (B, T, I), targets (B, 1) classes or (B, 1, 1) values, steps as in :class:`SeriesDataset`.
+
+    Args:
+        root: File of the sequences, ``.npz`` or ``.ts``.
+        test_root: File of the test sequences; None takes a part of ``root``.
+        val_fraction: Part of the sequences in ``root`` for validation.
+        test_fraction: Part of the sequences in ``root`` for the test, where there is no ``test_root``.
+        batch_size, seed: As for :class:`SequenceDataModule`.
+
+    Raises:
+        ValueError: If a file cannot be read, something is wrong in it, or it holds too few sequences.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str = "data/series.npz",
+        test_root: str | None = None,
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        batch_size: int = 32,
+        seed: int = 0,
+    ) -> None:
+        whole = read_sequences(root)
+        test = whole if test_root is None else read_sequences(test_root)
+        targets = [file.targets(whole) for file in (whole, test)]
+        rest = torch.arange(len(whole.lengths))
+        tested = _shuffled(torch.arange(len(test.lengths)), 0, "test")
+        num_val, num_test = (max(1, round(part * len(rest))) for part in (val_fraction, test_fraction))
+        if test_root is None:
+            tested, rest = tested[:num_test], tested[num_test:]
+        if len(rest) <= num_val:
+            left = f"{len(whole.lengths)} sequences leave none for training, with {num_val} for validation"
+            raise ValueError(f"{root}: {left}" + (f" and {num_test} for the test" if test is whole else ""))
+        rest = _shuffled(rest, seed, "val")
+        self.rows = {"train": rest[num_val:], "val": rest[:num_val], "test": tested}
+        super().__init__({name: len(rows) for name, rows in self.rows.items()}, batch_size, seed)
+
+        learnt = np.isin(np.arange(len(whole.lengths)), self.rows["train"])
+        steps = whole.values[np.repeat(learnt, whole.lengths)]
+        self.values = [_normalised(file.values, steps) for file in (whole, test)]
+        self.lengths = [torch.from_numpy(file.lengths) for file in (whole, test)]
+        if whole.classes:
+            self.task, self.output_size = "classification", len(whole.classes)
+            self.targets = [torch.from_numpy(classes).unsqueeze(1) for classes in targets]
+        else:
+            self.task, self.output_size = "regression", 1
+            self.targets = [_normalised(values, targets[0][learnt])[:, None, None] for values in targets]
+        self.input_size = steps.shape[1]
+        self.trivial_loss = _loss_of_best_constant(self.targets[1][tested])
+
+    def make_split(self, name: str) -> SeriesDataset:
+        file, rows = int(name == "test"), self.rows[name]
+        lengths = self.lengths[file]
+        starts = lengths.cumsum(0) - lengths
+        return SeriesDataset(self.values[file], starts[rows], lengths[rows], self.targets[file][rows])
+
+
+def _shuffled(rows: Tensor, seed: int, name: str) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=stream(seed, "series", name))]
+
+
+def _normalised(values: Array, training: Array) -> Tensor:
+    """Return ``values`` float32, moved and scaled as ``training`` gets mean 0 and variance 1 along its first axis.
+
+    What is constant in ``training`` is only moved.
+    """
+    scale = np.where(training.max(0) > training.min(0), training.std(0), 1.0)
+    return torch.from_numpy((values - training.mean(0)) / scale).float()
+
+
+def _loss_of_best_constant(targets: Tensor) -> float:
+    """Return the variance of values, or the entropy of classes."""
+    if targets.is_floating_point():
+        return float(targets.var(correction=0))
+    return float(torch.special.entr(targets.flatten().bincount() / len(targets)).sum())
