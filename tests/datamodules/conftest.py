@@ -1,4 +1,4 @@
-"""A folder with small files in place of those of MNIST."""
+"""A folder with small files in place of those of MNIST, and a file of sequences."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_mnist import small_files
 
@@ -26,3 +27,12 @@ def root(files, tmp_path) -> Path:
     for name, content in files.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
     return folder
+
+
+@pytest.fixture
+def series(tmp_path) -> Path:
+    """A file of 100 sequences with mean 0 and variance 1: normalised by whichever of them, they stay the same."""
+    rng = np.random.default_rng(0)
+    x = rng.permuted(np.tile([[[-1.0], [1.0]] * 4], (100, 1, 2)), axis=1)
+    np.savez(tmp_path / "series.npz", x=x, y=np.arange(100) % 3)
+    return tmp_path / "series.npz"

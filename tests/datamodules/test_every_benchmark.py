@@ -22,10 +22,11 @@ SUPERVISED = {"regression": torch.float32, "classification": torch.int64}
 
 
 @pytest.fixture(params=benchmarks())
-def make(request, root):
+def make(request, root, series):
     """Makes a benchmark with the small sizes that it knows, ready for a fit, as one of several processes."""
     known = vars(benchmarks()[request.param]())
-    small = {name: value for name, value in {"root": str(root), **SMALL}.items() if name in known}
+    files = {"root": str(series if request.param == "series" else root)}
+    small = {name: value for name, value in {**files, **SMALL}.items() if name in known}
 
     def make(seed: int = 0, world_size: int = 1, rank: int = 0):
         data = make_benchmark(request.param, **small, seed=seed)

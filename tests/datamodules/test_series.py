@@ -1,0 +1,304 @@
+"""Sequences of one's own: the files, what is refused in them, the batches, and real data where there are any."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.series import Series
+from datamodules.series_files import read_sequences
+
+ONE_LINE = r"^[^\n]+$"
+HEADER = "#Données\n@problemName Small\n@timeStamps false\n@univariate false\n"
+
+
+@pytest.fixture
+def sequences() -> list[np.ndarray]:
+    """30 sequences of 3 to 9 steps with 2 channels, each beginning with its index; a third one is constant."""
+    rng = np.random.default_rng(0)
+    found = [rng.normal(5.0, 2.0, (int(length), 3)) for length in rng.integers(3, 10, 30)]
+    for index, sequence in enumerate(found):
+        sequence[0, 0], sequence[:, 2] = index, 0.1
+    return found
+
+
+def save(path: Path, sequences: list[np.ndarray], y: np.ndarray) -> Path:
+    """Writes sequences into a .npz file, as an array (N, T, I) if they are equally long."""
+    lengths = np.array([len(sequence) for sequence in sequences])
+    if len(set(lengths)) == 1:
+        np.savez(path, x=np.stack(sequences), y=y)
+    else:
+        np.savez(path, x=np.concatenate(sequences), lengths=lengths, y=y)
+    return path
+
+
+def save_ts(path: Path, sequences: list[np.ndarray], labels: np.ndarray, tag: str) -> Path:
+    lines = [
+        ":".join([*(",".join(map(str, channel)) for channel in sequence.T), str(label)])
+        for sequence, label in zip(sequences, labels, strict=True)
+    ]
+    path.write_text(f"{HEADER}{tag}\n@data\n" + "\n".join(lines), encoding="latin-1")
+    return path
+
+
+def everything(data: Series, name: str):
+    dataset = data.split(name)
+    return dataset[list(range(len(dataset)))]
+
+
+@pytest.mark.parametrize(
+    ("y", "tag", "classes"),
+    [
+        (np.arange(30) % 3 + 7, "@classLabel true 7 8 9", ("7", "8", "9")),
+        (np.array(["on", "off"] * 15), "@classLabel true off on", ("off", "on")),
+        (np.linspace(-1, 1, 30), "@targetlabel true", ()),
+    ],
+)
+def test_both_kinds_of_files_are_read_alike(tmp_path, sequences, y, tag, classes):
+    npz = save(tmp_path / "some.npz", sequences, y)
+    ts = save_ts(tmp_path / "some.ts", sequences, y, tag)
+    for read in map(read_sequences, (npz, ts)):
+        assert np.array_equal(read.values, np.concatenate(sequences))
+        assert read.lengths.tolist() == [len(sequence) for sequence in sequences]
+        assert read.classes == classes
+    one, other = (Series(root=str(path), seed=3) for path in (npz, ts))
+    assert all(map(torch.equal, everything(one, "train"), everything(other, "train")))
+
+
+def test_a_batch_is_padded_to_its_longest_sequence_and_read_at_the_last_step_of_each(tmp_path, sequences):
+    data = Series(root=str(save(tmp_path / "some.npz", sequences, np.arange(30) % 2)))
+    dataset = data.split("train")
+    shortest = int(dataset.lengths.argmin())
+    x, targets, steps = dataset[[shortest, 0]]
+    lengths = dataset.lengths[[shortest, 0]]
+    assert x.shape == (2, lengths.max(), 3)
+    assert (x.dtype, targets.dtype, targets.shape) == (torch.float32, torch.int64, (2, 1))
+    assert torch.equal(steps, lengths.unsqueeze(1) - 1)
+    assert lengths[0] < lengths[1]
+    assert (x[0, lengths[0] :] == 0).all()
+    assert torch.equal(x[1:], dataset[[0]][0])
+
+
+def test_channels_and_values_are_normalised_by_the_training_split_alone(tmp_path, sequences):
+    values = np.arange(30.0) ** 2
+    root = save(tmp_path / "some.npz", sequences, values)
+    test_root = save(tmp_path / "test.npz", [100 * sequence for sequence in sequences], 100 * values)
+    data = Series(root=str(root), test_root=str(test_root))
+    x, targets, steps = everything(data, "train")
+    real = x[torch.arange(x.shape[1]) <= steps]
+    assert real[:, :2].mean(0).abs().max() < 1e-6
+    assert (real[:, :2].var(0, correction=0) - 1).abs().max() < 1e-5
+    assert real[:, 2].abs().max() < 1e-6  # constant
+    assert targets.mean().abs() < 1e-6
+    assert abs(targets.var(correction=0) - 1) < 1e-5
+    chosen = data.rows["train"].numpy()
+    tested, expected = everything(data, "test")[1], values[chosen]
+    found = np.sort(tested.flatten().numpy())
+    assert np.allclose(found, (100 * values - expected.mean()) / expected.std(), rtol=1e-5)
+    assert data.trivial_loss == pytest.approx(found.var(), rel=1e-5)
+
+
+def test_every_sequence_is_in_one_split_and_the_seed_draws_the_validation(tmp_path, sequences):
+    path = str(save(tmp_path / "some.npz", sequences, np.arange(30.0)))
+    one, other = (Series(root=path, seed=seed) for seed in (1, 2))
+    assert one.sizes == other.sizes == {"train": 18, "val": 6, "test": 6}
+    for data in (one, other):
+        assert sorted(torch.cat(list(data.rows.values())).tolist()) == list(range(30))
+    assert torch.equal(one.rows["test"], other.rows["test"])
+    assert not torch.equal(one.rows["val"].sort().values, other.rows["val"].sort().values)
+    both = Series(root=path, test_root=path, val_fraction=0.1)
+    assert both.sizes == {"train": 27, "val": 3, "test": 30}
+
+
+def test_classes_of_a_test_file_are_those_of_the_training_file_in_its_order(tmp_path, sequences):
+    labels = np.array(["b", "a", "c"] * 10)
+    root = save_ts(tmp_path / "train.ts", sequences, labels, "@classLabel true c b a")
+    test_root = save_ts(tmp_path / "test.ts", sequences, labels, "@classLabel true a b c")
+    data = Series(root=str(root), test_root=str(test_root))
+    assert data.output_size == 3
+    order = everything(data, "test")[1].flatten()[data.rows["test"].argsort()]
+    assert order.tolist() == [1, 2, 0] * 10
+    assert data.trivial_loss == pytest.approx(np.log(3))
+
+
+TS_MISTAKES = {
+    "1,2:3,?:a": "line 7: value '?': must be a finite number; fill in what is missing beforehand",
+    "1,2:3,NaN:a": "line 7: value 'NaN': must be a finite number; fill in what is missing beforehand",
+    "1,2:3,1e999:a": "line 7: value '1e999': must be a finite number; fill in what is missing beforehand",
+    "1,2:3,:a": "line 7: value '': must be a finite number; fill in what is missing beforehand",
+    "1,2:3:a": "line 7: channels of 1 to 2 values: must be equally many",
+    "1,2:a": "line 7: channels=1: must be 2 as in line 6",
+    "1,2:3,4:c": "line 7: class=c: must be one of a, b",
+    "1,2:3,4": "line 7: channels=1: must be 2 as in line 6",
+    "1,2": "line 7: '1,2': must be values, a colon and a label",
+}
+
+
+@pytest.mark.parametrize("line", TS_MISTAKES)
+def test_a_wrong_line_is_named_with_what_is_wrong(tmp_path, line):
+    path = tmp_path / "some.ts"
+    path.write_text(
+        f"{HEADER.replace('@univariate false', '@classLabel true a b')}@data\n1,2:3,4:a\n{line}\n"
+    )
+    with pytest.raises(ValueError, match=ONE_LINE) as error:
+        Series(root=str(path))
+    assert str(error.value) == f"{path}, {TS_MISTAKES[line]}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", ": must have a line @data and sequences after it"),
+        ("@classLabel true a b\n@data\n", ": must have a line @data and sequences after it"),
+        ("1,2:a", ", line 1: '1,2:a': must be a tag like @classLabel, and @data before the sequences"),
+        (
+            "@data\n1,2:a",
+            ", line 1: @data: must follow '@classLabel true' with the classes, or '@targetLabel true'",
+        ),
+        ("@timeStamps true", ", line 1: @timeStamps: must be false, with a value for each step"),
+        (
+            "@targetLabel true\n@data\n1:2\n1:high",
+            ", line 4: value 'high': must be a finite number; fill in what is missing beforehand",
+        ),
+        (
+            "@classLabel true a\n@data\n1:a",
+            ": all sequences are of the class a: must be two or more classes",
+        ),
+        (
+            "@targetLabel true\n@data\n1:2\n1:2",
+            ": 2 sequences leave none for training, with 1 for validation and 1 for the test",
+        ),
+    ],
+)
+def test_a_wrong_ts_file_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "some.ts"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=ONE_LINE) as error:
+        Series(root=str(path))
+    assert str(error.value) == f"{path}{message}"
+
+
+X, Y, NAN = np.zeros((4, 3, 2)), np.array([0, 1, 0, 1]), np.array([0, 1, np.nan, 1])
+NPZ_MISTAKES = [
+    ({"x": X}, ": must have an array y"),
+    ({"y": Y}, ": must have an array x"),
+    ({"x": X[0], "y": Y}, ": x (3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
+    ({"x": X[:0], "y": Y[:0]}, ": x (0, 3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
+    (
+        {"x": X[0], "y": Y[:2], "lengths": [1, 1]},
+        ": lengths: must be (N,), each at least 1, in sum the 3 steps of x",
+    ),
+    (
+        {"x": X[0], "y": Y[:2], "lengths": [0, 3]},
+        ": lengths: must be (N,), each at least 1, in sum the 3 steps of x",
+    ),
+    ({"x": X[0], "y": Y[:2], "lengths": [1.0, 2.0]}, ": lengths of type float64: must be whole numbers"),
+    ({"x": X, "y": Y[:3]}, ": y (3,): must be (4,), one for each sequence"),
+    ({"x": X, "y": 1j * Y}, ": y of type complex128: must be numbers or texts"),
+    ({"x": X.astype(str), "y": Y}, ": x of type <U32: must be numbers"),
+    ({"x": X, "y": NAN}, ": y[2]=nan: must be a finite number"),
+    ({"x": X + NAN[:, None, None], "y": Y}, ": x[2, 0, 0]=nan: must be a finite number"),
+    ({"x": X, "y": 0 * Y}, ": all sequences are of the class 0: must be two or more classes"),
+    ({"x": X, "y": np.array([0, 1, 0, None])}, ": damaged, or no .npz file of numbers and texts alone"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "message"), NPZ_MISTAKES)
+def test_a_wrong_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
+    path = tmp_path / "some.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=ONE_LINE) as error:
+        Series(root=str(path))
+    assert str(error.value) == f"{path}{message}"
+
+
+def damaged() -> list[bytes]:
+    """What is no .npz file: nothing, text, a single array, a cut and an altered archive."""
+    array, archive = io.BytesIO(), io.BytesIO()
+    np.save(array, X)
+    np.savez(archive, x=X, y=Y)
+    altered = bytearray(archive.getvalue())
+    altered[200] ^= 1  # a value of x
+    text = io.BytesIO()
+    with zipfile.ZipFile(text, "w") as file:
+        file.writestr("x.npy", "text")
+        file.writestr("y.npy", b"\x93NUMPY")
+    return [b"", b"1,2,3", array.getvalue(), archive.getvalue()[:-30], bytes(altered), text.getvalue()]
+
+
+@pytest.mark.parametrize("content", damaged())
+def test_a_damaged_npz_file_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "some.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"some.npz: damaged, or no .npz file of numbers and texts alone$"):
+        read_sequences(path)
+
+
+def test_what_is_no_file_of_sequences_is_refused_in_one_line(tmp_path):
+    (tmp_path / "folder.ts").mkdir()
+    for name, message in [
+        ("some.csv", "must be a .npz or a .ts file"),
+        ("none.npz", "No such file or directory"),
+        ("none.ts", "No such file or directory"),
+        ("folder.ts", "Is a directory"),
+    ]:
+        with pytest.raises(ValueError, match=rf"{name}: {message}$"):
+            read_sequences(tmp_path / name)
+
+
+def test_two_files_that_do_not_fit_are_refused_in_one_line(tmp_path, sequences):
+    classes = save(tmp_path / "classes.npz", sequences, np.arange(30) % 3)
+    values = save(tmp_path / "values.npz", sequences, np.arange(30.0))
+    narrow = save(tmp_path / "narrow.npz", [x[:, :2] for x in sequences], np.arange(30) % 3)
+    more = save(tmp_path / "more.npz", sequences, np.arange(30) % 4)
+    for other, message in [
+        (values, f"{values}: y=values: must be classes as in {classes}"),
+        (narrow, f"{narrow}: channels=2: must be 3 as in {classes}"),
+        (more, rf"{more}, y\[3\]: class=3: must be one of 0, 1, 2"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            Series(root=str(classes), test_root=str(other))
+
+
+def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, train):
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(2, 9, 120)
+    x = np.concatenate([np.eye(length, 1) * sign for length, sign in zip(lengths, [-1, 1] * 60, strict=True)])
+    root = tmp_path / "signs.npz"
+    np.savez(root, x=x, lengths=lengths, y=np.array(["minus", "plus"] * 60))
+    small = [argument for argument in train.small if not argument.startswith("data.")]
+    train(f"run_dir={tmp_path / 'run'}", "data.name=series", f"data.root={root}", *small, "data.batch_size=16",
+          "optim.lr=0.02", "trainer.max_epochs=12")  # fmt: skip
+    report = train.report(tmp_path / "run")
+    assert report["test"]["accuracy"] == 1
+    assert report["vaa_sequences"] == 24
+    _, errors = train("data.name=series", f"data.root={tmp_path / 'signs.csv'}", status=2)
+    assert errors == f"error: {tmp_path / 'signs.csv'}: must be a .npz or a .ts file\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "sizes"),
+    [
+        ("ACSF1", (20, 1460, 1), 10, (80, 20, 100)),
+        ("BasicMotions", (20, 100, 6), 4, (32, 8, 40)),
+        ("JapaneseVowels", (20, 21, 12), 9, (216, 54, 370)),
+    ],
+)
+def test_real_data_of_the_archives(name, shape, classes, sizes):
+    installed = find_spec("sktime")  # not imported: its files are all that is needed
+    if installed is None:
+        pytest.skip("the real sequences are in the extra `series`")
+    folder = Path(installed.submodule_search_locations[0], "datasets", "data", name)
+    data = Series(root=str(folder / f"{name}_TRAIN.ts"), test_root=str(folder / f"{name}_TEST.ts"))
+    assert data.output_size == classes
+    assert tuple(data.sizes.values()) == sizes
+    x, targets, steps = data.first_test_batch(20)
+    assert x.shape == shape
+    assert int(steps.max()) == shape[1] - 1
+    assert targets.max() < classes
