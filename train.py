@@ -107,6 +107,9 @@ def build(config: Config) -> tuple[Any, Any]:
     data = dict(vars(config.data))
     datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
     heard_channels(datamodule.input_size, config.warmup.silent)
+    wanted, most = config.warmup.batch_size, getattr(datamodule, "sizes", {}).get("train")
+    if config.warmup.enabled and most is not None and wanted > most:
+        raise ValueError(f"warmup.batch_size={wanted}: must be at most {most}, the training sequences")
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
     settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
     if datamodule.task == "control":

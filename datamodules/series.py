@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,6 +73,9 @@ class Series(SequenceDataModule):
         batch_size: int = 32,
         seed: int = 0,
     ) -> None:
+        for name, path in {"root": root, "test_root": test_root}.items():
+            if path is not None and not Path(path).is_file():
+                raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, there is none")
         whole = read_sequences(root)
         test = whole if test_root is None else read_sequences(test_root)
         targets = [file.targets(whole) for file in (whole, test)]

@@ -66,16 +66,14 @@ def read_sequences(path: str | Path) -> LabelledSequences:
     numbers and texts are classes, floating-point numbers are values. A ``.ts`` file says in its header what it has.
 
     Raises:
-        ValueError: If the file cannot be read or something is wrong in it; the message names the place.
+        OSError: If the file cannot be opened.
+        ValueError: If something is wrong in it; the message names the place.
     """
     path = Path(path)
     readers = {".npz": _read_npz, ".ts": _read_ts}
     if path.suffix not in readers:
         raise ValueError(f"{path}: must be a .npz or a .ts file")
-    try:
-        found = readers[path.suffix](path)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from None
+    found = readers[path.suffix](path)
     if len(found.classes) == 1:
         raise ValueError(
             f"{path}: all sequences are of the class {found.classes[0]}: must be two or more classes"

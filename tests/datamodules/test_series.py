@@ -240,16 +240,19 @@ def test_a_damaged_npz_file_is_refused_in_one_line(tmp_path, content):
         read_sequences(path)
 
 
-def test_what_is_no_file_of_sequences_is_refused_in_one_line(tmp_path):
+def test_what_is_no_file_of_sequences_is_refused_in_one_line(tmp_path, sequences):
     (tmp_path / "folder.ts").mkdir()
-    for name, message in [
-        ("some.csv", "must be a .npz or a .ts file"),
-        ("none.npz", "No such file or directory"),
-        ("none.ts", "No such file or directory"),
-        ("folder.ts", "Is a directory"),
-    ]:
-        with pytest.raises(ValueError, match=rf"{name}: {message}$"):
-            read_sequences(tmp_path / name)
+    (tmp_path / "some.csv").write_text("1,2")
+    for name in ("none.npz", "folder.ts"):
+        with pytest.raises(
+            ValueError, match=rf"^root='.*{name}': must be a .npz or a .ts file, there is none$"
+        ):
+            Series(root=str(tmp_path / name))
+    with pytest.raises(ValueError, match=r"some.csv: must be a .npz or a .ts file$"):
+        Series(root=str(tmp_path / "some.csv"))
+    root = save(tmp_path / "some.npz", sequences, np.arange(30.0))
+    with pytest.raises(ValueError, match=r"^test_root='none.ts': must be"):
+        Series(root=str(root), test_root="none.ts")
 
 
 def test_two_files_that_do_not_fit_are_refused_in_one_line(tmp_path, sequences):
@@ -278,8 +281,8 @@ def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, trai
     report = train.report(tmp_path / "run")
     assert report["test"]["accuracy"] == 1
     assert report["vaa_sequences"] == 24
-    _, errors = train("data.name=series", f"data.root={tmp_path / 'signs.csv'}", status=2)
-    assert errors == f"error: {tmp_path / 'signs.csv'}: must be a .npz or a .ts file\n"
+    _, errors = train("data.name=series", f"data.root={root}", "warmup.batch_size=99", status=2)
+    assert errors == "error: warmup.batch_size=99: must be at most 72, the training sequences\n"
 
 
 @pytest.mark.parametrize(
