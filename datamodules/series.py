@@ -76,43 +76,44 @@ class Series(SequenceDataModule):
         for name, path in {"root": root, "test_root": test_root}.items():
             if path is not None and not Path(path).is_file():
                 raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, there is none")
-        whole = read_sequences(root)
-        test = whole if test_root is None else read_sequences(test_root)
-        targets = [file.targets(whole) for file in (whole, test)]
-        rest = torch.arange(len(whole.lengths))
-        tested = _shuffled(torch.arange(len(test.lengths)), 0, "test")
-        num_val, num_test = (max(1, round(part * len(rest))) for part in (val_fraction, test_fraction))
-        if test_root is None:
-            tested, rest = tested[:num_test], tested[num_test:]
-        if len(rest) <= num_val:
-            left = f"{len(whole.lengths)} sequences leave none for training, with {num_val} for validation"
-            raise ValueError(f"{root}: {left}" + (f" and {num_test} for the test" if test is whole else ""))
-        rest = _shuffled(rest, seed, "val")
-        self.rows = {"train": rest[num_val:], "val": rest[:num_val], "test": tested}
+        files = [read_sequences(path) for path in (root, test_root) if path is not None]
+        targets = [file.targets(files[0]) for file in files]
+        counts = [len(file.lengths) for file in files]
+        self.rows = _draw_rows(counts, {"val": val_fraction, "test": test_fraction}, seed)
+        if not len(self.rows["train"]):
+            sizes = ", ".join(f"{len(rows)} for the {name} split" for name, rows in self.rows.items())
+            raise ValueError(f"{root}: {counts[0]} sequences are too few: {sizes}")
         super().__init__({name: len(rows) for name, rows in self.rows.items()}, batch_size, seed)
 
-        learnt = np.isin(np.arange(len(whole.lengths)), self.rows["train"])
-        steps = whole.values[np.repeat(learnt, whole.lengths)]
-        self.values = [_normalised(file.values, steps) for file in (whole, test)]
-        self.lengths = [torch.from_numpy(file.lengths) for file in (whole, test)]
-        if whole.classes:
-            self.task, self.output_size = "classification", len(whole.classes)
+        learnt = np.isin(np.arange(counts[0]), self.rows["train"])
+        steps = files[0].values[np.repeat(learnt, files[0].lengths)]
+        self.input_size, self.output_size = steps.shape[1], len(files[0].classes) or 1
+        self.values = [_normalised(file.values, steps) for file in files]
+        self.lengths = [torch.from_numpy(file.lengths) for file in files]
+        if files[0].classes:
+            self.task = "classification"
             self.targets = [torch.from_numpy(classes).unsqueeze(1) for classes in targets]
         else:
-            self.task, self.output_size = "regression", 1
+            self.task = "regression"
             self.targets = [_normalised(values, targets[0][learnt])[:, None, None] for values in targets]
-        self.input_size = steps.shape[1]
-        self.trivial_loss = _loss_of_best_constant(self.targets[1][tested])
+        self.trivial_loss = _loss_of_best_constant(self.targets[-1][self.rows["test"]])
 
     def make_split(self, name: str) -> SeriesDataset:
-        file, rows = int(name == "test"), self.rows[name]
+        file, rows = -1 if name == "test" else 0, self.rows[name]
         lengths = self.lengths[file]
         starts = lengths.cumsum(0) - lengths
         return SeriesDataset(self.values[file], starts[rows], lengths[rows], self.targets[file][rows])
 
 
-def _shuffled(rows: Tensor, seed: int, name: str) -> Tensor:
-    return rows[torch.randperm(len(rows), generator=stream(seed, "series", name))]
+def _draw_rows(counts: list[int], parts: dict[str, float], seed: int) -> dict[str, Tensor]:
+    """Return the indices of the sequences of each split: the test's are in the second file, if there are two."""
+    first, last = (torch.arange(count) for count in (counts[0], counts[-1]))
+    num_val, num_test = (max(1, round(parts[name] * counts[0])) for name in ("val", "test"))
+    test = last[torch.randperm(len(last), generator=stream(0, "series", "test"))]
+    if len(counts) == 1:
+        test, first = test[:num_test], test[num_test:]
+    first = first[torch.randperm(len(first), generator=stream(seed, "series", "val"))]
+    return {"train": first[num_val:], "val": first[:num_val], "test": test}
 
 
 def _normalised(values: Array, training: Array) -> Tensor:

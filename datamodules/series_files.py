@@ -25,7 +25,7 @@ class LabelledSequences:
         lengths: Int64 (N,), steps of each sequence.
         labels: Text (N,), the class of each sequence, or float64 (N,), a value.
         classes: The classes there are; none if the labels are values.
-        place: Function from the index of a sequence to where its label stands in the file.
+        place: Function from the index of a sequence to where its label is in the file.
     """
 
     path: Path
@@ -53,9 +53,8 @@ class LabelledSequences:
         for sequence, name in enumerate(self.labels):
             if name not in index:
                 allowed = ", ".join(like.classes)
-                raise ValueError(
-                    f"{self.path}, {self.place(sequence)}: class={name}: must be one of {allowed}"
-                )
+                place = f"{self.path}, {self.place(sequence)}"
+                raise ValueError(f"{place}: class={name[:20]}: must be one of {allowed}")
         return np.array([index[name] for name in self.labels])
 
 
@@ -148,20 +147,26 @@ def _read_ts(path: Path) -> LabelledSequences:
     if classes is None or not sequences:
         raise ValueError(f"{path}: must have a line @data and sequences after it")
     lengths = np.array([len(sequence) for sequence in sequences])
-    place = [f"line {number}" for number in lines].__getitem__
-    return LabelledSequences(path, np.concatenate(sequences), lengths, np.array(labels), classes, place)
+    return LabelledSequences(
+        path,
+        np.concatenate(sequences),
+        lengths,
+        np.array(labels),
+        classes,
+        lambda sequence: f"line {lines[sequence]}",
+    )
 
 
 def _read_tag(line: str, tags: dict[str, list[str]]) -> tuple[str, ...] | None:
     """Add a line of the header to its tags; at its end, return the classes, none if labels are values."""
     name, *words = line.split()
     name = name.lower()
-    tags[name] = words
-    if name == "@timestamps" and words[:1] != ["false"]:
+    tags[name] = words = [*map(str.lower, words[:1]), *words[1:]]
+    if name == "@timestamps" and words != ["false"]:
         raise ValueError("@timeStamps: must be false, with a value for each step")
     if name != "@data":
         if not name.startswith("@"):
-            raise ValueError(f"{name[:20]!r}: must be a tag like @classLabel, and @data before the sequences")
+            raise ValueError(f"{line[:20]!r}: must be a tag like @classLabel, and @data before the sequences")
         return None
     if tags.get("@targetlabel") == ["true"]:
         return ()
@@ -189,5 +194,5 @@ def _number(word: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"value {word!r}: must be a finite number; fill in what is missing beforehand")
+        raise ValueError(f"value {word[:20]!r}: must be a finite number; fill in what is missing beforehand")
     return value

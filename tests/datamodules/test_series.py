@@ -15,7 +15,7 @@ from datamodules.series import Series
 from datamodules.series_files import read_sequences
 
 ONE_LINE = r"^[^\n]+$"
-HEADER = "#Données\n@problemName Small\n@timeStamps false\n@univariate false\n"
+HEADER = "#Données\n@problemName Small\n@timeStamps False\n@univariate false\n"
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_wrong_line_is_named_with_what_is_wrong(tmp_path, line):
         ),
         (
             "@targetLabel true\n@data\n1:2\n1:2",
-            ": 2 sequences leave none for training, with 1 for validation and 1 for the test",
+            ": 2 sequences are too few: 0 for the train split, 1 for the val split, 1 for the test split",
         ),
     ],
 )
