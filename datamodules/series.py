@@ -27,9 +27,9 @@ class SeriesDataset(SequenceDataset):
     """
 
     def __init__(self, values: Tensor, starts: Tensor, lengths: Tensor, targets: Tensor) -> None:
-        super().__init__(values, targets, int(lengths.max()))
+        steps = None if (lengths == lengths[0]).all() else lengths.unsqueeze(1) - 1
+        super().__init__(values, targets, int(lengths.max()), steps)
         self.starts, self.lengths = starts, lengths
-        self.equally_long = bool((lengths == self.length).all())
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -40,7 +40,7 @@ class SeriesDataset(SequenceDataset):
         padding = time >= lengths
         rows = (self.starts[indices].unsqueeze(1) + time).masked_fill(padding, 0)
         sequences = self.sequences[rows].masked_fill(padding.unsqueeze(2), 0.0)
-        return sequences, self.targets[indices], self.steps if self.equally_long else lengths - 1
+        return sequences, self.targets[indices], self.steps if self.steps.dim() == 1 else lengths - 1
 
 
 class Series(SequenceDataModule):
