@@ -102,11 +102,9 @@ def build(config: Config) -> tuple[Any, Any]:
     from datamodules import make_benchmark
     from lightning_warmup.modules.dqn import DQNModule
     from lightning_warmup.modules.sequence import SequenceModule
-    from lightning_warmup.procedures.objectives.rest import heard_channels
 
     data = dict(vars(config.data))
     datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
-    heard_channels(datamodule.input_size, config.warmup.silent)
     wanted, most = config.warmup.batch_size, getattr(datamodule, "sizes", {}).get("train")
     if config.warmup.enabled and most is not None and wanted > most:
         raise ValueError(f"warmup.batch_size={wanted}: must be at most {most}, the training sequences")

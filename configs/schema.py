@@ -63,27 +63,24 @@ class Warmup(Section):
     """Warm up the network before the training."""
     objective: Objective = "published"
     """Aim: VAA* alone (published), or states that also come to rest apart from each other (rest)."""
-    steps: int = Field(100, ge=1)
-    """Gradient steps; with objective=rest their upper limit, over attempts of 150 to 300."""
+    steps: int | None = Field(None, ge=1)
+    """Gradient steps, with objective=rest the most over attempts of 150 to 300; null = 100, rest 900."""
     lr: float = Field(1e-2, gt=0)
     """Learning rate of the warmup's own Adam; with objective=rest doubled from the third attempt on."""
     batch_size: int = Field(32, ge=2)
     """Sequences in a warmup batch, over all processes."""
-    epsilon: float = Field(1e-4, gt=0)
-    """Distance below which two states are one equilibrium."""
-    target: float = Field(0.95, gt=0, le=1)
-    """VAA* to reach, from above or below."""
-    max_stabilization: int = Field(200, ge=1)
-    """Upper limit of the stabilisation, in steps under a constant input."""
-    stabilization_ramp: int = Field(10, ge=0)
-    """Steps by which that limit grows with each warmup step, with objective=published."""
-    rest_weight: float = Field(0.6, ge=0)
-    """Weight in the loss of the states' motion, with objective=rest."""
-    silent: list[int] = Field([])
-    """Numbers of input channels, from 0, or -1 for the last, that are 0 while states settle, such as a marker;
-    with objective=rest."""
-    regularize: float = Field(0.0, ge=0)
-    """Weight of the objective in the loss of every fourth training step; 0 = none."""
+    epsilon: float | None = Field(None, gt=0)
+    """Distance below which two states are one equilibrium; null = 0.0001."""
+    target: float | None = Field(None, gt=0, le=1)
+    """VAA* to reach, from above or below; null = 0.95."""
+    max_stabilization: int | None = Field(None, ge=1)
+    """Upper limit of the stabilisation, in steps under a constant input; null = 200, rest 400."""
+    stabilization_ramp: int | None = Field(None, ge=0)
+    """Steps by which that limit grows with each warmup step, not with objective=rest; null = 10."""
+    rest_weight: float | None = Field(None, ge=0)
+    """Weight in the loss of the states' motion, only with objective=rest; null = 0.6."""
+    regularize: float | None = Field(None, ge=0)
+    """Weight of the objective in the loss of every fourth training step, 0 = none; null = 0.0, rest 1.0."""
     leaky: bool = False
     """Let a partial warmup also move the second half of lower layers, as in the authors' code."""
 

@@ -93,6 +93,7 @@ class MNISTDataModule(SequenceDataModule):
         if padding not in PADDING:
             raise ValueError(f"padding={padding!r}: choose one of {', '.join(PADDING)}")
         self.root, self.black_pixels, self.padding = root, black_pixels, padding
+        self.holding_inputs = torch.full((1, self.input_size), PADDING[padding]) if black_pixels else None
 
     @abstractmethod
     def arrange(self, images: Tensor) -> Tensor:

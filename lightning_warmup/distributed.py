@@ -41,6 +41,14 @@ def gather_sequences(sequences: Tensor) -> Tensor:
     return gather_rows(sequences[:shortest].transpose(0, 1)).transpose(0, 1)
 
 
+def gather_batch(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    """Gather sequences as :func:`gather_sequences` does, and their lengths, ``(N / P,)``, cut alike, or None."""
+    sequences, lengths = gather_sequences(batch[0]), batch[1]
+    if lengths is not None:
+        lengths = gather_rows(lengths.to(sequences.device)).clamp(max=len(sequences))
+    return sequences, lengths
+
+
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes, which may overwrite it."""
     if world_size() > 1:

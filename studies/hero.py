@@ -30,7 +30,7 @@ LABELS = {
 }
 WARMUPS: dict[str, dict[str, Any]] = {
     "published": {},
-    "rest": {"objective": "rest", "steps": 900, "max_stabilization": 400},
+    "rest": {"objective": "rest"},
 }
 LENGTH, HIDDEN, STATES, STEPS = 100, 64, 64, 2000
 

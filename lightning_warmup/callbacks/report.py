@@ -49,6 +49,7 @@ class Report(Callback):
         self.network = network
         self.count = SEQUENCES
         self.measured: dict[str, dict[str, Any] | None] = dict.fromkeys(("before", "after", "final"))
+        self.stages: dict[str, dict[str, Any]] = {}
         self.validation: dict[str, float] = {}
         self.test: dict[str, dict[str, float]] = {}
         self.certified: dict[str, Any] | None = None
@@ -72,6 +73,7 @@ class Report(Callback):
         done = [c for c in trainer.callbacks if isinstance(c, Stage) and c.done]  # type: ignore[attr-defined]
         if done and self.measured["after"] is None:
             self.seconds |= {stage.name: stage.seconds for stage in done}
+            self.stages = {stage.name: stage.summary() for stage in done}
             self.measured["after"] = self._measure(trainer, pl_module, done[-1].name)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -101,6 +103,7 @@ class Report(Callback):
         self._time_fit()
         return {
             "multistability": self.measured,
+            "stages": self.stages,
             "seconds": self.seconds,
             "validation": self.validation,
             "epochs": self.epochs,
@@ -109,6 +112,7 @@ class Report(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`; a tested checkpoint may be older than the end of the fit."""
         self.measured = dict(state_dict["multistability"])
+        self.stages = dict(state_dict["stages"])
         self.validation = dict(state_dict["validation"])
         for name, value in state_dict["seconds"].items():
             self.seconds[name] = max(value, self.seconds.get(name, 0.0))
@@ -120,6 +124,7 @@ class Report(Callback):
             **{name: {when: it and it.get(name) for when, it in self.measured.items()} for name in REPORTED},
             "vaa_steps": self.steps,
             "vaa_sequences": self.count,
+            "stages": self.stages,
             "val": self.validation,
             **self.test,
             "certified": self.certified,

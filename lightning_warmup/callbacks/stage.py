@@ -57,6 +57,10 @@ class Stage(Callback, ABC):
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[Any]:
         """Move the network step by step; yield for each a dataclass of figures that has a field ``step``."""
 
+    def summary(self) -> dict[str, Any]:
+        """Return what the report says of the stage: how it moved the weights, and what it has reached."""
+        return asdict(self.plan)
+
     def outcome(self) -> str | None:
         """Return what the stage has reached, in one line."""
         return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.dynamics.functional import EPSILON
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives import Objective, make_objective
@@ -22,12 +23,14 @@ from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
 class WarmupStage(Stage):
     """Warm up the recurrent network of a LightningModule when a fit starts.
 
-    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``warmup/*``.
+    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``warmup/*``. If the datamodule
+    has ``holding_inputs``, an objective that has this setting takes them, unless others are given.
 
     Args:
         network: This, ``sequences`` and ``batch_size`` are arguments of every stage, the others of
             :func:`lightning_warmup.procedures.warmup.warmup`.
-        regularize: Weight of the objective in the loss of every fourth training step; 0 is not at all.
+        regularize: Weight of the objective in the loss of every fourth training step, 0 is not at all; by default
+            the objective's own: 0, with ``"rest"`` 1, which needs clipped gradients.
 
     Attributes:
         result: What the warmup has reached; None before it.
@@ -49,25 +52,37 @@ class WarmupStage(Stage):
         sequences: ToSequences = first_element,
         *,
         objective: str | Objective = "published",
-        steps: int = 100,
+        steps: int | None = None,
         lr: float = 1e-2,
         batch_size: int = 32,
-        epsilon: float = EPSILON,
-        target: float = 0.95,
-        max_stabilization: int = 200,
-        stabilization_ramp: int = 10,
-        rest_weight: float = 0.6,
-        silent: Sequence[int] = (),
         leaky: bool = False,
-        regularize: float = 0.0,
+        regularize: float | None = None,
         seed: int = 0,
+        **settings: Any,
     ) -> None:
-        settings = (epsilon, target, max_stabilization, stabilization_ramp, rest_weight, tuple(silent))
-        aim = make_objective(objective, *settings)
-        super().__init__(network, sequences, batch_size, WarmupPlan(aim, steps, lr, leaky, seed))
-        self.regularizer = Regularizer(aim, regularize, seed)
+        aim = make_objective(objective, **settings)
+        plan = WarmupPlan(aim, aim.steps if steps is None else steps, lr, leaky, seed)
+        super().__init__(network, sequences, batch_size, plan)
+        self.regularizer = Regularizer(aim, aim.regularize if regularize is None else regularize, seed)
         self.result: WarmupResult | None = None
         self._batch: Any = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the holding inputs of the datamodule, and run the stage."""
+        held = getattr(trainer.datamodule, "holding_inputs", None)  # type: ignore[attr-defined]
+        if held is not None:
+            aim = self.plan.objective.that_holds_under(held)
+            self.plan = replace(self.plan, objective=aim)
+            self.regularizer = replace(self.regularizer, objective=aim)
+        super().on_fit_start(trainer, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is kept in training, and whether gradients are clipped, without which it can fail."""
+        if self.regularizer.weight > 0:
+            text = f"Warmup: regularize={self.regularizer.weight:g}, its objective is kept in training"
+            if not trainer.gradient_clip_val:
+                text += "; gradients are not clipped and may grow: try gradient_clip_val=0.1"
+            rank_zero_info(text)
 
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[WarmupStep]:
         """Warm the network up."""
@@ -92,6 +107,18 @@ class WarmupStage(Stage):
         scale = scaler.get_scale() if scaler else 1.0
         self.regularizer.add_gradient(rnn, batch, trainer.global_step, trainer.accumulate_grad_batches, scale)
         self._batch = None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the settings that were used and what the warmup has reached."""
+        aim, plan = self.plan.objective, self.plan
+        own = {field.name: getattr(aim, field.name) for field in fields(aim) if field.init and field.repr}
+        used = {"objective": type(aim).__name__.lower(), "steps": plan.steps, "lr": plan.lr, **own}
+        used |= {"leaky": plan.leaky, "regularize": self.regularizer.weight}
+        if self.result is None:
+            return used
+        reached = asdict(self.result)
+        del reached["history"]
+        return used | {"steps_taken": len(self.result), **reached}
 
     def outcome(self) -> str | None:
         """Return what the warmup has reached, and what to try where it missed its goal."""

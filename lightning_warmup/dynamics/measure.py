@@ -43,12 +43,13 @@ def multistability(
     steps: int = 2000,
     draws: int = 3,
     epsilon: float = EPSILON,
+    constant_inputs: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Multistability:
     """Measure the reachable multistability of a recurrent network on N sequences, in eval mode.
 
     Each draw cuts every sequence at a random length, runs it from the zero state, and settles the whole stack
-    under one constant input drawn from N(0, 1) and shared by all sequences; figures are means over the draws.
+    under one constant input shared by all sequences; figures are means over the draws.
     Every module is left in the mode it was in. A list of :class:`Layer` is measured in the mode of their modules.
 
     Args:
@@ -58,6 +59,7 @@ def multistability(
         steps: Number M of constant steps.
         draws: Number of draws.
         epsilon: Distance below which two states are the same equilibrium.
+        constant_inputs: Inputs ``(K, I)`` that the constant ones are drawn from; by default they are from N(0, 1).
         generator: Source of the cuts and the constant inputs; by default one of seed 0.
 
     Raises:
@@ -67,7 +69,9 @@ def multistability(
         if value < 1:
             raise ValueError(f"{name}={value}: must be at least 1")
     with in_mode(rnn, training=False):
-        layers, states, inputs = draw_reachable_states(rnn, sequences, lengths, draws, generator)
+        layers, states, inputs = draw_reachable_states(
+            rnn, sequences, lengths, draws, generator, constant_inputs
+        )
         settled, moved = settle(layers, states, inputs, steps, epsilon)
     resting = at_rest(settled, moved)
     count, widths = len(inputs) // draws, [flatten_state(state).shape[1] for state in states]

@@ -56,6 +56,7 @@ def draw_reachable_states(
     lengths: Tensor | None,
     draws: int,
     generator: torch.Generator | None,
+    constant_inputs: Tensor | None = None,
 ) -> tuple[list[Layer], list[State], Tensor]:
     """Draw what a measurement starts from; the arguments are those of :func:`multistability`.
 
@@ -71,8 +72,12 @@ def draw_reachable_states(
         raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
-    inputs = torch.randn(draws, 1, size, generator=generator).expand(draws, count, size).reshape(-1, size)
-    return layers, reachable_states(layers, sequences.repeat(1, draws, 1), cuts), inputs.to(sequences)
+    if constant_inputs is None:
+        inputs = torch.randn(draws, size, generator=generator)
+    else:
+        inputs = constant_inputs[torch.randint(len(constant_inputs), (draws,), generator=generator)]
+    states = reachable_states(layers, sequences.repeat(1, draws, 1), cuts)
+    return layers, states, inputs.to(sequences).repeat_interleave(count, 0)
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:

@@ -16,4 +16,5 @@ def time_first(rnn: object, sequences: Tensor) -> Tensor:
 def require(name: str, value: object, holds: bool, allowed: str) -> None:
     """Raise a ValueError that names a setting, its value and what is allowed, unless that holds."""
     if not holds:
+        value = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else value
         raise ValueError(f"{name}={value}: must be {allowed}")

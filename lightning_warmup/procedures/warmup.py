@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_warmup.distributed import sum_gradients
-from lightning_warmup.dynamics.functional import EPSILON
 from lightning_warmup.dynamics.measure import Multistability
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.layers import layers_of
@@ -32,17 +32,12 @@ def warmup(
     lengths: Tensor | None = None,
     *,
     objective: str | Objective = "published",
-    steps: int = 100,
+    steps: int | None = None,
     lr: float = 1e-2,
     batch_size: int = 32,
-    epsilon: float = EPSILON,
-    target: float = 0.95,
-    max_stabilization: int = 200,
-    stabilization_ramp: int = 10,
-    rest_weight: float = 0.6,
-    silent: Sequence[int] = (),
     leaky: bool = False,
     seed: int = 0,
+    **settings: Any,
 ) -> WarmupResult:
     """Warm up a recurrent network, in place.
 
@@ -51,25 +46,26 @@ def warmup(
         sequences: Inputs that matter to it, ``(T, B, I)``, or ``(B, T, I)`` if it has ``batch_first``.
         lengths: Steps of each sequence, ``(B,)``: whole prefixes are used. By default sequences are cut at random.
         objective: ``"published"``, ``"rest"`` or another file of :mod:`lightning_warmup.procedures.objectives`; or
-            an objective that is made already, with its own settings from ``epsilon`` to ``silent``.
-        steps: Number of gradient steps; with ``"rest"`` the most over all attempts, each of 300 at most.
+            an objective that is made already, with its settings.
+        steps: Number of gradient steps, by default the objective's own: 100; with ``"rest"`` 900, the most over all
+            attempts, each of 300 at most.
         lr: Learning rate of the warmup's own Adam, doubled from the third attempt on.
         batch_size: Sequences per step.
-        epsilon: Distance below which two states are the same equilibrium.
-        target: Value that VAA* is drawn to, from both sides.
-        max_stabilization: Longest stabilisation, in steps.
-        stabilization_ramp: Growth of the longest stabilisation with each step, with ``"published"``.
-        rest_weight: Weight of what keeps states from rest, with ``"rest"``.
-        silent: Numbers of the input channels that are 0 while states settle, with ``"rest"``.
         leaky: Whether a partial warmup also moves the frozen parameters of all layers but the last, through the
             gradient of the layers above, as the authors' code does.
         seed: Seed of the order of the sequences, the cuts, the stabilisations and the constant inputs.
+        settings: Settings of the objective. All have ``epsilon``, the distance below which two states are the same
+            equilibrium (1e-4), ``target``, the value that VAA* is drawn to from both sides (0.95), and
+            ``max_stabilization``, the longest stabilisation in steps (200; ``"rest"`` 400). ``"published"`` has
+            ``stabilization_ramp``, the growth of the longest stabilisation with each step (10). ``"rest"`` has
+            ``rest_weight``, the weight of what keeps states from rest (0.6), and ``holding_inputs``, ``(K, I)``:
+            inputs under which the network has to hold what it has read, else any step of the sequences.
 
     Returns:
         What each step saw, and what the warmup has reached.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range, or the objective has no such setting.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
 
     Example:
@@ -80,8 +76,8 @@ def warmup(
         >>> result.goal_reached
         False
     """
-    settings = (epsilon, target, max_stabilization, stabilization_ramp, rest_weight, tuple(silent))
-    plan = WarmupPlan(make_objective(objective, *settings), steps, lr, leaky, seed)
+    aim = make_objective(objective, **settings)
+    plan = WarmupPlan(aim, aim.steps if steps is None else steps, lr, leaky, seed)
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
     if sequences.dim() != 3:
         raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
@@ -100,7 +96,7 @@ class WarmupPlan:
     """How a warmup moves the weights, and what it aims at; attributes are arguments of :func:`warmup`."""
 
     objective: Objective = field(default_factory=Published)
-    steps: int = 100
+    steps: int = Published.steps
     lr: float = 1e-2
     leaky: bool = False
     seed: int = 0

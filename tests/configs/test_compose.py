@@ -192,7 +192,7 @@ INVALID_OVERLAYS = [
     ("warmup:\n  steps: [5]\n", ["warmup.steps=a list", "whole number >= 1"]),
     ("warmup:\n  steps: {a: 5}\n", ["'warmup.steps.a'", "warmup.steps"]),
     ("warmup:\n  steps: {}\n", ["warmup.steps=a mapping", "whole number >= 1"]),
-    ("warmup:\n  steps:\n", ["warmup.steps=null", "whole number >= 1"]),
+    ("pretrain:\n  steps:\n", ["pretrain.steps=null", "whole number >= 1"]),
     ("warmup:\n  enabled: on\n", ["warmup.enabled='on'", "true or false"]),
     ("warmup: false\n", ["'warmup' is a section", "warmup.enabled=false"]),
     ("warmup:\n", ["'warmup' is a section"]),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from configs.benchmarks import benchmarks
-from configs.schema import Config
+from configs.schema import Config, settings_of
 from datamodules import datamodule_by_name
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.report import Report
 from lightning_warmup.modules.sequence import SequenceModule
+from lightning_warmup.procedures.objectives import objective_by_name
 from lightning_warmup.procedures.warmup import warmup
 
 
@@ -39,11 +41,21 @@ def test_benchmarks(name: str) -> None:
 
 
 def test_warmup() -> None:
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(Config().warmup).items()}
+    settings = vars(Config().warmup)
     library = defaults(warmup) | {
         key: value for key, value in defaults(WarmupStage).items() if key not in ("network", "sequences")
     }
     del library["seed"], library["lengths"]
+    objectives = {name: objective_by_name(name)() for name in ("published", "rest")}
+    for name, objective in objectives.items():
+        own = {field.name: getattr(objective, field.name) for field in fields(objective) if field.init}
+        own |= {"steps": objective.steps, "regularize": objective.regularize}
+        own.pop("holding_inputs", None)  # a tensor is no setting
+        for key, value in own.items():
+            assert settings[key] is None
+            _, null = settings_of()[f"warmup.{key}"].sentence.split("; null = ")
+            assert null.rstrip(".").split(", rest ")[-1 if name == "rest" else 0] == f"{value}", key
+        library |= dict.fromkeys(own)
     assert library == {key: value for key, value in settings.items() if key != "enabled"}
 
 

@@ -66,26 +66,44 @@ def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet
     assert float(Published().settle(layers, (sequences, None), 200, torch.Generator())[0].unrest) == 0.0
 
 
-def test_silent_channels_are_zero_while_states_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_states_rest_under_inputs_of_the_task_and_are_measured_under_them(
+    monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """The sequences hold 1 to 3 and, beyond their ends, no number; the holding input is 5."""
     heard: dict[str, list[torch.Tensor]] = {"run_layers": [], "run_constant": []}
     for name, function in (("run_layers", run_layers), ("run_constant", run_constant)):
 
         def listening(layers, inputs, *rest, name=name, function=function):  # type: ignore[no-untyped-def]
-            heard[name].append(inputs.abs().flatten(0, -2).sum(0))
+            assert (inputs == inputs[..., :1, :]).all()  # all states read the same
+            heard[name].append(inputs.unique())
             return function(layers, inputs, *rest)
 
         monkeypatch.setattr(f"lightning_warmup.procedures.objectives.rest.{name}", listening)
+    monkeypatch.setattr("lightning_warmup.dynamics.settling.run_constant", listening)
+    monkeypatch.setattr(Rest, "settle_steps", 20)
     torch.manual_seed(0)
-    network, sequences = nn.GRU(3, 6), torch.randn(8, 64, 3)
-    warmup(network, sequences, objective="rest", steps=5, silent=[0, -1])
-    Regularizer(Rest(silent=(0, 2)), 0.5).add_gradient(network, (sequences, None), step=0)
-    for common_or_constant in heard.values():
-        assert len(common_or_constant) >= 4
-        for first, middle, last in common_or_constant:
-            assert float(first) == float(last) == 0.0
-            assert float(middle) > 0.0
-    with pytest.raises(ValueError, match=r"silent=\[3\]: the input has the channels 0\.\.2, or -3\.\.-1"):
-        warmup(network, sequences, objective="rest", steps=1, silent=[3])
+    sequences, lengths = torch.randint(1, 4, (8, 64, 1)).float(), torch.randint(1, 9, (64,))
+    sequences[torch.arange(8)[:, None] >= lengths] = torch.nan
+    network, held = nn.GRU(1, 6), torch.full((1, 1), 5.0) if known else None
+    warmup(network, sequences, lengths, objective="rest", steps=5, holding_inputs=held)
+    Regularizer(Rest(holding_inputs=held), 0.5).add_gradient(network, (sequences, lengths), step=0)
+    allowed = {5.0} if known else {1.0, 2.0, 3.0}
+    assert len(heard["run_layers"]) >= 4
+    assert set(torch.cat(heard["run_layers"]).tolist()) == allowed
+    assert len(heard["run_constant"]) > 12  # two in each step, others in the measure
+    assert set(torch.cat(heard["run_constant"]).tolist()) == allowed
+    assert all(len(inputs) == 1 for inputs in heard["run_constant"][:12])
+
+
+def test_holding_inputs_that_are_none_of_the_network_are_refused() -> None:
+    held = torch.zeros(2, 3)
+    with pytest.raises(ValueError, match=r"^holding_inputs=a tensor \(2, 3\): must be \(K, 1\) with K of"):
+        warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), objective="rest", holding_inputs=held)
+    with pytest.raises(
+        ValueError, match=r"^holding_inputs=a tensor \(2, 3\): must be left out, .*=published"
+    ):
+        warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), holding_inputs=held)
 
 
 def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_collapse() -> None:
@@ -271,16 +289,17 @@ def test_a_further_file_is_a_further_objective(tmp_path: Path, monkeypatch: pyte
         {"max_stabilization": 0},
         {"regularize": -1},
         {"objective": "rest", "rest_weight": -1},
+        {"rest_weight": 0.5},
+        {"objective": "rest", "stabilization_ramp": 5},
+        {"batches": 3},
     ],
 )
 def test_the_stage_refuses_wrong_settings_when_it_is_made(argument: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{list(argument)[-1]}="):
         WarmupStage(**argument)
-    with pytest.raises(TypeError, match="batches"):
-        WarmupStage(batches=3, rnn=1)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize(("name", "value"), [("epsilon", 1e-3), ("silent", [0]), ("max_stabilization", 5)])
+@pytest.mark.parametrize(("name", "value"), [("epsilon", 1e-3), ("rest_weight", 0.6)])
 def test_settings_beside_an_objective_that_is_made_already_are_refused(name: str, value: Any) -> None:
     arguments: dict[str, Any] = {"objective": Rest(epsilon=1e-2), name: value}
     with pytest.raises(
@@ -289,7 +308,7 @@ def test_settings_beside_an_objective_that_is_made_already_are_refused(name: str
         WarmupStage(**arguments)
     with pytest.raises(ValueError, match=f"^{name}="):
         warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), **arguments)
-    assert WarmupStage(objective=Rest(epsilon=1e-2), silent=[]).plan.objective.epsilon == 1e-2
+    assert WarmupStage(objective=Rest(epsilon=1e-2), target=None).plan.objective.epsilon == 1e-2
 
 
 def test_the_loss_of_a_layer_has_no_axes() -> None:

@@ -35,15 +35,24 @@ def objective_by_name(name: str) -> type[Objective]:
     return found[0]
 
 
-def make_objective(objective: str | Objective, *settings: Any) -> Objective:
-    """Return an objective by its name with settings in the order of its fields, or one that is made already.
+def make_objective(objective: str | Objective, **settings: Any) -> Objective:
+    """Return an objective by its name, or one that is made already.
+
+    Args:
+        objective: The name or the objective.
+        settings: Its settings; those that are None are its own.
 
     Raises:
-        ValueError: If there is no such objective, or a setting beside an objective is not the default.
+        ValueError: If there is no such objective, it has no such setting, or it is made already.
     """
-    if isinstance(objective, str):
-        return objective_by_name(objective)(*settings)
-    for field, value in zip(fields(Objective), settings, strict=False):
-        where = f"given to the objective, {type(objective).__name__}({field.name}=...)"
-        require(field.name, value, value == field.default, where)
-    return objective
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not isinstance(objective, str):
+        for name, value in given.items():
+            require(name, value, False, f"given to the objective, {type(objective).__name__}({name}=...)")
+        return objective
+    kind = objective_by_name(objective)
+    own = [field.name for field in fields(kind) if field.init]
+    for name, value in given.items():
+        allowed = f"left out, the settings of objective={objective} are {', '.join(own)}"
+        require(name, value, name in own, allowed)
+    return kind(**given)

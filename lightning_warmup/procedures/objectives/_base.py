@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from lightning_warmup.distributed import gather_rows, gather_sequences, rank, world_size
+from lightning_warmup.distributed import gather_batch, gather_rows, rank, world_size
 from lightning_warmup.dynamics.functional import EPSILON, vaa_star
 from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.dynamics.reachable import cut_lengths, reachable_states
@@ -40,8 +40,9 @@ class Objective(ABC):
     """What a warmup aims at: a loss of the states that each layer settles in.
 
     A subclass gives :meth:`layer_loss`. Unless it overrides them, states settle, stabilisations grow and the goal
-    is judged as in the published warmup (arXiv 2106.01001). The settings are those of
-    :func:`lightning_warmup.procedures.warmup.warmup`.
+    is judged as in the published warmup (arXiv 2106.01001). The fields are its settings, see
+    :func:`lightning_warmup.procedures.warmup.warmup`; a subclass has its own defaults, adds fields, or takes one
+    away by ``field(init=False)``.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -51,9 +52,11 @@ class Objective(ABC):
     target: float = 0.95
     max_stabilization: int = 200
     stabilization_ramp: int = 10
-    rest_weight: float = 0.6
-    silent: Sequence[int] = ()
 
+    steps: ClassVar[int] = 100
+    """Gradient steps of a warmup, unless others are asked for."""
+    regularize: ClassVar[float] = 0.0
+    """Weight of the objective in the loss of the training, unless another is asked for."""
     figure: ClassVar[str] = "vaa"
     """Figure of a ``Multistability`` that tells whether the goal is reached."""
     goal: ClassVar[float] = 0.9
@@ -73,7 +76,6 @@ class Objective(ABC):
         require("target", self.target, 0 < self.target <= 1, "above 0 and at most 1")
         require("max_stabilization", self.max_stabilization, self.max_stabilization >= 1, "at least 1")
         require("stabilization_ramp", self.stabilization_ramp, self.stabilization_ramp >= 0, "at least 0")
-        require("rest_weight", self.rest_weight, self.rest_weight >= 0, "at least 0")
 
     @abstractmethod
     def layer_loss(self, layer: SettledLayer) -> Tensor:
@@ -112,11 +114,17 @@ class Objective(ABC):
             raise ValueError(f"{type(self).__name__}.layer_loss: must return a tensor without axes")
         return torch.stack(losses).mean(), settled
 
+    def that_holds_under(self, inputs: Tensor) -> Objective:
+        """Return the objective for a task known to hold under these inputs, ``(K, I)``; here it is the same."""
+        return self
+
+    def constant_inputs(self, sequences: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """Return the constant inputs to measure under, ``(K, I)``, or None for those from N(0, 1)."""
+        return None
+
     def measure(self, layers: Sequence[Layer], batch: Batch, generator: Generator) -> Multistability:
         """Measure what a warmup has reached, on a batch of all processes, alike on each; see :meth:`settle`."""
-        sequences, lengths = gather_sequences(batch[0]), batch[1]
-        if lengths is not None:
-            lengths = gather_rows(lengths.to(sequences.device)).clamp(max=len(sequences))
+        sequences, lengths = gather_batch(batch)
         return multistability(
             layers,
             sequences,
@@ -124,6 +132,7 @@ class Objective(ABC):
             steps=self.settle_steps,
             draws=self.draws,
             epsilon=self.epsilon,
+            constant_inputs=self.constant_inputs(sequences, lengths),
             generator=generator,
         )
 

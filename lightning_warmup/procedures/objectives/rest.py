@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Generator, Tensor
 
-from lightning_warmup.distributed import gather_rows, gather_sequences
+from lightning_warmup.distributed import gather_batch, gather_rows
 from lightning_warmup.dynamics.functional import REST_TOLERANCE, vaa_star
 from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.layers import Layer
-from lightning_warmup.procedures import Batch
+from lightning_warmup.procedures import Batch, require
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer, draw_states
 from lightning_warmup.procedures.schedules import ATTEMPT, Adaptive
 
 
+@dataclass(frozen=True)
 class Rest(Objective):
     r"""Many equilibria, at rest and in all layers at once, that outlast further input.
 
@@ -26,14 +28,28 @@ class Rest(Objective):
 
     The bar stands for a value without a gradient. Unrest counts only as far as states are apart: states that have
     all collapsed into one place are at rest too, and the loss must not reward that.
+
+    They rest under inputs that the task shows: ``holding_inputs``, ``(K, I)``, those under which it has to hold
+    what it has read, where they are known, else any step of the sequences.
     """
 
+    max_stabilization: int = 400
+    stabilization_ramp: int = field(default=0, init=False)
+    rest_weight: float = 0.6
+    holding_inputs: Tensor | None = field(default=None, compare=False, repr=False)
+
+    steps = 900
+    regularize = 1.0
     figure = "resting_vaa"
     early_goal = 0.98
     """Further steps would gain little, and each look costs 10,000 constant steps."""
     settle_steps, draws = 10_000, 2
     further_attempt = ATTEMPT
     alternative = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("rest_weight", self.rest_weight, self.rest_weight >= 0, "at least 0")
 
     def layer_loss(self, layer: SettledLayer) -> Tensor:
         """Return the loss of one layer."""
@@ -44,33 +60,44 @@ class Rest(Objective):
         """Return a schedule that follows how well states are held apart."""
         return Adaptive(steps, self.max_stabilization)
 
+    def that_holds_under(self, inputs: Tensor) -> Rest:
+        """Return the objective with these holding inputs, unless it was given others."""
+        return self if self.holding_inputs is not None else replace(self, holding_inputs=inputs)
+
+    def constant_inputs(self, sequences: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the holding inputs, or all steps of the sequences, ``(K, I)``."""
+        if (held := self.holding_inputs) is not None:
+            size = sequences.shape[2]
+            fits = held.dim() == 2 and held.shape[1] == size and len(held) > 0
+            require("holding_inputs", held, fits, f"(K, {size}) with K of at least 1")
+            return held.to(sequences)
+        if lengths is None:
+            return sequences.flatten(0, 1)
+        steps = torch.arange(len(sequences), device=sequences.device).unsqueeze(1)
+        return sequences[steps < lengths.to(steps)]
+
     def settle(
         self, layers: Sequence[Layer], batch: Batch, stabilization: int, generator: Generator
     ) -> list[SettledLayer]:
         """Settle reachable states, all layers together, after an input that all of them read.
 
-        All read the same steps of one sequence of the batch, 0 to M of them in random order; then one constant
-        input from N(0, 1) drives the whole network for M steps. States that stay apart through the common input
-        hold what they remember while the network reads on. A marker that tells the network to store something
-        new would contradict that: make such channels silent, 0 in both inputs.
+        All read the same inputs, 0 to M steps of one sequence of the batch in random order, or of the holding
+        inputs; then one more of them, constant, drives the whole network for M steps. States that stay apart
+        through the common input hold what they remember while the network reads on.
 
-        Arguments as for :meth:`Objective.settle`; a silent channel that the input does not have is refused.
+        Arguments as for :meth:`Objective.settle`.
         """
         sequences, lengths = batch
-        count, size = sequences.shape[1:]
-        heard = heard_channels(size, self.silent).to(sequences)
-        shared = gather_sequences(sequences[:, :1])[:, 0]
-        if lengths is not None:
-            shared = shared[: int(gather_rows(lengths[:1].to(sequences.device))[0])]
+        first, length = gather_batch((sequences[:, :1], None if lengths is None else lengths[:1]))
+        inputs = self.constant_inputs(first[:, :1], None if length is None else length[:1])
         states = draw_states(layers, batch, generator)
         reading = int(torch.randint(stabilization + 1, (), generator=generator))
+        order = torch.randint(len(inputs), (reading + 1,), generator=generator)
+        common = inputs[order.to(inputs.device)].unsqueeze(1).expand(-1, sequences.shape[1], -1)
         if reading:
-            order = torch.randint(len(shared), (reading,), generator=generator)
-            common = (heard * shared[order.to(shared.device)]).unsqueeze(1).expand(-1, count, -1)
-            states = run_layers(layers, common, states)[1]
-        constant = (heard * torch.randn(size, generator=generator).to(sequences)).expand(count, size)
-        settled = run_constant(layers, constant, states, stabilization)[1]
-        moved = run_constant(layers, constant, settled, 1)[1]
+            states = run_layers(layers, common[:-1], states)[1]
+        settled = run_constant(layers, common[-1], states, stabilization)[1]
+        moved = run_constant(layers, common[-1], settled, 1)[1]
         found = []
         for layer, *pair in zip(layers, settled, moved, strict=True):
             here, ahead = (gather_rows(flatten_state(layer.part(state))) for state in pair)
@@ -97,19 +124,3 @@ def unrest(states: Tensor, moved: Tensor, tolerance: float = REST_TOLERANCE) -> 
     """
     moves = torch.linalg.vector_norm((moved - states) / (1 + states.detach().abs()), dim=1)
     return torch.log1p(moves / tolerance).mean() / math.log(1 / tolerance)
-
-
-def heard_channels(size: int, silent: Sequence[int]) -> Tensor:
-    """Return 1 for each of the ``size`` input channels but 0 for the silent ones, ``(I,)``.
-
-    Raises:
-        ValueError: If the input has no such channel.
-    """
-    heard = torch.ones(size)
-    for channel in silent:
-        if not -size <= channel < size:
-            raise ValueError(
-                f"silent={list(silent)}: the input has the channels 0..{size - 1}, or -{size}..-1"
-            )
-        heard[channel] = 0
-    return heard
