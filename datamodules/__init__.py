@@ -17,9 +17,9 @@ class Benchmark(Protocol):
     """A LightningDataModule from which a recurrent network can be built, trained and measured.
 
     It may also have ``test_names``, names such as ``length/200`` of the loaders after the first of
-    ``test_dataloader()``; ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles the
-    training data itself; and ``holding_inputs``, (K, I), inputs under which the task has to hold what it has read: a
-    warmup for rest then takes these.
+    ``test_dataloader()``; ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles
+    the training data itself; and ``holding_inputs``, (K, I), inputs under which the task has to hold what it has
+    read, which a warmup for rest then takes.
 
     Attributes:
         input_size: I, features of a step.

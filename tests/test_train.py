@@ -33,6 +33,8 @@ def test_a_run_leaves_its_folder_and_ends_with_a_table(train: Command, whole_run
     assert set(content["seconds"]) == {"warmup", "fit", "test"}
     assert all(value > 0 for value in content["seconds"].values())
     assert content["epochs"] == 2
+    assert content["stages"]["warmup"]["steps"] == content["stages"]["warmup"]["steps_taken"] == 4
+    assert content["stages"]["warmup"]["max_stabilization"] == 200
     assert content["seed"] == 0
     assert Path(content["checkpoint"]).is_file()
     for text in ("VAA (N=64, M=40)", "trivial predictor 1", "checkpoint", str(folder)):

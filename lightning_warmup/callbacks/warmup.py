@@ -112,8 +112,7 @@ class WarmupStage(Stage):
         """Return the settings that were used and what the warmup has reached."""
         aim, plan = self.plan.objective, self.plan
         own = {field.name: getattr(aim, field.name) for field in fields(aim) if field.init and field.repr}
-        used = {"objective": type(aim).__name__.lower(), "steps": plan.steps, "lr": plan.lr, **own}
-        used |= {"leaky": plan.leaky, "regularize": self.regularizer.weight}
+        used = {"steps": plan.steps, "lr": plan.lr, **own, "regularize": self.regularizer.weight}
         if self.result is None:
             return used
         reached = asdict(self.result)
@@ -129,6 +128,8 @@ class WarmupStage(Stage):
         text += f" after {len(result)} steps"
         if result.attempts > 1:
             text += f" in {result.attempts} attempts"
+        if not result.trainable:
+            text += f"; it forgets sequences before they end (retained {result.retained:.0e}) and can hardly learn"
         if result.goal_reached:
             return text
         figure = objective.figure.replace("_", " ").replace("vaa", "VAA")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.dynamics.functional import EPSILON, at_rest, resting_vaa, vaa
-from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode
+from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode, reachable_states, run_layers
 from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.layers import Layer
@@ -87,3 +87,25 @@ def multistability(
         residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
         equilibria_per_layer=tuple(count * mean(vaa, layer) for layer in settled.split(widths, dim=1)),
     )
+
+
+@torch.no_grad()
+def retained(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor | None = None) -> float:
+    """Return how much of the first halves of sequences is left in the outputs after a common second half.
+
+    The second half is that of the first sequence. What is left is the root mean square, over sequences and units,
+    of the differences of the last outputs from their mean: 0 if the network has lost what it had read, under the
+    very inputs of the task, so that no training on outputs at the end can find it.
+
+    Args:
+        layers: Layers of the network; see :func:`lightning_warmup.networks.layers.layers_of`.
+        sequences: Inputs, ``(T, N, I)``.
+        lengths: Number of steps of each sequence, ``(N,)``; by default T.
+    """
+    length, count, _ = sequences.shape
+    lengths = torch.full((count,), length) if lengths is None else lengths
+    states = reachable_states(layers, sequences, (lengths // 2).clamp(min=1))
+    end = int(lengths[0])
+    common = sequences[end // 2 : end, :1].expand(-1, count, -1)
+    last = run_layers(layers, common, states)[0][-1]
+    return float((last - last.mean(0)).square().mean().sqrt())

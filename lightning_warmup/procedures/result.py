@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+RETAINED = 1e-5
+"""What a network retains at least if it can learn: with less, rounding and the newest inputs hide it."""
+
 
 @dataclass(frozen=True)
 class WarmupStep:
@@ -42,6 +45,8 @@ class WarmupResult(Sequence[WarmupStep]):
         vaa: VAA of the warmed network.
         resting_vaa: Resting VAA of the warmed network.
         settle_steps: Constant steps M at which both are measured.
+        retained: What the warmed network still has of the first halves of sequences at their ends; see
+            :func:`lightning_warmup.dynamics.measure.retained`.
     """
 
     history: tuple[WarmupStep, ...] = field(repr=False)
@@ -49,6 +54,12 @@ class WarmupResult(Sequence[WarmupStep]):
     vaa: float
     resting_vaa: float
     settle_steps: int
+    retained: float
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the network retains enough for a training to find it."""
+        return self.retained > RETAINED
 
     @property
     def attempts(self) -> int:

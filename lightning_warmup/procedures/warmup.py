@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.distributed import sum_gradients
-from lightning_warmup.dynamics.measure import Multistability
+from lightning_warmup.distributed import gather_batch, sum_gradients
+from lightning_warmup.dynamics.measure import Multistability, retained
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.procedures import Batch, require, time_first
@@ -163,9 +163,10 @@ class Warmup:
                     break
         found = self._measured or self._measure(torch.Generator().manual_seed(self.plan.seed))
         reached = getattr(found, objective.figure) > objective.goal
-        self.result = WarmupResult(
-            tuple(history), reached, found.vaa, found.resting_vaa, objective.settle_steps
-        )
+        with in_mode(self._rnn, training=False):
+            last = retained(self._layers, *gather_batch(self._batch))
+        figures = found.vaa, found.resting_vaa, objective.settle_steps, last
+        self.result = WarmupResult(tuple(history), reached, *figures)
 
     def _attempt(self, attempt: int, taken: int) -> Iterator[WarmupStep]:
         """Take steps until the schedule ends, is hopeless or the goal is reached early."""

@@ -117,7 +117,7 @@ def test_what_a_batch_begins_with_is_said_if_it_is_no_sequence(tmp_path: Path) -
     data = DataLoader(TensorDataset(torch.zeros(64, 3), torch.zeros(64)), batch_size=8)
     with pytest.raises(ValueError, match=r"shape \(32, 3\).*sequences="):
         trainer(tmp_path, WarmupStage()).fit(Stranger(), data)
-    with pytest.raises(TypeError, match="lrr"):
+    with pytest.raises(ValueError, match=r"^lrr=1\.0: must be left out, .*=published are epsilon, "):
         WarmupStage(lrr=1.0)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from known_maps import Map
-from stranger import Stranger, loader, trainer
+from stranger import Stranger, StrangersData, loader, trainer
 from torch import nn
 
 from lightning_warmup import Multistability, WarmupStage, multistability, warmup
+from lightning_warmup.dynamics.measure import retained
 from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.recurrent import RecurrentNetwork
@@ -225,14 +226,88 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
     assert line.endswith("at M = 10,000 after 3 steps; the resting VAA should be above 0.9: try steps=9")
 
     history = tuple(WarmupStep(n, 1 + n // 100, 10, 0.0, 0.9, 0.1, 0.0) for n in range(200))
-    stage.result = WarmupResult(history, True, 1.0, 0.99, 10_000)
+    stage.result = WarmupResult(history, True, 1.0, 0.99, 10_000, 0.1)
     assert stage.outcome() == "VAA 1.00 (resting VAA 0.99) at M = 10,000 after 200 steps in 2 attempts"
     stage = WarmupStage()
-    stage.result = WarmupResult(history[:100], False, 0.5, 0.0, 2000)
+    stage.result = WarmupResult(history[:100], False, 0.5, 0.0, 2000, 0.1)
     assert stage.outcome() == (
         "VAA 0.50 (resting VAA 0.00) at M = 2,000 after 100 steps; "
         "the VAA should be above 0.9: try steps=300 or objective=rest"
     )
+    stage.result = WarmupResult(history[:100], True, 1.0, 0.0, 2000, 1e-7)
+    assert stage.outcome() == (
+        "VAA 1.00 (resting VAA 0.00) at M = 2,000 after 100 steps; "
+        "it forgets sequences before they end (retained 1e-07) and can hardly learn"
+    )
+
+
+class Told(StrangersData):
+    """Knows the input under which the network has to hold."""
+
+    holding_inputs = torch.full((1, 1), 5.0)
+
+
+def test_the_holding_inputs_of_a_datamodule_are_those_of_the_warmup_and_of_what_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, other = WarmupStage(steps=1, objective="rest"), WarmupStage(steps=1)
+    with caplog.at_level("INFO", logger="lightning.pytorch.utilities.rank_zero"):
+        trainer(tmp_path, stage).fit(Stranger(), Told())
+        trainer(tmp_path, other).fit(Stranger(), Told())
+        trainer(tmp_path, WarmupStage(steps=1, regularize=0.5), gradient_clip_val=0.1).fit(Stranger(), Told())
+    assert (
+        stage.plan.objective.holding_inputs
+        is stage.regularizer.objective.holding_inputs
+        is Told.holding_inputs
+    )
+    assert other.regularizer.weight == 0.0
+    kept = [line for line in caplog.messages if "kept in training" in line]
+    assert kept == [
+        "Warmup: regularize=1, its objective is kept in training; "
+        "gradients are not clipped and may grow: try gradient_clip_val=0.1",
+        "Warmup: regularize=0.5, its objective is kept in training",
+    ]
+    own = torch.zeros(1, 1)
+    stage = WarmupStage(steps=1, objective="rest", holding_inputs=own)
+    trainer(tmp_path, stage).fit(Stranger(), Told())
+    assert stage.plan.objective.holding_inputs is own
+
+
+def test_settings_left_alone_are_the_objectives_own() -> None:
+    rest, published = WarmupStage(objective="rest", target=None), WarmupStage()
+    assert (rest.plan.steps, rest.plan.objective.max_stabilization, rest.regularizer.weight) == (
+        900,
+        400,
+        1.0,
+    )
+    assert (published.plan.steps, published.plan.objective.max_stabilization) == (100, 200)
+    by_hand = WarmupStage(objective="rest", steps=7, max_stabilization=9, regularize=0.0)
+    used = by_hand.summary()
+    assert [used[key] for key in ("steps", "max_stabilization", "rest_weight", "regularize")] == [
+        7,
+        9,
+        0.6,
+        0.0,
+    ]
+
+
+def test_what_is_retained_tells_networks_that_hold_from_those_that_have_forgotten() -> None:
+    """A network that holds its first input as it is, and one that keeps a tenth of its state at each step."""
+
+    class Kick(Map):
+        def forward(self, input, h_0=None):  # type: ignore[no-untyped-def]
+            return super().forward(input, input[:1, :, :1] if h_0 is None else h_0)
+
+    sequences = torch.randn(24, 64, 1, generator=torch.Generator().manual_seed(0))
+    lengths = torch.randint(1, 25, (64,), generator=torch.Generator().manual_seed(0))
+    for given in (None, lengths):
+        holds = retained(layers_of(Kick(lambda h: h, 1)), sequences, given)
+        assert holds == pytest.approx(float(sequences[0].std(correction=0)), rel=1e-5)
+        lengths[0] = 24
+        assert retained(layers_of(Kick(lambda h: 0.1 * h, 1)), sequences, given) < 1e-6
+    forgetful = warmup(nn.GRU(1, 8), torch.randn(200, 64, 1), steps=1, lr=1e-9)
+    assert forgetful.retained < 1e-5
+    assert not forgetful.trainable
 
 
 @pytest.mark.parametrize("name", objective_names())
