@@ -30,10 +30,21 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         rows.append((f"test {name}", f"{value:.4g}{trivial}"))
     for group in sorted(name for name in report if "_at_" in name):
         rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
+    if certified := report.get("certified"):
+        rows.append(("optimal for ever", _certificate(certified)))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _certificate(certified: Mapping[str, Any]) -> str:
+    first, rest = certified["from_length"], certified["rest_after"]
+    proof = "not proven" if first is None else f"proven from length {first} on"
+    failure = certified["first_failure"]
+    parts = [proof] + ([] if failure is None else [f"first fails at {failure}"])
+    parts.append("not at rest" if rest is None else f"at rest after {rest} steps")
+    return ", ".join([*parts, f"states {certified['distance']:.2g} apart"])
 
 
 def _list(values: Mapping[str, Any], text: Callable[[Any], str]) -> str:

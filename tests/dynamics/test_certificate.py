@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
 from datamodules.tmaze import TMaze
 from datamodules.tmaze_env import DOWN, RIGHT, UP
+from lightning_warmup.callbacks.report import Report
 from lightning_warmup.dynamics.certificate import Certificate, Waiting, certify
+from lightning_warmup.modules.dqn import DQNModule
 from lightning_warmup.networks import RecurrentNetwork
 
 
@@ -77,6 +82,25 @@ def test_it_says_what_play_shows(wrong, impatient, end, again, from_length, rest
     assert certificate.rest_after == (None if rest_after is None else rest_after - 1)
     assert certificate.distance == 2
     assert certificate.spectral_radius == (None if rest_after is None else 1)
+
+
+def test_the_report_of_a_run_has_it(tmp_path):
+    """Of a maze without chance, in the network that is tested."""
+    found = []
+    for settings in ({}, {"stochasticity": 0.2}):
+        torch.manual_seed(0)
+        module = DQNModule(9, 4, hidden_size=8)
+        report = Report(tmp_path, steps=10, sequences=module.sequences, network="network")
+        arguments = {
+            "accelerator": "cpu",
+            "logger": False,
+            "fast_dev_run": True,
+            "enable_progress_bar": False,
+        }
+        trainer = Trainer(callbacks=[report], enable_model_summary=False, **arguments)
+        trainer.test(module, TMaze(length=2, capacity=100, **settings), verbose=False)
+        found.append(report.summary()["certified"])
+    assert found == [asdict(certify(module.network, Waiting(**TMaze().waiting()))), None]
 
 
 def test_states_that_do_not_repeat_within_the_limit_are_not_certified():

@@ -42,3 +42,14 @@ def test_moments_without_a_measurement_are_left_out() -> None:
     final = nothing | {"final": {"fixed point": 1.0}}
     assert lines(REPORT | {"attractors": final})["attractors (M=2000)"] == "final: fixed point 100%"
     assert "attractors (M=2000)" not in lines(REPORT | {"attractors": nothing})
+
+
+def test_a_certificate_is_one_line() -> None:
+    certificate = {"from_length": 7, "first_failure": 6, "rest_after": 40, "distance": 2.934}
+    proven = "proven from length 7 on, first fails at 6, at rest after 40 steps, states 2.9 apart"
+    assert lines(REPORT | {"certified": certificate})["optimal for ever"] == proven
+    nothing = {"from_length": None, "first_failure": None, "rest_after": None, "distance": 0.0}
+    assert lines(REPORT | {"certified": nothing})["optimal for ever"] == (
+        "not proven, not at rest, states 0 apart"
+    )
+    assert "optimal for ever" not in lines(REPORT | {"certified": None})
