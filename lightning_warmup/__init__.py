@@ -12,7 +12,7 @@ from lightning_warmup.dynamics.functional import at_rest, resting_vaa, vaa, vaa_
 from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
 from lightning_warmup.dynamics.portraits import Portrait, portrait
-from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, find_network, layers_of
+from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, Unrolled, find_network, layers_of
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.warmup import WarmupDiverged, warmup
 
@@ -29,6 +29,7 @@ __all__ = [
     "PretrainStage",
     "RecurrentNetwork",
     "RestingFraction",
+    "Unrolled",
     "VAAStar",
     "WarmupDiverged",
     "WarmupResult",

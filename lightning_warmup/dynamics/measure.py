@@ -63,7 +63,7 @@ def multistability(
         generator: Source of the cuts and the constant inputs; by default one of seed 0.
 
     Raises:
-        ValueError: If ``steps`` or ``draws`` is below 1, or a length outside 1..T.
+        ValueError: If ``steps`` or ``draws`` is below 1, a length outside 1..T, or a value that is read not finite.
     """
     for name, value in {"steps": steps, "draws": draws}.items():
         if value < 1:

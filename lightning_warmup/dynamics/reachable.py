@@ -72,6 +72,11 @@ def draw_reachable_states(
         raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
+    finite = torch.isfinite(sequences).all(2)
+    if lengths is not None:  # what comes after the end does not count
+        finite |= torch.arange(length).unsqueeze(1).to(finite.device) >= lengths.to(finite.device)
+    if not finite.all():
+        raise ValueError("sequences have NaN or infinite values: must be finite")
     if constant_inputs is None:
         inputs = torch.randn(draws, size, generator=generator)
     else:

@@ -7,6 +7,7 @@ from torch import nn
 from lightning_warmup.cells import GatedCell
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.unrolled import Unrolled
 
 
 def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
@@ -26,7 +27,9 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
             raise ValueError(f"network={name!r}: {type(module).__name__} has no such module") from None
     found: dict[str, nn.Module] = {}
     for path, child in module.named_modules():
-        known = isinstance(child, (RecurrentNetwork, DoubleLayer, GatedCell, nn.RNNBase))
+        known = isinstance(
+            child, (RecurrentNetwork, DoubleLayer, GatedCell, Unrolled, nn.RNNBase, nn.RNNCellBase)
+        )
         if known and not any(path.startswith(f"{outer}.") for outer in found):
             found[path] = child
     if not found:

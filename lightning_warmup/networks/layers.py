@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from lightning_warmup.cells import GatedCell
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.state import State
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.unrolled import Unrolled
+from lightning_warmup.networks.whole import Whole, require_features
 
 Run = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
@@ -42,16 +46,20 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
 
     Args:
         rnn: A :class:`RecurrentNetwork`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any depth, or a sequence of
-            layers; any other module with torch's call is driven whole. Its attribute ``batch_first`` is respected.
+            layers. ``torch.nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` are unrolled over time, and any other module
+            with torch's call is driven whole, with states of any nesting, ``(L, B, H)`` or ``(B, H)`` each. Its
+            attribute ``batch_first`` is respected.
 
     Raises:
-        ValueError: If a module is bidirectional: its backward half has no state to settle.
+        ValueError: If this is no network; if it is bidirectional: a backward half has no state to settle; or if its
+            weights are computed in a hook. Where a layer runs: if it does not have torch's call.
     """
     if isinstance(rnn, RecurrentNetwork):
         return layers_of(rnn.layers)
     if isinstance(rnn, (nn.ModuleList, list, tuple)):
         return [layer for part in rnn for layer in ([part] if isinstance(part, Layer) else layers_of(part))]
-    assert isinstance(rnn, nn.Module)
+    if not isinstance(rnn, nn.Module):
+        raise ValueError(f"network={type(rnn).__name__}: must be a recurrent torch.nn.Module")
     if getattr(rnn, "bidirectional", False):
         raise ValueError(
             "bidirectional=True: must be False, a backward half has no state to warm up or measure"
@@ -61,7 +69,10 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         return [Layer(_time_first(rnn), rnn.input_size, *halves, rnn.first_state)]
     if isinstance(rnn, nn.RNNBase):
         return [_torch_layer(rnn, index) for index in range(rnn.num_layers)]
-    return [Layer(_time_first(rnn), getattr(rnn, "input_size", None), list(rnn.parameters()))]
+    if isinstance(rnn, GatedCell):
+        return [Layer(_time_first(rnn), rnn.input_size, list(rnn.parameters()))]
+    whole = Whole(Unrolled(rnn) if isinstance(rnn, nn.RNNCellBase) else rnn)
+    return [Layer(partial(chunked, whole), whole.input_size, list(rnn.parameters()))]
 
 
 def _time_first(rnn: nn.Module) -> Run:
@@ -73,7 +84,7 @@ def _time_first(rnn: nn.Module) -> Run:
         output, state = rnn(input.transpose(0, 1), state)
         return output.transpose(0, 1), state
 
-    return run if isinstance(rnn, (GatedCell, DoubleLayer)) else partial(chunked, run)
+    return run
 
 
 def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
@@ -84,8 +95,7 @@ def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
     two_states = rnn.mode == "LSTM"
 
     def run(input: Tensor, state: State | None) -> tuple[Tensor, State]:
-        if input.size(-1) != input_size:  # torch's function would read beyond it
-            raise ValueError(f"input has shape {tuple(input.shape)}: the last axis must be {input_size}")
+        require_features(input, input_size)  # torch's function would read beyond it
         if state is None:
             h = input.new_zeros(1, input.size(1), output_size)
             state = (h, input.new_zeros(1, input.size(1), rnn.hidden_size)) if two_states else h
@@ -94,4 +104,16 @@ def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
         output, *new = fused(input, state, weights, rnn.bias, 1, 0.0, rnn.training, False, False)
         return output, tuple(new) if two_states else new[0]
 
-    return Layer(partial(chunked, run), input_size, rnn.all_weights[index])
+    return Layer(partial(chunked, run), input_size, _parameters_of(rnn, index))
+
+
+def _parameters_of(rnn: nn.RNNBase, index: int) -> list[nn.Parameter]:
+    """Return the parameters of layer ``index``, or those that its weights are computed from."""
+    plain = all(isinstance(weight, nn.Parameter) for weight in rnn.all_weights[index])
+    if not plain and not is_parametrized(rnn):
+        allowed = "use torch.nn.utils.parametrize, as torch.nn.utils.parametrizations.weight_norm does"
+        raise ValueError(
+            f"network={type(rnn).__name__}: its weights must not be computed in a hook; {allowed}"
+        )
+    of_layer = re.compile(rf"_l{index}(\D|$)")
+    return [parameter for name, parameter in rnn.named_parameters() if of_layer.search(name)]
