@@ -78,7 +78,7 @@ def _describe(kind: Any) -> str:
         ]
         words, null = _describe(first), " or null" if NoneType in members(kind) else ""
         shown = " and ".join(f"{sign} {getattr(limit, name)}" for sign, limit, name in signs)
-        return f"{words.removesuffix(null)} {shown}{null}"
+        return f"{words.removesuffix(null)} {shown}".rstrip() + null
     if not others:
         return _WORDS[kind]
     return " or ".join(_describe(m) for m in (first, *others) if m is not int or float not in others)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from configs.setting import Section
 from configs.values import ConfigError, quote
@@ -21,13 +21,28 @@ Precision = Literal[
 ]
 
 
+def _refuse_with_the_reason(strategy: str) -> str:
+    allowed = "choose one of auto, ddp, ddp_find_unused_parameters_false, ddp_find_unused_parameters_true"
+    if re.match("fsdp|deepspeed|model_parallel", strategy):
+        raise ConfigError(f"{allowed}; a warmup sums gradients over processes that each hold all weights")
+    if re.match("ddp_(spawn|fork|notebook)", strategy):
+        raise ConfigError(f"{allowed}; these processes end with the training, and its figures with them")
+    return strategy
+
+
+Strategy = Annotated[
+    Literal["auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true"],
+    BeforeValidator(_refuse_with_the_reason),
+]
+
+
 class Trainer(Section):
     """Parameters of Lightning's Trainer, under their own names and passed on as they are."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
     """Hardware to run on."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How processes share the work."""
+    strategy: Strategy = "auto"
+    """How processes share the work; all of them hold all weights."""
     devices: str = "auto"
     """Devices on each machine: auto, a number (-1: all), or their list, as in 0,1."""
     num_nodes: int = Field(1, ge=1)

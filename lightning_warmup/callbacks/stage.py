@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
@@ -41,7 +42,8 @@ class Stage(Callback, ABC):
         seconds: Time that it has taken.
 
     Raises:
-        ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
+        ValueError: If an argument is out of range; at the start of the fit, if the network is not found or its
+            weights are shared out among processes.
     """
 
     name: ClassVar[str]
@@ -81,6 +83,7 @@ class Stage(Callback, ABC):
             if holds:
                 rank_zero_info(f"{title}: {reason}")
                 return
+        require_whole_weights(trainer)
         start = time.perf_counter()
         rnn = find_network(pl_module, self.network)
         alike = [other for other in trainer.callbacks if type(other) is type(self)]  # type: ignore[attr-defined]
@@ -117,3 +120,12 @@ def _log(trainer: Trainer, group: str, figures: dict[str, Any]) -> None:
             define_metric(f"{group}/step")
             define_metric(f"{group}/*", step_metric=f"{group}/step")
         logger.log_metrics(metrics)
+
+
+def require_whole_weights(trainer: Trainer) -> None:
+    """Raise a ValueError if a strategy shares the weights out among processes."""
+    if isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)):
+        reason = (
+            "must keep all weights in every process, as 'ddp' does; a stage sums gradients over processes"
+        )
+        raise ValueError(f"strategy={type(trainer.strategy).__name__}: {reason}")
