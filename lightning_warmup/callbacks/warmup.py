@@ -128,6 +128,8 @@ class WarmupStage(Stage):
         text += f" after {len(result)} steps"
         if result.attempts > 1:
             text += f" in {result.attempts} attempts"
+        if result.kept == 0:
+            text += ", which made it no better: the weights are those from before"
         if not result.trainable:
             text += f"; it forgets sequences before they end (retained {result.retained:.0e}) and can hardly learn"
         if result.goal_reached:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
 
 Batch = tuple[Tensor, Tensor | None]
@@ -18,3 +21,16 @@ def require(name: str, value: object, holds: bool, allowed: str) -> None:
     if not holds:
         value = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else value
         raise ValueError(f"{name}={value}: must be {allowed}")
+
+
+def shuffled(
+    sequences: Tensor, lengths: Tensor | None, batch_dim: int, batch_size: int, seed: int
+) -> Iterator[Batch]:
+    """Yield batches of whole size in random order, without end."""
+    order = torch.Generator().manual_seed(seed)
+    number = sequences.shape[batch_dim]
+    while True:
+        for rows in torch.randperm(number, generator=order).split(batch_size)[: number // batch_size]:
+            rows = rows.to(sequences.device)
+            selected = None if lengths is None else lengths[rows.to(lengths.device)]
+            yield sequences.index_select(batch_dim, rows), selected

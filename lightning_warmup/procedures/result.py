@@ -6,6 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from lightning_warmup.dynamics.measure import Multistability
+
+
+class WarmupDiverged(RuntimeError):
+    """The loss, a gradient or a weight of the warmup is no longer finite."""
+
+
+class TooFewBatches(ValueError):
+    """There are fewer batches than steps."""
+
+
 RETAINED = 1e-5
 """What a network retains at least if it can learn: with less, rounding and the newest inputs hide it."""
 
@@ -47,6 +61,7 @@ class WarmupResult(Sequence[WarmupStep]):
         settle_steps: Constant steps M at which both are measured.
         retained: What the warmed network still has of the first halves of sequences at their ends; see
             :func:`lightning_warmup.dynamics.measure.retained`.
+        kept: Number of the attempt whose weights are kept, the best; 0 if they are those from before the warmup.
     """
 
     history: tuple[WarmupStep, ...] = field(repr=False)
@@ -55,6 +70,7 @@ class WarmupResult(Sequence[WarmupStep]):
     resting_vaa: float
     settle_steps: int
     retained: float
+    kept: int = 1
 
     @property
     def trainable(self) -> bool:
@@ -71,3 +87,45 @@ class WarmupResult(Sequence[WarmupStep]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.history[index]
+
+
+class Best:
+    """The best weights among those that a warmup begins with and those that its attempts end with.
+
+    Args:
+        parameters: What the warmup moves, before it does.
+        figure: Figure of a :class:`Multistability` that is to be high.
+
+    Attributes:
+        found: The best measurement; None before the first.
+        attempt: Number of the attempt that it is of, 0 for the weights from before.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], figure: str) -> None:
+        self.found: Multistability | None = None
+        self.attempt = 0
+        self._parameters, self._figure = parameters, figure
+        self._initial = self._weights = self._copies()
+
+    def begin(self) -> None:
+        """Set the weights to those from before the warmup."""
+        self._set(self._initial)
+
+    def offer(self, attempt: int, found: Multistability) -> None:
+        """Note the present weights, the end of an attempt, if they are better than all before."""
+        if self.found is None or getattr(found, self._figure) > getattr(self.found, self._figure):
+            self.found, self.attempt, self._weights = found, attempt, self._copies()
+
+    def restore(self) -> Multistability:
+        """Set the weights to the best ones; return what was measured there."""
+        assert self.found is not None
+        self._set(self._weights)
+        return self.found
+
+    def _copies(self) -> list[Tensor]:
+        return [parameter.detach().clone() for parameter in self._parameters]
+
+    @torch.no_grad()
+    def _set(self, weights: list[Tensor]) -> None:
+        for parameter, value in zip(self._parameters, weights, strict=True):
+            parameter.copy_(value)

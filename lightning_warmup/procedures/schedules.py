@@ -9,6 +9,8 @@ from lightning_warmup.dynamics.functional import REST_TOLERANCE
 
 ATTEMPT = 300
 """Steps of an adaptive attempt, at most: what has not settled by then seldom does."""
+FURTHER_ATTEMPT = 200
+"""Steps of an attempt that follows the published one, at most."""
 JUDGED_AFTER = 150
 """Steps after which an adaptive attempt is judged, just before its learning rate falls."""
 PROMISING = 50
@@ -91,3 +93,18 @@ class Adaptive(Schedule):
         collapsed = self.longest < min(PROMISING, self.most)
         self.hopeless = self._another_can_follow and number == JUDGED_AFTER and collapsed
         return number == self.steps or (held and number >= LOOKS_FROM and number % LOOKS_EVERY == 0)
+
+
+class FurtherAttempt(Adaptive):
+    """An adaptive attempt that takes all its steps and is judged at their end, when the learning rate has fallen.
+
+    A goal that is met on the way, at the full learning rate, may hold under the inputs of that measurement alone.
+    """
+
+    def __init__(self, left: int, most: int) -> None:
+        super().__init__(min(left, FURTHER_ATTEMPT), most)
+
+    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
+        """Let the longest stabilisation grow or shrink; measure at the last step."""
+        super().adapt(step, stabilization, vaa_star, unrest)
+        return step + 1 == self.steps

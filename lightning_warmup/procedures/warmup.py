@@ -16,14 +16,12 @@ from lightning_warmup.distributed import gather_batch, sum_gradients
 from lightning_warmup.dynamics.measure import Multistability, retained
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.layers import layers_of
-from lightning_warmup.procedures import Batch, require, time_first
+from lightning_warmup.procedures import Batch, require, shuffled, time_first
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.objectives.published import Published
-from lightning_warmup.procedures.result import WarmupResult, WarmupStep
+from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
 
-
-class WarmupDiverged(RuntimeError):
-    """The loss, a gradient or a weight of the warmup is no longer finite."""
+__all__ = ["Warmup", "WarmupDiverged", "WarmupPlan", "warmup"]
 
 
 def warmup(
@@ -48,7 +46,8 @@ def warmup(
         objective: ``"published"``, ``"rest"`` or another file of :mod:`lightning_warmup.procedures.objectives`; or
             an objective that is made already, with its settings.
         steps: Number of gradient steps, by default the objective's own: 100; with ``"rest"`` 900, the most over all
-            attempts, each of 300 at most.
+            attempts, each of 300 at most. If others miss the goal, a VAA of 0.9 at M = 2,000, up to four times as
+            many follow, in attempts of 100 to 200.
         lr: Learning rate of the warmup's own Adam, doubled from the third attempt on.
         batch_size: Sequences per step.
         leaky: Whether a partial warmup also moves the frozen parameters of all layers but the last, through the
@@ -84,7 +83,7 @@ def warmup(
     number = sequences.shape[batch_dim]
     in_range = 1 <= batch_size <= number
     require("batch_size", batch_size, in_range, f"in 1..{number}, the number of sequences")
-    process = Warmup(rnn, _shuffled(sequences, lengths, batch_dim, batch_size, seed), plan)
+    process = Warmup(rnn, shuffled(sequences, lengths, batch_dim, batch_size, seed), plan)
     for _ in process:
         pass
     assert process.result is not None
@@ -111,7 +110,8 @@ class Warmup:
 
     The objective decides how often weights are moved. An attempt that is hopeless or misses the goal is followed by
     another one from the same weights, if enough steps are left; from the third on at twice the learning rate. That
-    holds states apart where the smaller one fails, but leaves networks that are harder to train.
+    holds states apart where the smaller one fails, but leaves networks that are harder to train. If all miss the
+    goal, the weights that come closest to it are kept, which may be those from before the warmup.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
@@ -122,7 +122,7 @@ class Warmup:
         result: What each step saw and what the warmup has reached; None before its end.
 
     Raises:
-        ValueError: If there are fewer batches than steps.
+        ValueError: If there are fewer batches than steps, or no parameter requires a gradient.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
     """
 
@@ -137,6 +137,8 @@ class Warmup:
         self._warmed = [
             p for layer in self._layers for p in layer.warmed + (layer.frozen if plan.leaky else [])
         ]
+        movable = any(parameter.requires_grad for parameter in self._warmed)
+        require("network", type(rnn).__name__, movable, "a network with parameters that require a gradient")
         self._batches = iter(batches)
         self._generator = torch.Generator().manual_seed(plan.seed)
         self._batch: Batch
@@ -145,33 +147,48 @@ class Warmup:
     def __iter__(self) -> Iterator[WarmupStep]:
         """Take the steps; yield what each saw after it has moved the weights."""
         objective, history = self.plan.objective, list[WarmupStep]()
-        initial = [parameter.detach().clone() for parameter in self._warmed]
+        best, left = Best(self._warmed, objective.figure), self.plan.steps
         with ExitStack() as stack:
             stack.enter_context(in_mode(self._rnn, training=True))
             for parameter in [p for p in self._frozen if p.requires_grad]:
                 stack.callback(parameter.requires_grad_, True)
                 parameter.requires_grad_(False)
             for attempt in count(1):
-                with torch.no_grad():
-                    for parameter, value in zip(self._warmed, initial, strict=True):
-                        parameter.copy_(value)
-                for step in self._attempt(attempt, len(history)):
-                    history.append(step)
-                    yield step
-                left = self.plan.steps - len(history)
+                best.begin()
+                try:
+                    for step in self._attempt(attempt, len(history), left):
+                        history.append(step)
+                        yield step
+                except (WarmupDiverged, TooFewBatches):
+                    if best.found is None:
+                        raise
+                    break
+                assert self._measured is not None
+                best.offer(attempt, self._measured)
+                left = objective.extension * self.plan.steps - len(history)
                 if self._exceeds(objective.goal) or left < objective.further_attempt:
                     break
-        found = self._measured or self._measure(torch.Generator().manual_seed(self.plan.seed))
-        reached = getattr(found, objective.figure) > objective.goal
+            self._measured = best.restore()
+            if not self._exceeds(objective.goal):
+                best.begin()
+                best.offer(0, self._measure_anew())
+                self._measured = best.restore()
         with in_mode(self._rnn, training=False):
             last = retained(self._layers, *gather_batch(self._batch))
-        figures = found.vaa, found.resting_vaa, objective.settle_steps, last
-        self.result = WarmupResult(tuple(history), reached, *figures)
+        self.result = WarmupResult(
+            history=tuple(history),
+            goal_reached=self._exceeds(objective.goal),
+            vaa=self._measured.vaa,
+            resting_vaa=self._measured.resting_vaa,
+            settle_steps=objective.settle_steps,
+            retained=last,
+            kept=best.attempt,
+        )
 
-    def _attempt(self, attempt: int, taken: int) -> Iterator[WarmupStep]:
-        """Take steps until the schedule ends, is hopeless or the goal is reached early."""
+    def _attempt(self, attempt: int, taken: int, left: int) -> Iterator[WarmupStep]:
+        """Take steps until the schedule ends, is hopeless or the goal is reached early; then measure."""
         objective = self.plan.objective
-        schedule = objective.schedule(self.plan.steps - taken)
+        schedule = objective.schedule(left, attempt)
         lr = self.plan.lr if attempt <= 2 else 2 * self.plan.lr
         optimizer = torch.optim.Adam(self._warmed, lr=lr)
         for index in range(schedule.steps):
@@ -204,11 +221,13 @@ class Warmup:
             if schedule.hopeless or self._exceeds(objective.early_goal):
                 break
         optimizer.zero_grad()
+        if self._measured is None:
+            self._measured = self._measure_anew()
 
     def _next_batch(self, step: int) -> Batch:
         batch = next(self._batches, None)
         if batch is None:
-            raise ValueError(f"steps={self.plan.steps}: there are only {step} batches")
+            raise TooFewBatches(f"steps={self.plan.steps}: there are only {step} batches")
         return time_first(self._rnn, batch[0]), batch[1]
 
     def _check_finite(self, step: str, lr: float, loss: Tensor, norm: Tensor, last: bool) -> None:
@@ -226,19 +245,10 @@ class Warmup:
         with in_mode(self._rnn, training=False):
             return self.plan.objective.measure(self._layers, self._batch, generator)
 
+    def _measure_anew(self) -> Multistability:
+        """Measure with draws that do not depend on the steps before."""
+        return self._measure(torch.Generator().manual_seed(self.plan.seed))
+
     def _exceeds(self, goal: float) -> bool:
         """Return whether the network was measured at the last step and exceeds a goal."""
         return self._measured is not None and getattr(self._measured, self.plan.objective.figure) > goal
-
-
-def _shuffled(
-    sequences: Tensor, lengths: Tensor | None, batch_dim: int, batch_size: int, seed: int
-) -> Iterator[Batch]:
-    """Yield batches of whole size in random order, without end."""
-    order = torch.Generator().manual_seed(seed)
-    number = sequences.shape[batch_dim]
-    while True:
-        for rows in torch.randperm(number, generator=order).split(batch_size)[: number // batch_size]:
-            rows = rows.to(sequences.device)
-            selected = None if lengths is None else lengths[rows.to(lengths.device)]
-            yield sequences.index_select(batch_dim, rows), selected

@@ -18,7 +18,7 @@ from lightning_warmup.dynamics.reachable import cut_lengths, reachable_states
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
 from lightning_warmup.procedures import Batch, require
-from lightning_warmup.procedures.schedules import Schedule
+from lightning_warmup.procedures.schedules import FurtherAttempt, Schedule
 
 
 class SettledLayer(NamedTuple):
@@ -62,12 +62,14 @@ class Objective(ABC):
     goal: ClassVar[float] = 0.9
     """The goal is reached above it: nine of ten states have an equilibrium of their own."""
     early_goal: ClassVar[float] = math.inf
-    """Above it the warmup stops early, where its schedule measures the figure on the way."""
+    """Above it an attempt stops early, where its schedule measures the figure on the way."""
     settle_steps: ClassVar[int] = 2000
-    draws: ClassVar[int] = 1
+    draws: ClassVar[int] = 3
     """Constant steps M and draws of the measurement."""
-    further_attempt: ClassVar[float] = math.inf
-    """Steps that must be left for a further attempt where one has missed the goal."""
+    extension: ClassVar[int] = 5
+    """Steps of all attempts, at most, as a multiple of those of the first."""
+    further_attempt: ClassVar[int] = 100
+    """Steps that must be left for a further attempt where one has missed the goal: fewer seldom help."""
     alternative: ClassVar[str] = " or objective=rest"
     """What else to try, beside more steps, if the goal is missed."""
 
@@ -81,8 +83,10 @@ class Objective(ABC):
     def layer_loss(self, layer: SettledLayer) -> Tensor:
         """Return the loss of one layer, a differentiable scalar."""
 
-    def schedule(self, steps: int) -> Schedule:
-        """Return the schedule of an attempt that may take so many steps."""
+    def schedule(self, steps: int, attempt: int) -> Schedule:
+        """Return the schedule of an attempt that may take so many steps: the published one for the first."""
+        if attempt > 1:
+            return FurtherAttempt(steps, self.max_stabilization)
         return Schedule(steps, self.max_stabilization, self.stabilization_ramp)
 
     def settle(

@@ -44,7 +44,7 @@ class Rest(Objective):
     early_goal = 0.98
     """Further steps would gain little, and each look costs 10,000 constant steps."""
     settle_steps, draws = 10_000, 2
-    further_attempt = ATTEMPT
+    extension, further_attempt = 1, ATTEMPT
     alternative = ""
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Rest(Objective):
         star = layer.vaa_star
         return (star - self.target) ** 2 + self.rest_weight * star.detach() * layer.unrest
 
-    def schedule(self, steps: int) -> Adaptive:
+    def schedule(self, steps: int, attempt: int) -> Adaptive:
         """Return a schedule that follows how well states are held apart."""
         return Adaptive(steps, self.max_stabilization)
 
