@@ -7,16 +7,19 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import FSDPStrategy
 from stranger import Stranger, StrangersData, loader, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_warmup import WarmupDiverged, WarmupStage
+from lightning_warmup.callbacks.stage import require_whole_weights
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
 
@@ -131,6 +134,11 @@ def test_precisions_of_the_trainer(tmp_path: Path, precision: str) -> None:
 def test_a_diverging_warmup_ends_the_fit(tmp_path: Path) -> None:
     with pytest.raises(WarmupDiverged, match="with lr="):
         trainer(tmp_path, WarmupStage(lr=3e37)).fit(Stranger(), loader())
+
+
+def test_weights_that_are_shared_out_are_refused() -> None:
+    with pytest.raises(ValueError, match="strategy=FSDPStrategy: must keep all weights"):
+        require_whole_weights(SimpleNamespace(strategy=FSDPStrategy()))  # type: ignore[arg-type]
 
 
 def test_the_network_is_found_if_there_is_exactly_one() -> None:

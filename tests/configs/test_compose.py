@@ -109,7 +109,15 @@ INVALID = [
     (["optim.patience=0"], ["optim.patience='0'", "whole number >= 1 or null"]),
     (["optim.patience=None"], ["optim.patience='None'", "whole number >= 1 or null"]),
     (["trainer.strategy=fsdp"], ["trainer.strategy='fsdp'", "auto, ddp"]),
-    (["trainer.strategy=deepspeed_stage_2"], ["trainer.strategy='deepspeed_stage_2'", "auto, ddp"]),
+    (
+        ["trainer.strategy=deepspeed_stage_2"],
+        ["trainer.strategy='deepspeed_stage_2'", "each hold all weights"],
+    ),
+    (["trainer.strategy=ddp_spawn"], ["trainer.strategy='ddp_spawn'", "end with the training"]),
+    (
+        ["trainer.strategy=ddpp"],
+        ["trainer.strategy='ddpp'", "one of auto, ddp, ddp_find_unused_parameters_false"],
+    ),
     (["model.cell=gruu"], ["model.cell='gruu'", "gru"]),
     (["model.cell=__init__"], ["model.cell='__init__'", "one of"]),
     (["data.name=minst"], ["data.name='minst'", "copy_first_input, denoising"]),

@@ -10,8 +10,9 @@ from torch import nn
 
 from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa_star
-from lightning_warmup.dynamics.measure import multistability
+from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.procedures.warmup import Warmup, WarmupDiverged, WarmupPlan
 
 
@@ -20,22 +21,22 @@ def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: nn.GRU(1, 24), lambda: nn.LSTM(1, 64), lambda: RecurrentNetwork(1, 24, 1, cell="mgu")]
+    "make", [lambda: nn.GRU(1, 32), lambda: nn.LSTM(1, 64), lambda: RecurrentNetwork(1, 24, 1, cell="mgu")]
 )
 def test_a_warmup_makes_a_monostable_network_multistable(make) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
-    network, sequences = make(), torch.randn(40, 256, 1)
+    network, sequences = make(), torch.randn(20, 256, 1)
     before = multistability(network, sequences[:, :32], steps=200, draws=1)
     history = warmup(network, sequences)
     after = multistability(network, sequences[:, :32], steps=200, draws=1)
     assert before.vaa == pytest.approx(1 / 32)
     assert after.vaa > 0.8
-    assert len(history) == 100
-    assert max(step.stabilization for step in history[20:]) > 150
+    assert history[99].attempt == 1
+    assert max(step.stabilization for step in history[20:100]) > 150
 
 
 def test_the_stabilisation_follows_its_ramp() -> None:
-    history = warmup(nn.GRU(1, 4), torch.randn(10, 64, 1), steps=40, max_stabilization=60)
+    history = warmup(nn.GRU(1, 4), torch.randn(10, 64, 1), steps=24, max_stabilization=60)
     assert history[0].stabilization == 1
     for step in history:
         assert 1 <= step.stabilization <= min(1 + 10 * step.step, 60)
@@ -165,3 +166,55 @@ def test_bad_arguments_are_named(argument: dict[str, float]) -> None:
     name = next(iter(argument))
     with pytest.raises(ValueError, match=f"{name}="):
         warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), **argument)  # type: ignore[arg-type]
+
+
+def test_a_warmup_that_misses_its_goal_goes_on_until_it_reaches_it() -> None:
+    torch.manual_seed(1)
+    network, sequences = nn.RNN(1, 24), torch.randn(25, 256, 1)
+    result = warmup(network, sequences, seed=1)
+    attempts = [step.attempt for step in result]
+    assert attempts[:101] == [1] * 100 + [2]
+    assert result.goal_reached
+    assert result.kept == result.attempts
+    assert multistability(network, sequences[:, :64], steps=2000, draws=2).vaa > 0.9
+
+
+def found(value: float) -> Multistability:
+    return Multistability(value, 0.0, 0.0, 0.0, (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("figures", "kept"), [((0.2, 0.5, 0.3, 0.1), 2), ((0.2, 0.5, 0.3, 0.6), 0), ((0.2, 0.95), 2)]
+)
+def test_the_best_weights_are_kept(
+    monkeypatch: pytest.MonkeyPatch, figures: tuple[float, ...], kept: int
+) -> None:
+    """The last figure is that of the weights from before, which are measured where all attempts miss the goal."""
+    monkeypatch.setattr(Published, "further_attempt", 4)
+    monkeypatch.setattr("lightning_warmup.procedures.schedules.FURTHER_ATTEMPT", 4)
+    left = list(figures)
+    monkeypatch.setattr(Published, "measure", lambda *_: found(left.pop(0)))
+    torch.manual_seed(0)
+    network = nn.GRU(1, 4)
+    batches = [(torch.randn(6, 8, 1), None)] * 10
+    process, weights = (
+        Warmup(network, batches, WarmupPlan(steps=2)),
+        {0: network.weight_hh_l0.detach().clone()},
+    )
+    for step in process:
+        weights[step.attempt] = network.weight_hh_l0.detach().clone()
+    assert process.result is not None
+    assert not left
+    assert process.result.kept == kept
+    assert process.result.vaa == max(figures)
+    assert process.result.goal_reached == (max(figures) > 0.9)
+    assert torch.equal(network.weight_hh_l0, weights[kept])
+
+
+def test_further_attempts_end_with_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Published, "further_attempt", 1)
+    monkeypatch.setattr(Published, "measure", lambda *_: found(0.1))
+    process = Warmup(nn.GRU(1, 4), [(torch.randn(6, 8, 1), None)] * 3, WarmupPlan(steps=2))
+    assert [step.attempt for step in process] == [1, 1, 2]
+    assert process.result is not None
+    assert process.result.kept == 1
