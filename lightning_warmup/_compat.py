@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from copy import copy
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.connectors.data_connector import (
+    _parse_num_batches,
+    _process_dataloader,
+    _request_dataloader,
+    _resolve_overfit_batches,
+)
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
+from lightning.pytorch.utilities import CombinedLoader
+from torch.utils.data import DataLoader
 
 
 def functorch_active() -> bool:
@@ -16,10 +28,32 @@ def functorch_active() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
-def training_data(trainer: Trainer) -> Any:
-    """Return what a fit takes its training batches from, as the user gave it.
+def training_loader(trainer: Trainer) -> CombinedLoader:
+    """Return a loader of what a fit will train on, made as the fit will make its own, which it leaves alone.
 
-    A callback needs it before the first epoch, but ``trainer.train_dataloader`` is None until then
-    (Lightning 2.6.6, ``_FitLoop._data_source``).
+    A callback needs it before the first epoch, but ``trainer.train_dataloader`` is None until then. Workers that
+    persist belong to a DataLoader, so each is copied (Lightning 2.6.6, ``_FitLoop.setup_data``; torch 2.13).
     """
-    return trainer.fit_loop._data_source.dataloader()
+    data = _request_dataloader(trainer.fit_loop._data_source)
+    loader = copy(data) if isinstance(data, CombinedLoader) else CombinedLoader(data, "max_size_cycle")
+    if trainer.overfit_batches > 0:  # type: ignore[attr-defined]
+        _resolve_overfit_batches(loader, RunningStage.TRAINING)
+    parts = [
+        _process_dataloader(trainer, TrainerFn.FITTING, RunningStage.TRAINING, p) for p in loader.flattened
+    ]
+    loader.flattened = [copy(part) if isinstance(part, DataLoader) else part for part in parts]
+    for part in loader.flattened:
+        if isinstance(part, DataLoader):
+            part._iterator = None
+    lengths = [math.inf if (length := sized_len(part)) is None else length for part in loader.flattened]
+    limit = trainer.limit_train_batches
+    loader.limits = [_parse_num_batches(RunningStage.TRAINING, length, limit) for length in lengths]
+    return loader
+
+
+def on_device(trainer: Trainer, batch: Any) -> Any:
+    """Return a batch as a training step is given it (Lightning 2.6.6, ``_TrainingEpochLoop.advance``)."""
+    module = trainer.lightning_module
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, module.device, dataloader_idx=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from stranger import Stranger, loader, trainer
 
 from lightning_warmup import _compat
@@ -26,10 +27,15 @@ def test_functorch_active() -> None:
     assert seen == [False, True, True]
 
 
-def test_training_data(tmp_path: Path) -> None:
-    data, fit = loader(), trainer(tmp_path, max_steps=0)
-    fit.fit(Stranger(), data)
-    try:
-        assert _compat.training_data(fit) is data
-    except AttributeError as error:
-        raise AssertionError(f"Lightning has changed trainer.fit_loop._data_source: {error}") from error
+def test_training_loader_and_on_device(tmp_path: Path) -> None:
+    seen = []
+
+    class Look(Callback):
+        def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            seen.extend(_compat.on_device(trainer, batch) for batch, _, _ in _compat.training_loader(trainer))
+
+    module = Stranger().double()
+    trainer(tmp_path, Look(), limit_train_batches=2, precision="64-true").fit(module, loader())
+    assert [batch[0].shape for batch in seen] == [(16, 20, 1)] * 2
+    assert seen[0][0].dtype == torch.double
+    assert len(module.seen) == 2

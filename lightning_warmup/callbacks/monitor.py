@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import asdict
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import nn
 
-from lightning_warmup.callbacks.batches import ToSequences, first_element, sequence_batches
-from lightning_warmup.distributed import gather_rows
+from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
+from lightning_warmup.distributed import gather_rows, gather_sequences
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.procedures import Batch, time_first
 
 
 class MultistabilityMonitor(Callback):
@@ -26,7 +28,7 @@ class MultistabilityMonitor(Callback):
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network, as for the :class:`WarmupStage`.
-        sequences: Turns a batch into sequences or ``(sequences, lengths)``, as for the :class:`WarmupStage`.
+        sequences: Where a batch's sequences come from, as for the :class:`WarmupStage`.
         every_n_epochs: Epochs between two measurements; there is one before the first epoch.
         steps: Constant steps M of a measurement.
         draws: Draws of the cuts and the constant input that a measurement is the mean of.
@@ -40,7 +42,7 @@ class MultistabilityMonitor(Callback):
     def __init__(
         self,
         network: str | None = None,
-        sequences: ToSequences = first_element,
+        sequences: ToSequences | None = None,
         *,
         every_n_epochs: int = 1,
         steps: int = 1000,
@@ -58,19 +60,23 @@ class MultistabilityMonitor(Callback):
         self.count = count
         self.seed = seed
         self.seconds = 0.0
-        self._batch: tuple[Tensor, Tensor | None]
+        self._batch: Batch
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the sequences, before the training has begun to read its data."""
+        rnn = find_network(pl_module, self.network)
+        source = trainer, pl_module, rnn, self.sequences, self.count, self.seed
+        with isolate_rng(), closing(sequence_batches(*source)) as batches:
+            sequences, lengths = next(batches)
+        rows = gather_sequences(time_first(rnn, sequences))
+        if lengths is not None:
+            lengths = gather_rows(lengths.to(rows.device)).clamp(max=len(rows))
+        self._batch = time_first(rnn, rows), lengths
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the sequences, and measure the network before its first epoch."""
-        rnn = find_network(pl_module, self.network)
-        with isolate_rng():
-            batches = sequence_batches(trainer, pl_module, self.sequences, self.count, self.seed)
-            sequences, lengths = next(batches)
-        axis = 0 if getattr(rnn, "batch_first", False) else 1
-        rows = gather_rows(sequences.transpose(0, axis)).transpose(0, axis)
-        self._batch = rows, None if lengths is None else gather_rows(lengths)
-        if trainer.ckpt_path is None:
-            self._measure(trainer, rnn)
+        """Measure the network before its first epoch."""
+        if trainer.global_step == 0:
+            self._measure(trainer, find_network(pl_module, self.network))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the network after every so many epochs, and offer the figures to other callbacks."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from lightning_warmup.callbacks.batches import ToSequences, first_element
+from lightning_warmup.callbacks.batches import ToSequences
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.pretrain import PretrainPlan, PretrainStep, pretrain_steps
@@ -34,7 +34,7 @@ class PretrainStage(Stage):
     def __init__(
         self,
         network: str | None = None,
-        sequences: ToSequences = first_element,
+        sequences: ToSequences | None = None,
         *,
         task: str = "autoencode",
         steps: int = 300,

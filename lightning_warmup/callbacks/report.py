@@ -9,7 +9,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
+from lightning_warmup._compat import on_device
+from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.certificate import Waiting, certify
 from lightning_warmup.dynamics.measure import multistability
@@ -32,7 +33,7 @@ class Report(Callback):
     Args:
         folder: Run folder.
         steps: Number M of constant steps of a measurement.
-        sequences: Turns a batch into sequences or ``(sequences, lengths)``, as for the stages.
+        sequences: Where a batch's sequences come from, as for the stages.
         network: Attribute of the LightningModule that holds the recurrent network, as for the stages.
     """
 
@@ -40,7 +41,7 @@ class Report(Callback):
         self,
         folder: Path,
         steps: int = 2000,
-        sequences: ToSequences = first_element,
+        sequences: ToSequences | None = None,
         network: str | None = None,
     ) -> None:
         self.folder = folder
@@ -133,9 +134,9 @@ class Report(Callback):
         }
 
     def _measure(self, trainer: Trainer, module: LightningModule, moment: str) -> dict[str, Any]:
-        batch = trainer.datamodule.first_test_batch(SEQUENCES)  # type: ignore[attr-defined]
-        sequences, lengths = to_device(batch, self.sequences, trainer, module)
+        batch = on_device(trainer, trainer.datamodule.first_test_batch(SEQUENCES))  # type: ignore[attr-defined]
         rnn = find_network(module, self.network)
+        sequences, lengths = sequences_of(trainer, module, rnn, self.sequences, batch)
         self.count = sequences.shape[0 if getattr(rnn, "batch_first", False) else 1]
         figures = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
         figures["rest"] = figures.pop("resting_fraction")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any, ClassVar
+from weakref import ReferenceType, ref
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
@@ -23,16 +25,19 @@ from lightning_warmup.procedures import Batch, require
 class Stage(Callback, ABC):
     """Gradient steps on the recurrent network of a LightningModule when a fit starts, with their own optimizer.
 
-    A stage runs once: not on resume, and not under ``fast_dev_run``. It leaves the random streams and the optimizer
-    of the training as if it had not run. Every step is logged as ``name/*`` on the axis ``name/step``; if a Trainer
-    has several stages of one kind, as ``name/network/*`` by the names of their networks.
+    A stage runs once for a network: not on resume, and not under ``fast_dev_run``. It leaves the random streams,
+    data and optimizer of the training alone. Every step is logged as ``name/*`` on the axis ``name/step``; if a
+    Trainer has several stages of one kind, as ``name/network/*`` by the names of their networks.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
             if there is exactly one.
-        sequences: Function that turns a batch into sequences or ``(sequences, lengths)``, laid out as the network
-            takes them; with lengths, as for histories of episodes, whole prefixes replace random cuts.
-        batch_size: Sequences per step, over all processes.
+        sequences: By default the sequences are those that the network is given first in the training step, which
+            is run as far as that, see :func:`lightning_warmup.callbacks.observed.observed`. Else a function from
+            ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``, laid out as the network takes
+            them. With lengths, as of packed sequences, whole prefixes replace random cuts.
+        batch_size: Sequences per step, over all processes; training batches are cut and joined to it, see
+            :func:`lightning_warmup.callbacks.batches.sequence_batches`.
         plan: How to move the weights, with ``steps`` and ``seed``.
 
     Attributes:
@@ -49,11 +54,15 @@ class Stage(Callback, ABC):
     name: ClassVar[str]
     shown: ClassVar[dict[str, str]]
 
-    def __init__(self, network: str | None, sequences: ToSequences, batch_size: int, plan: Any) -> None:
+    def __init__(
+        self, network: str | None, sequences: ToSequences | None, batch_size: int, plan: Any
+    ) -> None:
         require("batch_size", batch_size, batch_size >= 1, "at least 1")
         self.network, self.sequences = network, sequences
         self.batch_size, self.plan = batch_size, plan
         self.done, self.seconds = False, 0.0
+        self._network: ReferenceType[nn.Module] | None = None  # that it has run for, if that is known
+        self._resumed = False
 
     @abstractmethod
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[Any]:
@@ -72,12 +81,24 @@ class Stage(Callback, ABC):
         """Key of the stage in a checkpoint, its own for each network."""
         return f"{type(self).__qualname__}({self.network or ''})"
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget what the last fit was."""
+        self._resumed = False
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note that a fit is resumed: finders of learning rates and batch sizes load a checkpoint of no step."""
+        self._resumed |= checkpoint["global_step"] > 0
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run the stage."""
-        title = self.name.capitalize()
+        title, rnn = self.name.capitalize(), find_network(pl_module, self.network)
+        done = self.done and (self._network is None or self._network() is rnn)
+        self._network = ref(rnn)
         for holds, reason in (
-            (trainer.ckpt_path is not None, "not repeated, the fit goes on from a checkpoint."),
-            (self.done, "not repeated, this stage has run already."),
+            (self._resumed, "not repeated, the fit goes on from a checkpoint."),
+            (done, "not repeated, this stage has run already."),
             (trainer.fast_dev_run, "skipped under fast_dev_run."),  # type: ignore[attr-defined]
         ):
             if holds:
@@ -85,12 +106,11 @@ class Stage(Callback, ABC):
                 return
         require_whole_weights(trainer)
         start = time.perf_counter()
-        rnn = find_network(pl_module, self.network)
         alike = [other for other in trainer.callbacks if type(other) is type(self)]  # type: ignore[attr-defined]
         group = self.name if len(alike) == 1 else f"{self.name}/{self.network}"
         hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
-        with isolate_rng():
-            batches = sequence_batches(trainer, pl_module, self.sequences, self.batch_size, self.plan.seed)
+        source = trainer, pl_module, rnn, self.sequences, self.batch_size, self.plan.seed
+        with isolate_rng(), closing(sequence_batches(*source)) as batches:
             progress = tqdm(self.run(rnn, batches), desc=title, total=self.plan.steps, disable=hidden)
             for step in progress:
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
@@ -102,6 +122,10 @@ class Stage(Callback, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return whether the stage is done, and how long it took."""
         return {"done": self.done, "seconds": self.seconds}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle keeps: not which network the stage has run for."""
+        return vars(self) | {"_network": None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`."""

@@ -9,10 +9,13 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
-from lightning_warmup.callbacks.batches import ToSequences, first_element, to_device
+from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
+from lightning_warmup.distributed import world_size
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.networks.observed import as_sequences, watch
 from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.regularize import Regularizer
@@ -29,8 +32,9 @@ class WarmupStage(Stage):
     Args:
         network: This, ``sequences`` and ``batch_size`` are arguments of every stage, the others of
             :func:`lightning_warmup.procedures.warmup.warmup`.
-        regularize: Weight of the objective in the loss of every fourth training step, 0 is not at all; by default
-            the objective's own: 0, with ``"rest"`` 1, which needs clipped gradients.
+        regularize: Weight of the objective in the loss of every fourth training step, on ``batch_size`` of the
+            sequences that the network is given in it, or on all that ``sequences`` makes of it; 0 is not at all; by
+            default the objective's own: 0, with ``"rest"`` 1, which needs clipped gradients.
 
     Attributes:
         result: What the warmup has reached; None before it.
@@ -49,7 +53,7 @@ class WarmupStage(Stage):
     def __init__(
         self,
         network: str | None = None,
-        sequences: ToSequences = first_element,
+        sequences: ToSequences | None = None,
         *,
         objective: str | Objective = "published",
         steps: int | None = None,
@@ -66,6 +70,7 @@ class WarmupStage(Stage):
         self.regularizer = Regularizer(aim, aim.regularize if regularize is None else regularize, seed)
         self.result: WarmupResult | None = None
         self._batch: Any = None
+        self._watch: RemovableHandle | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the holding inputs of the datamodule, and run the stage."""
@@ -93,20 +98,43 @@ class WarmupStage(Stage):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Hold a batch that the objective takes part in."""
-        self._batch = batch if self.regularizer.takes_part(trainer.global_step) else None
+        """Hold a batch that the objective takes part in, or what the network is given in its training step."""
+        self._batch = None
+        if self._watch is not None:
+            self._watch.remove()
+            self._watch = None
+        if not self.regularizer.takes_part(trainer.global_step):
+            return
+        if self.sequences is None:
+            self._watch = watch(find_network(pl_module, self.network), self._hold)
+        else:
+            self._batch = batch
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the gradient of the objective to that of the training loss."""
-        if self._batch is None:
-            return
         rnn = find_network(pl_module, self.network)
-        batch = to_device(self._batch, self.sequences, trainer, pl_module)
+        trained = any(
+            parameter.requires_grad for parameter in rnn.parameters()
+        )  # not while another optimizer's turn
+        if self._batch is None or not trained:
+            return
+        if self.sequences is None:
+            sequences, lengths = as_sequences(rnn, self._batch)
+            batch_dim, rows = 0 if getattr(rnn, "batch_first", False) else 1, self.batch_size // world_size()
+            rows = min(rows, sequences.shape[batch_dim])
+            batch = sequences.narrow(batch_dim, 0, rows), None if lengths is None else lengths[:rows]
+        else:
+            batch = sequences_of(trainer, pl_module, rnn, self.sequences, self._batch)
         # At half precision the gradients of the training are scaled.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1.0
         self.regularizer.add_gradient(rnn, batch, trainer.global_step, trainer.accumulate_grad_batches, scale)
         self._batch = None
+
+    def _hold(self, input: Any) -> None:
+        """Hold what the network is given first."""
+        if self._batch is None:
+            self._batch = input
 
     def summary(self) -> dict[str, Any]:
         """Return the settings that were used and what the warmup has reached."""

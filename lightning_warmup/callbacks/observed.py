@@ -1,0 +1,63 @@
+"""What a recurrent network is given in the training step of a LightningModule, without a trace of having looked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from torch import nn
+
+from lightning_warmup.dynamics.reachable import in_mode
+from lightning_warmup.networks.observed import ASK, observe
+from lightning_warmup.procedures import Batch
+
+
+def observed(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Batch:
+    """Return the sequences that the network is given first in ``module.training_step(batch, 0)``.
+
+    The step ends there, and leaves no trace in statistics, weights, optimizers and logs; what else it changes
+    before it reaches the network stays changed. It draws from the global random streams.
+
+    Raises:
+        ValueError: If the step fails before it reaches the network, or as :func:`observe`.
+    """
+    step = module.training_step
+    arguments = (batch, 0) if is_param_in_hook_signature(step, "batch_idx", min_args=2) else (batch,)
+
+    def call() -> None:
+        try:
+            step(*arguments)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            where = f"training_step of {type(module).__name__} before it calls the {type(rnn).__name__}"
+            raise ValueError(f"sequences=None: {reason}, in {where}: {ASK}") from error
+
+    with without_a_trace(trainer, module), trainer.precision_plugin.train_step_context():
+        return observe(rnn, call)
+
+
+@contextmanager
+def without_a_trace(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Let a module run without gradient, with all submodules in eval mode and nothing logged.
+
+    Modes are put back, and so is ``requires_grad``, which a module that toggles its optimizers sets.
+    """
+    loggers, given = trainer.loggers, {name: module.__dict__.get(name) for name in ("log", "log_dict")}
+    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    try:
+        trainer.loggers = [DummyLogger() for _ in loggers]
+        for name in given:
+            setattr(module, name, lambda *_, **__: None)
+        with torch.no_grad(), in_mode([*module.children()], training=False):
+            yield
+    finally:
+        trainer.loggers = loggers
+        for name, own in given.items():
+            delattr(module, name) if own is None else setattr(module, name, own)
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)

@@ -1,0 +1,91 @@
+"""The sequences that a recurrent network is given, whatever comes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.utils.hooks import RemovableHandle
+
+ASK = "pass sequences=..., a function"
+
+
+class _Stop(BaseException):
+    """Ends a call where the network is reached; no ``except Exception`` holds it up."""
+
+
+def watch(rnn: nn.Module, see: Callable[[Any], object]) -> RemovableHandle:
+    """Show ``see`` the input of every call of a network, before it runs, until the handle is removed."""
+
+    def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        see(args[0] if args else kwargs.get("input", next(iter(kwargs.values()), None)))
+
+    return rnn.register_forward_pre_hook(look, with_kwargs=True)
+
+
+def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor | None]:
+    """Return the sequences that a network is given first in a call, and their lengths or None.
+
+    The call ends where it reaches the network, which does not run. What comes before runs without gradient.
+
+    Args:
+        rnn: The network.
+        call: Anything that calls it, such as ``lambda: model(batch)``.
+
+    Returns:
+        Sequences laid out as the network takes them, ``(T, B, I)`` or ``(B, T, I)``, of its precision and without
+        gradient, and lengths ``(B,)`` if it was given a packed sequence.
+
+    Raises:
+        ValueError: If the network is not called, or not with sequences of at least two steps.
+
+    Example:
+        >>> rnn = torch.nn.GRU(1, 4)
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 1), rnn)
+        >>> sequences, lengths = observe(rnn, lambda: model(torch.randn(20, 8, 3)))
+        >>> sequences.shape
+        torch.Size([20, 8, 1])
+    """
+    seen: list[Any] = []
+
+    def stop(input: Any) -> NoReturn:
+        seen.append(input)
+        raise _Stop
+
+    handle = watch(rnn, stop)
+    eager = torch.compiler.set_stance("force_eager")  # a compiled call would pass the hook by
+    try:
+        with torch.no_grad(), eager:
+            call()
+    except _Stop:
+        return as_sequences(rnn, seen[0])
+    finally:
+        handle.remove()
+    raise ValueError(f"sequences=None: the {type(rnn).__name__} is not called: {ASK}")
+
+
+def as_sequences(rnn: nn.Module, input: Any) -> tuple[Tensor, Tensor | None]:
+    """Return an input of a network as :func:`observe` does."""
+    lengths, batch_first = None, bool(getattr(rnn, "batch_first", False))
+    if isinstance(input, PackedSequence):
+        input, lengths = pad_packed_sequence(input, batch_first)
+    name = type(rnn).__name__
+    if not isinstance(input, Tensor) or input.dim() != 3 or not input.is_floating_point():
+        kind = (
+            f"shape {tuple(input.shape)} of {input.dtype}"
+            if isinstance(input, Tensor)
+            else type(input).__name__
+        )
+        raise ValueError(
+            f"sequences=None: the {name} is given {kind}, must be floating-point sequences of 3 axes: {ASK}"
+        )
+    if input.shape[1 if batch_first else 0] == 1:
+        raise ValueError(
+            f"sequences=None: the {name} is given one step at a time, must be whole sequences: {ASK}"
+        )
+    weights = (p for p in rnn.parameters() if p.is_floating_point())
+    input = input.detach().to(next(weights, input).dtype)
+    return input, None if lengths is None else lengths.to(input.device)
