@@ -31,8 +31,9 @@ def functorch_active() -> bool:
 def training_loader(trainer: Trainer) -> CombinedLoader:
     """Return a loader of what a fit will train on, made as the fit will make its own, which it leaves alone.
 
-    A callback needs it before the first epoch, but ``trainer.train_dataloader`` is None until then. Workers that
-    persist belong to a DataLoader, so each is copied (Lightning 2.6.6, ``_FitLoop.setup_data``; torch 2.13).
+    A callback needs it before the first epoch, but ``trainer.train_dataloader`` is None until then. Loaders are
+    copied, since the fit may have begun to iterate them, with workers that persist (Lightning 2.6.6,
+    ``_FitLoop.setup_data``; torch 2.13, ``DataLoader._iterator``).
     """
     data = _request_dataloader(trainer.fit_loop._data_source)
     loader = copy(data) if isinstance(data, CombinedLoader) else CombinedLoader(data, "max_size_cycle")
@@ -41,7 +42,7 @@ def training_loader(trainer: Trainer) -> CombinedLoader:
     parts = [
         _process_dataloader(trainer, TrainerFn.FITTING, RunningStage.TRAINING, p) for p in loader.flattened
     ]
-    loader.flattened = [copy(part) if isinstance(part, DataLoader) else part for part in parts]
+    loader.flattened = [copy(part) if hasattr(part, "__len__") else part for part in parts]
     for part in loader.flattened:
         if isinstance(part, DataLoader):
             part._iterator = None

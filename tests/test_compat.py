@@ -32,7 +32,8 @@ def test_training_loader_and_on_device(tmp_path: Path) -> None:
 
     class Look(Callback):
         def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            seen.extend(_compat.on_device(trainer, batch) for batch, _, _ in _compat.training_loader(trainer))
+            found = iter(_compat.training_loader(trainer))
+            seen.extend(_compat.on_device(trainer, next(found)[0]) for _ in range(len(found)))
 
     module = Stranger().double()
     trainer(tmp_path, Look(), limit_train_batches=2, precision="64-true").fit(module, loader())

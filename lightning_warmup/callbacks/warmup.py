@@ -113,10 +113,8 @@ class WarmupStage(Stage):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the gradient of the objective to that of the training loss."""
         rnn = find_network(pl_module, self.network)
-        trained = any(
-            parameter.requires_grad for parameter in rnn.parameters()
-        )  # not while another optimizer's turn
-        if self._batch is None or not trained:
+        # A module with several optimizers switches the network off while it is another one's turn.
+        if self._batch is None or not any(parameter.requires_grad for parameter in rnn.parameters()):
             return
         if self.sequences is None:
             sequences, lengths = as_sequences(rnn, self._batch)
