@@ -13,6 +13,7 @@ from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
 from lightning_warmup.dynamics.portraits import Portrait, portrait
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, Unrolled, find_network, layers_of
+from lightning_warmup.networks.observed import observe
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.warmup import WarmupDiverged, warmup
 
@@ -39,6 +40,7 @@ __all__ = [
     "find_network",
     "layers_of",
     "multistability",
+    "observe",
     "portrait",
     "resting_vaa",
     "vaa",

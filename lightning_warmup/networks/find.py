@@ -22,9 +22,14 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
     """
     if name is not None:
         try:
-            return module.get_submodule(name)
+            named = module.get_submodule(name)
         except AttributeError:
             raise ValueError(f"network={name!r}: {type(module).__name__} has no such module") from None
+        if type(named) in vars(nn).values() and not isinstance(
+            named, (nn.RNNBase, nn.RNNCellBase, nn.ModuleList)
+        ):
+            raise ValueError(f"network={name!r}: is a {type(named).__name__}, must be a recurrent network")
+        return named
     found: dict[str, nn.Module] = {}
     for path, child in module.named_modules():
         known = isinstance(
