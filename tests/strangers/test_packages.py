@@ -1,0 +1,88 @@
+"""The recipes of ``lightning_warmup/RECIPES.md``, where the packages of the extra ``strangers`` are installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_warmup import WarmupStage, warmup
+
+PLAIN: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+TIMES = torch.arange(120)
+SERIES = [torch.sin(TIMES / 7 + number) + 2 for number in range(8)]
+
+
+def frame(series: str, time: str) -> Any:
+    pandas = pytest.importorskip("pandas")
+    rows = [pandas.DataFrame({series: str(n), time: TIMES, "y": y}) for n, y in enumerate(SERIES)]
+    return pandas.concat(rows, ignore_index=True)
+
+
+def test_neuralforecast() -> None:
+    models = pytest.importorskip("neuralforecast.models")
+    from neuralforecast import NeuralForecast
+
+    model = models.LSTM(h=12, input_size=36, max_steps=1, callbacks=[WarmupStage(steps=2)], **PLAIN)
+    forecasts = NeuralForecast(models=[model], freq=1)
+    forecasts.fit(frame("unique_id", "ds"))
+    assert [
+        c.done for c in forecasts.models[0].trainer_kwargs["callbacks"] if isinstance(c, WarmupStage)
+    ] == [True]
+
+
+@pytest.mark.parametrize("networks", [["lstm_encoder", "lstm_decoder"], [None]])
+def test_pytorch_forecasting(tmp_path: Path, networks: list[str | None]) -> None:
+    package = pytest.importorskip("pytorch_forecasting")
+    from lightning.pytorch import Trainer
+
+    data = package.TimeSeriesDataSet(
+        frame("group", "time"), time_idx="time", target="y", group_ids=["group"], max_encoder_length=30,
+        max_prediction_length=10, time_varying_unknown_reals=["y"],
+    )  # fmt: skip
+    model = package.DeepAR if networks == [None] else package.TemporalFusionTransformer
+    stages = [WarmupStage(network, steps=2) for network in networks]
+    trainer = Trainer(max_steps=1, callbacks=[*stages], default_root_dir=tmp_path, **PLAIN)
+    trainer.fit(model.from_dataset(data), data.to_dataloader(train=True))
+    assert all(stage.done for stage in stages)
+
+
+def test_darts(tmp_path: Path) -> None:
+    darts = pytest.importorskip("darts")
+    from darts.models import RNNModel
+
+    stage, path = WarmupStage(steps=2), str(tmp_path / "model.pt")
+    model = RNNModel(
+        24, model="LSTM", training_length=36, n_epochs=1, work_dir=str(tmp_path),
+        pl_trainer_kwargs=PLAIN | {"callbacks": [stage]},
+    )  # fmt: skip
+    model.fit([darts.TimeSeries.from_values(y.numpy()) for y in SERIES])
+    assert stage.done
+    model.save(path)
+    RNNModel.load(path, trusted=True)
+
+
+def test_gluonts(tmp_path: Path) -> None:
+    pytest.importorskip("gluonts")
+    import pandas
+    from gluonts.dataset.common import ListDataset
+    from gluonts.torch.model.deepar import DeepAREstimator
+
+    start, stage = pandas.Period("2020-01-01", freq="D"), WarmupStage(steps=2)
+    dataset = ListDataset([{"start": start, "target": y.numpy()} for y in SERIES], freq="D")
+    settings = PLAIN | {"max_epochs": 1, "callbacks": [stage], "default_root_dir": tmp_path}
+    DeepAREstimator("D", 12, trainer_kwargs=settings, num_batches_per_epoch=1).train(dataset)
+    assert stage.done
+
+
+def test_recurrent_ppo() -> None:
+    package = pytest.importorskip("sb3_contrib")
+    agent = package.RecurrentPPO("MlpLstmPolicy", "CartPole-v1", n_steps=512, n_epochs=1)
+    agent.learn(512)
+    steps = agent.policy.extract_features(agent.policy.obs_to_tensor(agent.rollout_buffer.observations)[0])
+    for network in (agent.policy.lstm_actor, agent.policy.lstm_critic):
+        before = network.weight_hh_l0.clone()
+        warmup(network, steps.detach().unflatten(0, (-1, 16)).transpose(0, 1), steps=2)
+        assert not torch.equal(network.weight_hh_l0, before)
