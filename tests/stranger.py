@@ -22,6 +22,9 @@ class Stranger(LightningModule):
         if with_loader:
             self.train_dataloader = loader  # type: ignore[method-assign]
 
+    def on_train_start(self) -> None:
+        self.seen.clear()  # of what a callback has looked at before
+
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         sequences, targets = batch
         self.seen.append(float(sequences.sum()))

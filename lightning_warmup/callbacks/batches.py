@@ -71,14 +71,14 @@ def sequence_batches(
         return sequences_of(trainer, module, rnn, to_sequences, on_device(trainer, batch))
 
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
-    if not hasattr(datamodule, "warmup_dataloader"):
-        divides = batch_size % world_size() == 0
-        require("batch_size", batch_size, divides, f"divisible by the {world_size()} processes")
-        batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
-        yield from _cut_and_joined(trainer, take, batch_size // world_size(), batch_dim, seed)
-    loader = datamodule.warmup_dataloader(batch_size)
-    while True:
-        yield from _one_pass(map(take, loader))
+    if hasattr(datamodule, "warmup_dataloader"):
+        loader = datamodule.warmup_dataloader(batch_size)
+        while True:
+            yield from _one_pass(map(take, loader))
+    divides = batch_size % world_size() == 0
+    require("batch_size", batch_size, divides, f"divisible by the {world_size()} processes")
+    batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
+    yield from _cut_and_joined(trainer, take, batch_size // world_size(), batch_dim, seed)
 
 
 def _cut_and_joined(
@@ -170,10 +170,8 @@ def _rows(
 
 def _joined(rows: list[Row], batch_dim: int) -> Batch:
     """Return rows as a batch with the sequences in a given dimension; see :func:`sequence_batches`."""
-    sequences, lengths = (
-        [sequence for sequence, _ in rows],
-        [length for _, length in rows if length is not None],
-    )
+    sequences = [sequence for sequence, _ in rows]
+    lengths = [length for _, length in rows if length is not None]
     if lengths:
         return pad_sequence(sequences, batch_first=batch_dim == 0), torch.stack(lengths)
     shortest = min(map(len, sequences))

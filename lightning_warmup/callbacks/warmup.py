@@ -112,10 +112,11 @@ class WarmupStage(Stage):
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the gradient of the objective to that of the training loss."""
-        rnn = find_network(pl_module, self.network)
-        # A module with several optimizers switches the network off while it is another one's turn.
-        if self._batch is None or not any(parameter.requires_grad for parameter in rnn.parameters()):
+        if self._batch is None:
             return
+        rnn = find_network(pl_module, self.network)
+        if not any(parameter.requires_grad for parameter in rnn.parameters()):
+            return  # it is the turn of another optimizer, which the module switches the network off for
         if self.sequences is None:
             sequences, lengths = as_sequences(rnn, self._batch)
             batch_dim, rows = 0 if getattr(rnn, "batch_first", False) else 1, self.batch_size // world_size()
