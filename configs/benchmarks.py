@@ -157,7 +157,18 @@ class Series(Data):
     """Part of the sequences in root for the test, without test_root."""
 
 
-class TMaze(Data):
+class _Episodes(Data):
+    capacity: int = Field(8192, ge=1)
+    """Transitions in the replay buffer."""
+    samples: Literal["episodes", "prefixes"] = "episodes"
+    """What a training batch holds: whole episodes, learnt at every step, or prefixes, at their last step."""
+    gradient_steps: int = Field(10, ge=1)
+    """Training batches for each episode played."""
+    episodes_per_epoch: int = Field(20, ge=1)
+    """Episodes played between two evaluations."""
+
+
+class TMaze(_Episodes):
     """Remember along a corridor which way a cue told to turn, by reinforcement learning."""
 
     name: Literal["tmaze"] = "tmaze"
@@ -168,14 +179,6 @@ class TMaze(Data):
     reward: Literal["outcome", "intention", "passive"] = "outcome"
     """Action that is rewarded: the one carried out, or the one intended, as in the authors' code; or passive, the
     T-Maze of Ni et al. (2023): length + 1 steps, 1 for the right end, -1 / length for each step behind."""
-    capacity: int = Field(8192, ge=1)
-    """Transitions in the replay buffer."""
-    samples: Literal["episodes", "prefixes"] = "episodes"
-    """What a training batch holds: whole episodes, learnt at every step, or prefixes, at their last step."""
-    gradient_steps: int = Field(10, ge=1)
-    """Training batches for each episode played."""
-    episodes_per_epoch: int = Field(20, ge=1)
-    """Episodes played between two evaluations."""
     test_multiples: list[Annotated[int, Field(ge=1)]] = Field([2, 5, 10, 50])
     """Multiples of the length at which the trained policy is tested as well."""
 
@@ -188,6 +191,20 @@ class TMaze(Data):
         if self.capacity < longest:
             raise ConfigError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")
         return self
+
+
+class Gym(_Episodes):
+    """Learn any gymnasium environment with discrete actions, by reinforcement learning."""
+
+    name: Literal["gym"] = "gym"
+    env_id: str = "TMaze-v0"
+    """Environment, after the module that registers it: popgym:popgym-RepeatFirstEasy-v0."""
+    max_episode_steps: int | None = Field(None, ge=1)
+    """Steps after which an episode is cut; null = as many as the environment says."""
+    threshold: float | None = None
+    """Mean return from which on the environment counts as solved; null = what it says, if anything."""
+    evaluation_episodes: int = Field(50, ge=1)
+    """Episodes of an evaluation, the same every time."""
 
 
 def benchmarks() -> dict[str, type[Data]]:

@@ -98,7 +98,7 @@ class Optim(Section):
 
 
 class Agent(Section):
-    """The agent that learns the T-Maze; other benchmarks ignore it."""
+    """The agent that learns tmaze or gym; other benchmarks ignore it."""
 
     gamma: float = Field(0.98, ge=0, le=1)
     """Discount factor of a step."""
@@ -107,7 +107,7 @@ class Agent(Section):
     target_update: int = Field(20, ge=1)
     """Episodes between two updates of the target network."""
     stop_when_optimal: bool = False
-    """End the training as soon as an evaluation finds the policy optimal."""
+    """End the training as soon as an evaluation finds the policy optimal, or the environment solved."""
 
 
 class Monitor(Section):

@@ -44,20 +44,22 @@ class ControlBenchmark(Benchmark, Protocol):
     Attributes:
         gradient_steps: Training batches for each episode played.
         episodes_played: Episodes that :meth:`collect` has played.
-        test_lengths: Lengths at which the trained policy is tested as well.
+        solved: Names of two figures: the one of :meth:`evaluate` that is 1 as soon as a policy solves the task, and
+            the one that then says how many episodes had been played.
     """
 
     gradient_steps: int
     episodes_played: int
-    test_lengths: tuple[int, ...]
+    solved: tuple[str, str]
 
     def collect(self, policy: Callable[..., Any], epsilon: float) -> float:
         """Play the next episode, with exploration of probability ``epsilon``, and return the sum of its rewards."""
 
-    def evaluate(
-        self, policy: Callable[..., Any], gamma: float, length: int | None = None
-    ) -> dict[str, float]:
-        """Return the figures of a policy without exploration, ``return``, ``discounted_return``, ``optimal``."""
+    def evaluate(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
+        """Return the figures of a policy without exploration: ``return``, ``discounted_return``, and its own."""
+
+    def test(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
+        """Return the figures of the trained policy by their full names, such as ``test/return``."""
 
 
 def datamodule_by_name(name: str) -> type[Any]:

@@ -1,7 +1,7 @@
 """The LightningModule of a deep recurrent Q-network (Hausknecht and Stone 2015), for tasks of control."""
 
 import copy
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -37,11 +37,10 @@ class DQNModule(LightningModule):
     where ``Q_target`` is a copy of the network, renewed every ``target_update`` episodes, first after a warmup.
 
     ``trainer.datamodule`` plays the episodes: one each ``gradient_steps`` training batches by ``collect``, and some
-    without exploration after every epoch by ``evaluate``. These are logged as ``val/return``,
-    ``val/discounted_return`` and ``val/optimal`` (the shortest way in every episode, which chance seldom allows in
-    a stochastic maze), as ``test/...``, and at each of ``test_lengths`` as ``return_at_length/L`` and
-    ``optimal_at_length/L``. ``val/first_optimal_episode`` is the number of episodes played when a policy was first
-    optimal; ``val/value`` is the mean of the greatest Q over a fixed set of histories.
+    without exploration after every epoch by ``evaluate``, whose figures, such as the return, are logged as
+    ``val/...``. ``solved`` names the one of them that is 1 as soon as nothing is left to learn, and the figure that
+    then says how many episodes had been played. ``val/value`` is the mean of the greatest Q over a fixed set of
+    histories. ``test`` gives the figures of the trained policy by their full names.
 
     Args:
         input_size, output_size, cell, hidden_size, num_layers, double, init, t_max: As for
@@ -50,19 +49,19 @@ class DQNModule(LightningModule):
         gamma: Discount of a step, in [0, 1].
         epsilon: Probability in [0, 1] that an action is one of exploration.
         target_update: Episodes between two updates of the target network.
-        stop_when_optimal: Whether to end the fit when a policy is optimal.
+        stop_when_optimal: Whether to end the fit when ``solved``.
 
     Attributes:
-        network, monitor, sequences: As of :class:`SequenceModule`; :func:`histories` gives the sequences.
+        network, monitor, sequences: As of :class:`SequenceModule`; :func:`histories` gives the sequences, and with
+            ``gamma=0`` the return is monitored, since the discounted one is the first reward alone.
         target: The copy that the targets are taken from.
 
     Raises:
         ValueError: As :class:`RecurrentNetwork`.
     """
 
-    monitor: ClassVar[tuple[str, str]] = ("val/discounted_return", "max")
     sequences = staticmethod(histories)
-    first_optimal_episode: Tensor
+    solved_at: Tensor
     latest_return: Tensor
 
     def __init__(
@@ -85,10 +84,11 @@ class DQNModule(LightningModule):
         self.save_hyperparameters(logger=False)
         self.lr, self.gamma, self.epsilon = lr, gamma, epsilon
         self.target_update, self.stop_when_optimal = target_update, stop_when_optimal
+        self.monitor = "val/discounted_return" if gamma else "val/return", "max"
         sizes = input_size, hidden_size, output_size, num_layers
         self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
-        for figure in ("first_optimal_episode", "latest_return"):
+        for figure in ("solved_at", "latest_return"):
             self.register_buffer(figure, torch.tensor(torch.nan))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -121,27 +121,22 @@ class DQNModule(LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        sequences, lengths = batch
-        figures = self._tasks().evaluate(self.act, self.gamma)
+        tasks, (sequences, lengths) = self._tasks(), batch
+        figures = tasks.evaluate(self.act, self.gamma)
         seen = torch.arange(sequences.shape[1], device=lengths.device) < lengths.unsqueeze(1)
         figures["value"] = self(sequences).amax(2)[seen].mean()
-        if figures["optimal"] and not self.trainer.sanity_checking:
-            if self.first_optimal_episode.isnan():
-                self.first_optimal_episode.fill_(self._tasks().episodes_played)
+        solved, solved_at = tasks.solved
+        if figures.get(solved) and not self.trainer.sanity_checking:
+            if self.solved_at.isnan():
+                self.solved_at.fill_(tasks.episodes_played)
             self.trainer.should_stop |= self.stop_when_optimal
-        if not self.first_optimal_episode.isnan():
-            figures["first_optimal_episode"] = self.first_optimal_episode
+        if not self.solved_at.isnan():
+            figures[solved_at] = self.solved_at
         for name, figure in figures.items():
             self.log(f"val/{name}", figure, prog_bar=name == "return")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        tasks = self._tasks()
-        figures = tasks.evaluate(self.act, self.gamma)
-        self.log_dict({f"test/{name}": figure for name, figure in figures.items()})
-        for length in tasks.test_lengths:
-            figures = tasks.evaluate(self.act, self.gamma, length)
-            for name in ("return", "optimal"):
-                self.log(f"{name}_at_length/{length}", figures[name])
+        self.log_dict(self._tasks().test(self.act, self.gamma))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), lr=self.lr)

@@ -1,0 +1,141 @@
+"""A gymnasium environment by its id, whose episodes are played side by side, each a function of its seed."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import FilterObservation, FlattenObservation, TransformAction
+from torch import Tensor
+
+from datamodules.replay import Episode
+
+# ``actions, state = policy(inputs, state)``: the action (N,) after further inputs (N, T, I); None begins.
+Policy = Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+_NUMBERS = Box, Discrete, MultiBinary, MultiDiscrete, Dict, Tuple
+# Where environments that end their episodes themselves say how long the longest one is.
+_HORIZONS = "horizon", "max_episode_length", "max_steps"
+
+
+class Environment:
+    """A gymnasium environment with discrete actions.
+
+    A step of the input has the previous action, one-hot, the previous reward, and the flattened observation.
+
+    Args:
+        env_id: Its id, after the module that registers it and a colon where it isn't one of gymnasium's own.
+        max_episode_steps: Steps after which an episode is cut; None is what the environment says.
+        exploration: Probabilities of the actions in exploration; None is uniform.
+        settings: Further arguments of the environment.
+
+    Attributes:
+        horizon: Steps of the longest episode.
+        input_size, actions: Numbers of inputs and actions.
+        threshold: Mean return from which on the environment counts as solved, or None if it does not say.
+
+    Raises:
+        ValueError: If there is no such environment, its actions are not discrete, its observations are no
+            numbers, or its longest episode is unknown.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        max_episode_steps: int | None = None,
+        exploration: Sequence[float] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.env_id, self.exploration, self._side_by_side = env_id, exploration, dict[int, Any]()
+        self.settings = settings | {"max_episode_steps": max_episode_steps, "disable_env_checker": True}
+        try:
+            env = self.side_by_side(1).envs[0]
+        except (gymnasium.error.Error, ImportError, NotImplementedError) as error:
+            raise ValueError(f"env_id={env_id!r}: {str(error).splitlines()[0]}") from error
+        if not isinstance(env.action_space, Discrete) or env.action_space.start:
+            raise ValueError(
+                f"env_id={env_id!r}: must have discrete actions numbered from 0, has {env.action_space}"
+            )
+        own = [env.get_wrapper_attr(name) for name in _HORIZONS if env.has_wrapper_attr(name)]
+        horizons = [steps for steps in (max_episode_steps, env.spec.max_episode_steps, *own) if steps]
+        if not horizons:
+            raise ValueError(
+                f"max_episode_steps=null: {env_id} does not say how long an episode is, so set it"
+            )
+        self.horizon, self.threshold = horizons[0], env.spec.reward_threshold
+        self.actions = int(env.action_space.n)
+        self.input_size = self.actions + 1 + env.observation_space.shape[0]
+
+    def side_by_side(self, count: int) -> Any:
+        """Return ``count`` of the environment, made only once; each has a random generator of its own."""
+        if count not in self._side_by_side:
+            self._side_by_side[count] = gymnasium.make_vec(
+                self.env_id,
+                count,
+                "sync",  # gymnasium's own vectorised ones have one generator for all
+                {"autoreset_mode": AutoresetMode.DISABLED, "copy": False},
+                [_flat],
+                **self.settings,
+            )
+        return self._side_by_side[count]
+
+    def play(self, seeds: Sequence[int], policy: Policy | None = None, epsilon: float = 0.0) -> list[Episode]:
+        """Play episodes side by side, to the end of the last one.
+
+        Args:
+            seeds: One for each episode, from whose generator all that is random in it, exploration included, is
+                drawn.
+            policy: Chooses the actions; it is asked only where its choice counts. None explores throughout.
+            epsilon: Probability in [0, 1] of each action to be one of exploration instead.
+
+        Returns:
+            The episodes, in order. The first input of each has zeros for action and reward.
+        """
+        envs, size, horizon = self.side_by_side(len(seeds)), len(seeds), self.horizon
+        inputs = np.zeros((size, horizon + 1, self.input_size), dtype=np.float32)
+        observed = inputs[:, :, self.actions + 1 :]
+        actions, rewards = np.zeros((size, horizon), np.int64), np.zeros((size, horizon), np.float32)
+        observed[:, 0], _ = envs.reset(seed=list(seeds))
+        explores = np.array([generator.random(horizon) < epsilon for generator in envs.np_random])
+        draws = (rng.choice(self.actions, size=horizon, p=self.exploration) for rng in envs.np_random)
+        exploration = np.array([*draws])
+        rows, lengths = np.arange(size), np.full(size, horizon)
+        ended, terminated = np.zeros((2, size), dtype=bool)
+        state, seen = None, 0
+        for t in range(horizon):
+            actions[:, t] = exploration[:, t]
+            if policy is not None and not (explores[:, t] | ended).all():
+                greedy, state = policy(torch.from_numpy(inputs[:, seen : t + 1]), state)
+                actions[:, t] = np.where(explores[:, t], exploration[:, t], greedy)
+                seen = t + 1
+            observed[:, t + 1], rewards[:, t], terminates, truncates, _ = envs.step(actions[:, t])
+            inputs[rows, t + 1, actions[:, t]], inputs[:, t + 1, self.actions] = 1, rewards[:, t]
+            ends = terminates | truncates
+            lengths[ends & ~ended] = t + 1
+            terminated |= terminates & ~ended
+            ended |= ends
+            if ended.all():
+                break
+            if ends.any():  # what has ended must not be stepped: another episode goes on there, unused
+                envs.reset(seed=list(seeds), options={"reset_mask": ends})
+        x, a, r = (torch.from_numpy(array) for array in (inputs, actions, rewards))
+        return [
+            Episode(x[row, : n + 1].clone(), a[row, :n].clone(), r[row, :n].clone(), bool(terminated[row]))
+            for row, n in enumerate(lengths.tolist())
+        ]
+
+
+def _flat(env: gymnasium.Env[Any, Any]) -> Any:
+    """Flatten observations, without what is no number, such as a text, and several discrete actions to one."""
+    actions, observations = env.action_space, env.observation_space
+    if isinstance(observations, Dict):
+        numbers = [key for key, part in observations.items() if isinstance(part, _NUMBERS)]
+        env = FilterObservation(env, numbers)
+    if isinstance(actions, MultiDiscrete):
+        sizes, start = tuple(actions.nvec.tolist()), actions.start
+        env = TransformAction(env, lambda n: start + np.unravel_index(n, sizes), Discrete(prod(sizes)))
+    return FlattenObservation(env)
