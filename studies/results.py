@@ -77,10 +77,11 @@ def _json(path: Path) -> dict[str, Any]:
 def _training(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]:
     """Return the curves after 0, 1, 2, 4, ... epochs and the last, and the epochs until they got somewhere.
 
-    Learnt is a validation loss below half of that of the best constant prediction, or an optimal policy.
+    Learnt is a validation loss below half of that of the best constant prediction, or an optimal policy, or one
+    that solves its environment.
     """
     curves: dict[str, dict[int, float]] = {}
-    for name in ("loss", "accuracy", "return", "optimal"):
+    for name in ("loss", "accuracy", "return", "optimal", "solved"):
         values = [float(row[f"val/{name}"]) for row in metrics if f"val/{name}" in row]
         curves[name] = dict(enumerate(values, start=1))
     ends = [int(row["step"]) for row in metrics if "val/loss" in row or "val/return" in row]
@@ -90,8 +91,9 @@ def _training(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]
         for name, value in row.items()
         if name.startswith("monitor_M") and name.endswith("/vaa")
     }
-    learnt = [at for at, share in curves["optimal"].items() if share >= 1]
-    if not curves["optimal"] and trivial is not None:
+    solved = curves["optimal"] or curves["solved"]
+    learnt = [at for at, share in solved.items() if share >= 1]
+    if not solved and trivial is not None:
         learnt = [at for at, loss in curves["loss"].items() if loss < trivial / 2]
     risen = [at for at, vaa in curves["vaa"].items() if vaa >= RISEN]
     until = {"epochs_until_learnt": learnt, "epochs_until_risen": risen}

@@ -167,8 +167,8 @@ def test_what_is_no_benchmark_is_refused(name):
         ("regression", "output_size, trivial_loss, first_test_batch"),
         (
             "control",
-            "output_size, trivial_loss, first_test_batch, gradient_steps, episodes_played, test_lengths, "
-            "collect, evaluate",
+            "output_size, trivial_loss, first_test_batch, gradient_steps, episodes_played, solved, collect, "
+            "evaluate, test",
         ),
     ],
 )

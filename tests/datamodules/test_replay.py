@@ -12,9 +12,10 @@ import torch
 
 from configs.benchmarks import TMaze as Settings
 from configs.values import ConfigError
+from datamodules.environment import Environment
 from datamodules.replay import Episode, LazyLoader, Replay, histories, padded
-from datamodules.tmaze import EXPLORATION, TMaze, play
-from datamodules.tmaze_env import DOWN, LEFT, RIGHT, UP, VectorTMaze
+from datamodules.tmaze import TMaze
+from datamodules.tmaze_env import DOWN, LEFT, RIGHT, UP, TMazeEnv
 
 
 def episode(steps: int, terminated: bool = True, seed: int = 0) -> Episode:
@@ -159,8 +160,8 @@ def test_a_loader_draws_when_it_is_asked_and_goes_on_from_its_state():
     assert list(resumed) == [6, 7, 8]
 
 
-def generators(count: int, first: int = 0) -> list[np.random.Generator]:
-    return [np.random.default_rng(seed) for seed in range(first, first + count)]
+def maze(length: int, **settings) -> Environment:
+    return Environment("TMaze-v0", exploration=TMaze.exploration, length=length, **settings)
 
 
 def knows_the_way(inputs, state=None):
@@ -174,28 +175,28 @@ def knows_the_way(inputs, state=None):
 @pytest.mark.parametrize("stochasticity", [0.0, 0.4])
 @pytest.mark.parametrize("epsilon", [0.0, 0.5, None])
 def test_an_episode_tells_what_the_maze_did(epsilon, stochasticity, reward):
-    maze = VectorTMaze(3, stochasticity, reward)
+    settings = {"length": 3, "stochasticity": stochasticity, "reward": reward}
     policy = (None,) if epsilon is None else (knows_the_way, epsilon)
-    episodes = play(maze, generators(60), *policy)
+    episodes = maze(**settings).play(range(60), *policy)
     assert {single.terminated for single in episodes} >= ({True, False} if epsilon is None else {True})
-    for single, rng in zip(episodes, generators(60), strict=True):
-        observations = maze.reset([rng])
-        assert single.inputs[0].tolist() == [0, 0, 0, 0, 0, *observations[0].tolist()]
+    env = TMazeEnv(**settings)
+    for seed, single in enumerate(episodes):
+        observation, _ = env.reset(seed=seed)
+        assert single.inputs[0].tolist() == [0, 0, 0, 0, 0, *observation]
         for t, action in enumerate(single.actions.tolist()):
-            observations, rewards, terminated, truncated = maze.step([action])
-            assert single.rewards[t] == np.float32(rewards[0])
-            expected = [*np.eye(4)[action], np.float32(rewards[0]), *observations[0]]
-            assert single.inputs[t + 1].tolist() == expected
-            assert bool(terminated[0] | truncated[0]) == (t == len(single.actions) - 1)
-        assert single.terminated == terminated[0]
+            observation, reward, terminated, truncated, _ = env.step(action)
+            assert single.rewards[t] == np.float32(reward)
+            assert single.inputs[t + 1].tolist() == [*np.eye(4)[action], np.float32(reward), *observation]
+            assert (terminated or truncated) == (t == len(single.actions) - 1)
+        assert single.terminated == terminated
 
 
 @pytest.mark.parametrize("policy", [(), (knows_the_way, 0.3)])
 def test_an_episode_is_the_same_alone_and_beside_others(policy):
-    maze = VectorTMaze(5)
-    episodes = play(maze, generators(20), *policy)
+    environment = maze(5)
+    episodes = environment.play(range(20), *policy)
     for number, beside in enumerate(episodes):
-        (alone,) = play(maze, generators(1, number), *policy)
+        (alone,) = environment.play([number], *policy)
         assert same(alone, beside)
 
 
@@ -206,18 +207,19 @@ def test_a_policy_sees_every_input_once_and_is_asked_only_where_it_decides():
         asked.append(inputs.clone())
         return knows_the_way(inputs, state)
 
-    (single,) = play(VectorTMaze(30), generators(1), policy, epsilon=0.5)
+    (single,) = maze(30).play([0], policy, epsilon=0.5)
     seen = torch.cat(asked, dim=1)[0]
     assert torch.equal(seen, single.inputs[: len(seen)])
     assert 1 < len(asked) < 0.7 * len(single.actions)
     count = len(asked)
-    play(VectorTMaze(30), generators(1), policy, epsilon=1.0)
+    maze(30).play([0], policy, epsilon=1.0)
     assert len(asked) == count
 
 
 def test_exploration_drifts_to_the_right():
-    actions = torch.cat([single.actions for single in play(VectorTMaze(10), generators(400))])
-    assert torch.bincount(actions, minlength=4) / len(actions) == pytest.approx(EXPLORATION, abs=0.02)
+    actions = torch.cat([single.actions for single in maze(10).play(range(400))])
+    shares = torch.bincount(actions, minlength=4) / len(actions)
+    assert shares == pytest.approx(TMaze.exploration, abs=0.02)
 
 
 SMALL = {"length": 3, "capacity": 100, "batch_size": 8, "gradient_steps": 2, "episodes_per_epoch": 3}
@@ -231,7 +233,7 @@ def ready(**settings) -> TMaze:
 
 def test_exploration_fills_the_buffer_before_a_fit_and_only_once():
     data = ready(length=10, capacity=2000)
-    assert 2000 - data.maze.horizon < data.replay.transitions <= 2000
+    assert 2000 - data.environment.horizon < data.replay.transitions <= 2000
     assert data.episodes_played == 0
     before = list(data.replay.episodes)
     data.collect(knows_the_way, 0.0)
@@ -373,7 +375,7 @@ def test_impossible_settings_are_refused_in_one_line(settings, message):
 
 @pytest.mark.parametrize(("length", "stochasticity"), [(2, 0.0), (20, 0.0), (20, 0.2), (7, 0.9), (3, 1 / 3)])
 def test_the_schema_knows_the_longest_episode(length, stochasticity):
-    longest = VectorTMaze(length, stochasticity).horizon
+    longest = TMazeEnv(length, stochasticity).horizon
     Settings(length=length, stochasticity=stochasticity, capacity=longest)
     with pytest.raises(ConfigError, match=f"data.capacity={longest - 1}.* {longest}"):
         Settings(length=length, stochasticity=stochasticity, capacity=longest - 1)

@@ -1,4 +1,4 @@
-"""The T-Maze: its rules against a plain account of them, episodes side by side and single ones, pictures."""
+"""The T-Maze: its rules against a plain account of them, and its pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import datamodules  # noqa: F401 - registers the environment
-from datamodules.tmaze_env import DOWN, LEFT, RIGHT, UP, TMazeEnv, VectorTMaze
+from datamodules.tmaze_env import DOWN, LEFT, RIGHT, UP, TMazeEnv
 
 # Probabilities of right, up, left, down: drift to the right, so that some episodes reach the junction.
 DRIFT = (1 / 2, 1 / 6, 1 / 6, 1 / 6)
@@ -36,9 +36,7 @@ class PlainMaze:
         return -0.1 if action in cannot_move else 0.0
 
     def step(self, chosen: int, replacement: int | None) -> tuple[list[int], float, bool]:
-        x, arm = self.position
-        if arm:
-            return self.observe(), 0.0, True
+        x, _ = self.position
         action = chosen if replacement is None or x == self.length else replacement
         reward = self.reward(chosen if self.intention else action)
         if action == RIGHT:
@@ -69,41 +67,23 @@ def replay(
 @pytest.mark.parametrize("reward", ["outcome", "intention"])
 @pytest.mark.parametrize("stochasticity", [0.0, 0.4])
 @pytest.mark.parametrize("length", [2, 5])
-def test_episodes_side_by_side_follow_the_rules(length, stochasticity, reward):
-    maze = VectorTMaze(length, stochasticity, reward)
-    observations = maze.reset([np.random.default_rng(seed) for seed in range(100)])
-    episodes = [replay(np.random.default_rng(seed), maze.horizon, stochasticity) for seed in range(100)]
-    plain = [PlainMaze(length, goal, reward == "intention") for goal, _ in episodes]
-    assert observations.tolist() == [single.observe() for single in plain]
-    ended = np.zeros(100, dtype=bool)
-    for t, actions in enumerate(drift(np.random.default_rng(1), maze.horizon, 100)):
-        observations, rewards, terminated, truncated = maze.step(actions)
-        expected = [single.step(int(actions[i]), episodes[i][1][t]) for i, single in enumerate(plain)]
-        assert observations.tolist() == [step[0] for step in expected]
-        assert rewards.tolist() == [step[1] for step in expected]
-        assert terminated.tolist() == [step[2] for step in expected]
-        assert truncated.tolist() == [t + 1 == maze.horizon and not step[2] for step in expected]
-        ended |= terminated
-    assert 0 < ended.sum() < 100  # both ways to end were seen
-
-
-@pytest.mark.parametrize("reward", ["outcome", "intention"])
-@pytest.mark.parametrize("stochasticity", [0.0, 0.3])
-def test_an_episode_is_the_same_alone_and_beside_others(stochasticity, reward):
-    maze = VectorTMaze(4, stochasticity, reward)
-    actions = drift(np.random.default_rng(0), maze.horizon, 40)
-    beside = [maze.reset([np.random.default_rng(seed) for seed in range(40)]), *map(maze.step, actions)]
-    for i in range(40):
-        env = gymnasium.make("TMaze-v0", length=4, stochasticity=stochasticity, reward=reward)
-        observation, info = env.reset(seed=i)
-        assert observation.tolist() == beside[0][i].tolist()
-        assert info == {}
-        for t in range(maze.horizon):
-            observation, *figures, info = env.step(actions[t, i])
-            assert observation.tolist() == beside[t + 1][0][i].tolist()
-            assert figures == [array[i] for array in beside[t + 1][1:]]
-            if figures[1] or figures[2]:
+def test_episodes_follow_the_rules(length, stochasticity, reward):
+    env = TMazeEnv(length, stochasticity, reward)
+    actions, ends = drift(np.random.default_rng(1), 100, env.horizon), set()
+    for seed in range(100):
+        observation, _ = env.reset(seed=seed)
+        goal, replaced = replay(np.random.default_rng(seed), env.horizon, stochasticity)
+        plain = PlainMaze(length, goal, reward == "intention")
+        assert observation.tolist() == plain.observe()
+        for t, action in enumerate(actions[seed]):
+            observation, *figures, _ = env.step(action)
+            expected, earned, terminated = plain.step(int(action), replaced[t])
+            assert observation.tolist() == expected
+            assert figures == [earned, terminated, t + 1 == env.horizon and not terminated]
+            if any(figures[1:]):
+                ends.add(terminated)
                 break
+    assert ends == {True, False}  # both ways to end were seen
 
 
 @pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
@@ -120,14 +100,14 @@ def test_gymnasium_finds_nothing_wrong(render_mode, settings):
 
 
 def test_the_settings_have_the_defaults_of_the_benchmark():
-    maze = gymnasium.make("TMaze-v0").unwrapped.maze
+    maze = gymnasium.make("TMaze-v0").unwrapped
     assert (maze.length, maze.stochasticity, maze.reward) == (20, 0.0, "outcome")
 
 
 @pytest.mark.parametrize("goal", [UP, DOWN])
 def test_the_best_policy_earns_four_in_one_step_more_than_the_length(goal):
-    env = TMazeEnv(length=20)
-    observation, _ = env.reset(seed=0, options={"goal": goal})
+    env = TMazeEnv(length=20, goal=goal)
+    observation, _ = env.reset(seed=0)
     assert observation.argmax() == [UP, DOWN].index(goal)
     steps = [env.step(action) for action in [RIGHT] * 20 + [goal]]
     assert sum(reward for _, reward, *_ in steps) == 4.0
@@ -138,8 +118,8 @@ def test_the_best_policy_earns_four_in_one_step_more_than_the_length(goal):
 
 
 def test_the_cue_is_shown_again_on_each_return():
-    env = TMazeEnv(length=3)
-    first, _ = env.reset(options={"goal": DOWN})
+    env = TMazeEnv(length=3, goal=DOWN)
+    first, _ = env.reset()
     corridor, *_ = env.step(RIGHT)
     again, *_ = env.step(LEFT)
     assert (corridor.tolist(), again.tolist()) == ([0, 0, 1, 0], first.tolist())
@@ -158,8 +138,8 @@ def test_the_cue_is_shown_again_on_each_return():
     ids=str,
 )
 def test_the_passive_maze_pays_for_no_step_lost_and_ends_in_time(actions, rewards):
-    env = TMazeEnv(length=4, reward="passive")
-    env.reset(options={"goal": UP})
+    env = TMazeEnv(length=4, reward="passive", goal=UP)
+    env.reset()
     observations, found, terminated, truncated, _ = zip(*map(env.step, actions), strict=True)
     assert list(found) == rewards
     assert terminated == (False,) * 4 + (True,)
@@ -180,43 +160,44 @@ def test_time_outs_are_truncations_at_the_horizon(length, stochasticity, horizon
 
 
 def test_an_episode_that_ends_at_the_horizon_is_terminated_and_not_truncated():
-    env = TMazeEnv(length=2)
-    env.reset(options={"goal": UP})
+    env = TMazeEnv(length=2, goal=UP)
+    env.reset()
     *_, last = [env.step(action) for action in (LEFT, LEFT, RIGHT, RIGHT, UP)]
     assert last[1:4] == (4.0, True, False)
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(LEFT)
 
 
 def test_actions_are_replaced_as_often_as_told_but_never_the_turn():
-    maze = VectorTMaze(2, stochasticity=0.4)
-    maze.reset([np.random.default_rng(seed) for seed in range(4000)])
-    maze.step(np.full(4000, RIGHT))
-    assert (maze.x == 1).mean() == pytest.approx(1 - 0.4 * 3 / 4, abs=0.03)
-    maze.step(np.full(4000, RIGHT))
-    junction = maze.x == 2
-    *_, terminated, _ = maze.step(np.full(4000, UP))
-    assert junction.sum() > 1000
-    assert np.array_equal(terminated, junction)
+    env, moved, at_junction = TMazeEnv(2, stochasticity=0.4), [], []
+    for seed in range(4000):
+        env.reset(seed=seed)
+        env.step(RIGHT)
+        moved.append(env.x)
+        env.step(RIGHT)
+        if env.x == 2:
+            at_junction.append(env.step(UP)[2])
+    assert np.mean(moved) == pytest.approx(1 - 0.4 * 3 / 4, abs=0.03)
+    assert len(at_junction) > 1000
+    assert all(at_junction)
 
 
-def test_goals_are_drawn_evenly_or_chosen():
-    generators = [np.random.default_rng(seed) for seed in range(4000)]
-    maze = VectorTMaze(2)
-    maze.reset(generators)
-    assert (maze.goals == UP).mean() == pytest.approx(0.5, abs=0.03)
-    maze.reset(generators[:3], goals=[DOWN, UP, DOWN])
-    assert maze.goals.tolist() == [DOWN, UP, DOWN]
+def test_goals_are_drawn_evenly():
+    env = TMazeEnv(2)
+    goals = [env.reset(seed=seed) and env.goal for seed in range(2000)]
+    assert goals.count(UP) / 2000 == pytest.approx(0.5, abs=0.03)
 
 
 def test_text_and_picture_show_the_maze():
-    env = TMazeEnv(length=4, render_mode="ansi")
-    env.reset(options={"goal": UP})
+    env = TMazeEnv(length=4, goal=UP, render_mode="ansi")
+    env.reset()
     assert env.render() == "    G\nA....\n    .\n"
     for action in (RIGHT, RIGHT, RIGHT, RIGHT, DOWN):
         env.step(action)
     assert env.render() == "    G\n.....\n    A\n"
 
-    env = TMazeEnv(length=4, render_mode="rgb_array")
-    env.reset(options={"goal": DOWN})
+    env = TMazeEnv(length=4, goal=DOWN, render_mode="rgb_array")
+    env.reset()
     picture = env.render()
     assert (picture.shape, picture.dtype) == ((48, 80, 3), np.uint8)
     centres = picture[8::16, 8::16]
@@ -240,14 +221,10 @@ def test_text_and_picture_show_the_maze():
             {"reward": "passive", "stochasticity": 0.1},
             "stochasticity=0.1: must be 0 with reward='passive'",
         ),
+        ({"goal": RIGHT}, r"goal=0: choose 1 \(up\) or 3 \(down\)"),
         ({"render_mode": "human"}, "render_mode='human': choose one of ansi, rgb_array"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_line(settings, message):
     with pytest.raises(ValueError, match=message):
         TMazeEnv(**settings)
-
-
-def test_an_impossible_goal_is_refused():
-    with pytest.raises(ValueError, match=r"goal=0: choose 1 \(up\) or 3 \(down\)"):
-        TMazeEnv().reset(options={"goal": RIGHT})

@@ -7,15 +7,14 @@ import os
 import socket
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 
 from configs.schema import Config
+from datamodules.gym import Gym
 from datamodules.replay import Episode, padded
-from datamodules.tmaze import TMaze, play
-from datamodules.tmaze_env import VectorTMaze
+from datamodules.tmaze import TMaze
 from lightning_warmup import WarmupStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.dynamics.measure import multistability
@@ -45,7 +44,7 @@ def trainer(folder: Path, *callbacks: Callback, **arguments) -> Trainer:
 
 
 def explored(count: int) -> list[Episode]:
-    return play(VectorTMaze(5), [np.random.default_rng(seed) for seed in range(count)])
+    return TMaze(length=5).environment.play(range(count))
 
 
 @pytest.mark.parametrize("prefixes", [False, True])
@@ -84,10 +83,9 @@ def test_processes_add_up_to_the_loss_of_one():
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("cell", cell_names())
 def test_playing_step_by_step_is_reading_the_whole_history(cell, double):
-    q, maze = module(cell=cell, double=double), VectorTMaze(4)
+    q = module(cell=cell, double=double)
     torch.nn.init.normal_(q.network.readout.weight)
-    generators = [np.random.default_rng(seed) for seed in range(6)]
-    for single in play(maze, generators, q.act):
+    for single in TMaze(length=4).environment.play(range(6), q.act):
         assert torch.equal(q(single.inputs[None, :-1])[0].argmax(1), single.actions)
 
 
@@ -156,6 +154,19 @@ def test_what_is_not_optimal_is_not_called_so(tmp_path):
     assert "val/first_optimal_episode" not in run.callback_metrics
     assert torch.isfinite(run.callback_metrics["val/value"])
     assert {"train/loss", "train/return"} <= set(run.callback_metrics)
+
+
+def test_any_environment_is_learnt_until_it_counts_as_solved(tmp_path):
+    data = Gym(env_id="CartPole-v1", max_episode_steps=20, threshold=5, capacity=100, episodes_per_epoch=2)
+    q = DQNModule(data.input_size, data.output_size, hidden_size=8, gamma=0.0, stop_when_optimal=True)
+    assert q.monitor == ("val/return", "max")
+    run = trainer(tmp_path, WarmupStage("network", histories, steps=2), max_epochs=3)
+    run.fit(q, data)
+    assert (run.current_epoch, data.episodes_played) == (1, 2)
+    assert run.callback_metrics["val/solved"] == 1
+    assert run.callback_metrics["val/solved_at"] == 2
+    (figures,) = run.test(q, data, verbose=False)
+    assert set(figures) == {"test/return", "test/discounted_return", "test/solved"}
 
 
 class Crash(Callback):

@@ -1,0 +1,134 @@
+"""Any gymnasium environment as data: how its spaces are read, when its episodes end, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
+
+from datamodules.environment import Environment
+from datamodules.gym import Gym
+
+
+class Odd(gymnasium.Env):
+    """An environment of unlike parts: it ends after 1 to 6 steps, is cut after 5, and repeats its actions."""
+
+    def __init__(self, max_steps: int | None = 5, actions: gymnasium.Space | None = None) -> None:
+        if max_steps is not None:
+            self.max_steps = max_steps
+        self.observation_space = Dict({"sum": Box(-9, 9, (2,)), "kind": Discrete(3), "text": Text(5)})
+        self.action_space = actions or MultiDiscrete([2, 3], start=[1, 0])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left, self.taken = int(self.np_random.integers(1, 7)), 0
+        return self.observe(np.zeros(2)), {}
+
+    def observe(self, action) -> dict:
+        return {"sum": np.asarray(action, np.float32), "kind": self.left % 3, "text": "hello"}
+
+    def step(self, action):
+        assert self.left > 0 and self.taken < 5, "stepped after its end"  # noqa: PT018
+        assert action in self.action_space
+        self.left, self.taken = self.left - 1, self.taken + 1
+        return self.observe(action), float(self.left), self.left == 0, self.taken == 5 and self.left > 0, {}
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    gymnasium.register("Odd-v0", entry_point=Odd, reward_threshold=2.5)
+    yield
+    del gymnasium.registry["Odd-v0"]
+
+
+def test_spaces_become_numbers_and_episodes_end_as_the_environment_says():
+    odd = Environment("Odd-v0")
+    assert (odd.horizon, odd.actions, odd.input_size, odd.threshold) == (5, 6, 6 + 1 + 3 + 2, 2.5)
+    episodes = odd.play(range(40))
+    assert {len(episode.actions) for episode in episodes} == {1, 2, 3, 4, 5}
+    for seed, episode in enumerate(episodes):
+        steps = left = int(np.random.default_rng(seed).integers(1, 7))
+        assert len(episode.actions) == min(steps, 5)
+        assert episode.terminated == (steps < 6)
+        assert episode.inputs[0].tolist() == [0] * 7 + np.eye(3)[left % 3].tolist() + [0, 0]
+        for action, reward, row in zip(episode.actions, episode.rewards, episode.inputs[1:], strict=True):
+            left -= 1
+            parts = [1 + int(action) // 3, int(action) % 3]
+            assert reward == left
+            assert row.tolist() == [*np.eye(6)[action], left, *np.eye(3)[left % 3], *parts]
+
+
+def test_an_episode_is_a_function_of_its_seed_and_the_policy():
+    def copies(inputs, state):
+        return inputs[:, -1, -1].long(), state
+
+    odd = Environment("Odd-v0")
+    beside = odd.play(range(20), copies, 0.5)
+    for seed, episode in enumerate(beside):
+        (alone,) = odd.play([seed], copies, 0.5)
+        assert all(map(torch.equal, alone[:3], episode[:3]))
+    actions = torch.cat([episode.actions for episode in Environment("Odd-v0").play(range(300))])
+    assert torch.bincount(actions) / len(actions) == pytest.approx(torch.full((6,), 1 / 6), abs=0.04)
+
+
+def test_a_setting_cuts_episodes_shorter():
+    lengths, ended = zip(
+        *((len(e.actions), e.terminated) for e in Environment("Odd-v0", 3).play(range(40))), strict=True
+    )
+    assert max(lengths) == 3
+    assert {True, False} == {end for length, end in zip(lengths, ended, strict=True) if length == 3}
+
+
+def test_a_policy_is_judged_on_the_same_episodes_every_time_and_by_a_threshold():
+    def first(inputs, state):
+        return torch.zeros(len(inputs), dtype=torch.int64), state
+
+    figures = Gym(env_id="Odd-v0").evaluate(first, 0.0)
+    assert figures == Gym(env_id="Odd-v0", seed=5).evaluate(first, 0.0)
+    assert figures["return"] > figures["discounted_return"] > 0
+    assert figures["solved"] == (figures["return"] >= 2.5)
+    for threshold, solved in ((figures["return"], 1.0), (figures["return"] + 0.1, 0.0)):
+        assert Gym(env_id="Odd-v0", threshold=threshold).evaluate(first, 0.0)["solved"] == solved
+    assert "solved" not in Gym().evaluate(first, 0.0)  # the T-Maze names no threshold
+    assert {"test/return", "test/solved"} < set(Gym(env_id="Odd-v0").test(first, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"env_id": "Pendulum-v1"},
+            "env_id='Pendulum-v1': must have discrete actions numbered from 0, has Box",
+        ),
+        ({"env_id": "Odd-v0", "actions": Discrete(3, start=1)}, "must have discrete actions numbered from 0"),
+        ({"env_id": "Even-v0"}, "env_id='Even-v0': Environment `Even` doesn't exist"),
+        ({"env_id": "nowhere:Even-v0"}, "env_id='nowhere:Even-v0': .*nowhere"),
+        ({"env_id": "Odd-v0", "max_steps": None}, "max_episode_steps=null: Odd-v0 does not say how long"),
+        (
+            {"env_id": "CartPole-v1", "capacity": 499},
+            "capacity=499: must be at least 500, the steps of a whole",
+        ),
+        ({"evaluation_episodes": 0}, "evaluation_episodes=0: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused_in_one_line(settings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Gym(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_environment_of_popgym_with_discrete_actions_plays():
+    pytest.importorskip("popgym")
+    played = 0
+    for name in [name for name in gymnasium.registry if name.startswith("popgym")]:
+        if isinstance(gymnasium.make(name).action_space, Box):
+            continue
+        environment = Environment(name, 12)
+        for one, other in zip(environment.play([1, 2]), environment.play([1, 2]), strict=True):
+            assert all(map(torch.equal, one[:3], other[:3])), name
+        played += 1
+    assert played >= 30
