@@ -1,4 +1,4 @@
-"""The T-Maze as data: what only it knows is both goals, its optimal play, and greater lengths, up to all of them."""
+"""The T-Maze as data: what only it knows is both goals, its optimal play, and greater lengths."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -46,8 +46,8 @@ class TMaze(Gym):
         """Return how a policy does on both goals, without exploration, by default at the training's length.
 
         Returns:
-            The figures of :class:`Gym`, with 1.0 as ``optimal`` if all episodes earn the most in length + 1
-            steps, else 0.0. Where chance decides there are ``evaluation_episodes``; else one for each goal tells all.
+            The figures of :class:`Gym`, with 1.0 as ``optimal`` if all episodes earn the most in length + 1 steps,
+            else 0.0. There are ``evaluation_episodes`` where chance decides; else one for each goal tells all.
         """
         length = length or self.length
         goals = [UP, DOWN] * (self.evaluation_episodes // 2 if self.stochasticity else 1)
