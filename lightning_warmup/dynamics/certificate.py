@@ -44,6 +44,7 @@ class Certificate:
         from_length: Least length from which on it is right at every length, which is proven; None if it is not.
         all_lengths: Whether that is the shortest one.
         first_failure: Least length at which it is wrong; None if none was met.
+        last_failure: Greatest such length, up to ``steps + 1``; None if none was met.
         steps: Steps of waiting that were followed.
         rest_after: Steps of waiting after which no unit moved any more; None if some did at the end.
         distance: Euclidean distance of the closest two states at the end.
@@ -53,6 +54,7 @@ class Certificate:
     from_length: int | None
     all_lengths: bool
     first_failure: int | None
+    last_failure: int | None
     steps: int
     rest_after: int | None
     distance: float
@@ -96,6 +98,7 @@ def certify(network: RecurrentNetwork, task: Waiting, steps: int = 20_000) -> Ce
         from_length=last + 2 if certified else None,
         all_lengths=certified and last == 0,
         first_failure=int(failed.nonzero()[0]) + 2 if last else None,
+        last_failure=last + 1 if last else None,
         steps=taken,
         rest_after=_last(moved) if resting else None,
         distance=float(torch.pdist(path[-1]).min()),

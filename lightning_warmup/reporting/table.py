@@ -41,8 +41,8 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
 def _certificate(certified: Mapping[str, Any]) -> str:
     first, rest = certified["from_length"], certified["rest_after"]
     proof = "not proven" if first is None else f"proven from length {first} on"
-    failure = certified["first_failure"]
-    parts = [proof] + ([] if failure is None else [f"first fails at {failure}"])
+    failures = certified["first_failure"], certified["last_failure"]
+    parts = [proof] + ([] if failures[0] is None else ["fails between {} and {}".format(*failures)])
     parts.append("not at rest" if rest is None else f"at rest after {rest} steps")
     return ", ".join([*parts, f"states {certified['distance']:.2g} apart"])
 

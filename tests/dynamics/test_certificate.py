@@ -58,6 +58,8 @@ def check(network: nn.Module, longest: int = 24, steps: int = 2000) -> Certifica
     failures = [length for length in lengths if not optimal[length]]
     if certificate.first_failure is None or certificate.first_failure <= longest:
         assert certificate.first_failure == (failures[0] if failures else None)
+    if certificate.last_failure is None or certificate.last_failure <= longest:
+        assert certificate.last_failure == (failures[-1] if failures else None)
     if certificate.from_length is not None:
         assert certificate.from_length == (failures[-1] + 1 if failures else 2)
     assert certificate.all_lengths == (certificate.from_length == 2)

@@ -45,10 +45,22 @@ def test_moments_without_a_measurement_are_left_out() -> None:
 
 
 def test_a_certificate_is_one_line() -> None:
-    certificate = {"from_length": 7, "first_failure": 6, "rest_after": 40, "distance": 2.934}
-    proven = "proven from length 7 on, first fails at 6, at rest after 40 steps, states 2.9 apart"
+    certificate = {
+        "from_length": 7,
+        "first_failure": 3,
+        "last_failure": 6,
+        "rest_after": 40,
+        "distance": 2.934,
+    }
+    proven = "proven from length 7 on, fails between 3 and 6, at rest after 40 steps, states 2.9 apart"
     assert lines(REPORT | {"certified": certificate})["optimal for ever"] == proven
-    nothing = {"from_length": None, "first_failure": None, "rest_after": None, "distance": 0.0}
+    nothing = {
+        "from_length": None,
+        "first_failure": None,
+        "last_failure": None,
+        "rest_after": None,
+        "distance": 0.0,
+    }
     assert lines(REPORT | {"certified": nothing})["optimal for ever"] == (
         "not proven, not at rest, states 0 apart"
     )
