@@ -18,8 +18,9 @@ class Benchmark(Protocol):
 
     It may also have ``test_names``, names such as ``length/200`` of the loaders after the first of
     ``test_dataloader()``; ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles
-    the training data itself; and ``holding_inputs``, (K, I), inputs under which the task has to hold what it has
-    read, which a warmup for rest then takes.
+    the training data itself; ``holding_inputs``, (K, I), inputs under which the task has to hold what it has read,
+    which a warmup for rest then takes; and ``waiting()``, the tensors of a ``Waiting`` or None, by which the report
+    certifies the policy.
 
     Attributes:
         input_size: I, features of a step.
