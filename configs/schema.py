@@ -64,8 +64,10 @@ class Warmup(Section):
     objective: Objective = "published"
     """Aim: VAA* alone (published), or states that also come to rest apart from each other (rest)."""
     steps: int | None = Field(None, ge=1)
-    """Gradient steps; up to four times as many follow if they miss the goal, or with objective=rest none;
-    null = 100, rest 900."""
+    """Gradient steps; with objective=rest the most over attempts of 150 to 300; null = 100, rest 900."""
+    extension: int | None = Field(None, ge=1)
+    """Most steps of all attempts, as a multiple of steps; a missed goal is tried again, published is 1;
+    null = 5, rest 1."""
     lr: float = Field(1e-2, gt=0)
     """Learning rate of the warmup's own Adam; with objective=rest doubled from the third attempt on."""
     batch_size: int = Field(32, ge=2)

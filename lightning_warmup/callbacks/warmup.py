@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
@@ -57,15 +57,36 @@ class WarmupStage(Stage):
         *,
         objective: str | Objective = "published",
         steps: int | None = None,
+        extension: int | None = None,
         lr: float = 1e-2,
         batch_size: int = 32,
+        epsilon: float | None = None,
+        target: float | None = None,
+        max_stabilization: int | None = None,
+        stabilization_ramp: int | None = None,
+        rest_weight: float | None = None,
+        holding_inputs: Tensor | None = None,
         leaky: bool = False,
         regularize: float | None = None,
         seed: int = 0,
-        **settings: Any,
     ) -> None:
-        aim = make_objective(objective, **settings)
-        plan = WarmupPlan(aim, aim.steps if steps is None else steps, lr, leaky, seed)
+        aim = make_objective(
+            objective,
+            epsilon=epsilon,
+            target=target,
+            max_stabilization=max_stabilization,
+            stabilization_ramp=stabilization_ramp,
+            rest_weight=rest_weight,
+            holding_inputs=holding_inputs,
+        )
+        plan = WarmupPlan(
+            aim,
+            aim.steps if steps is None else steps,
+            aim.extension if extension is None else extension,
+            lr,
+            leaky,
+            seed,
+        )
         super().__init__(network, sequences, batch_size, plan)
         self.regularizer = Regularizer(aim, aim.regularize if regularize is None else regularize, seed)
         self.result: WarmupResult | None = None
@@ -139,7 +160,13 @@ class WarmupStage(Stage):
         """Return the settings that were used and what the warmup has reached."""
         aim, plan = self.plan.objective, self.plan
         own = {field.name: getattr(aim, field.name) for field in fields(aim) if field.init and field.repr}
-        used = {"steps": plan.steps, "lr": plan.lr, **own, "regularize": self.regularizer.weight}
+        used = {
+            "steps": plan.steps,
+            "extension": plan.extension,
+            "lr": plan.lr,
+            **own,
+            "regularize": self.regularizer.weight,
+        }
         if self.result is None:
             return used
         reached = asdict(self.result)

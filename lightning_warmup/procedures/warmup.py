@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,34 +30,41 @@ def warmup(
     *,
     objective: str | Objective = "published",
     steps: int | None = None,
+    extension: int | None = None,
     lr: float = 1e-2,
     batch_size: int = 32,
+    epsilon: float | None = None,
+    target: float | None = None,
+    max_stabilization: int | None = None,
+    stabilization_ramp: int | None = None,
+    rest_weight: float | None = None,
+    holding_inputs: Tensor | None = None,
     leaky: bool = False,
     seed: int = 0,
-    **settings: Any,
 ) -> WarmupResult:
-    """Warm up a recurrent network, in place.
+    """Warm up a recurrent network, in place. What is None is the objective's own.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
         sequences: Inputs that matter to it, ``(T, B, I)``, or ``(B, T, I)`` if it has ``batch_first``.
         lengths: Steps of each sequence, ``(B,)``: whole prefixes are used. By default sequences are cut at random.
         objective: ``"published"``, ``"rest"`` or another file of :mod:`lightning_warmup.procedures.objectives`; or
-            an objective that is made already, with its settings.
-        steps: Number of gradient steps, by default the objective's own: 100; with ``"rest"`` 900, the most over all
-            attempts, each of 300 at most. If others miss the goal, a VAA of 0.9 at M = 2,000, up to four times as
-            many follow, in attempts of 100 to 200.
+            an objective that is made already, with its settings from ``epsilon`` to ``holding_inputs``.
+        steps: Number of gradient steps, 100; with ``"rest"`` 900, the most over attempts of 300 at most.
+        extension: Steps of all attempts, at most, as a multiple of ``steps``, 5; with ``"rest"`` 1. Attempts of 100
+            to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 the procedure is the published one.
         lr: Learning rate of the warmup's own Adam, doubled from the third attempt on.
         batch_size: Sequences per step.
+        epsilon: Distance below which two states are the same equilibrium, 1e-4.
+        target: Value that VAA* is drawn to, from both sides, 0.95.
+        max_stabilization: Longest stabilisation, in steps, 200; with ``"rest"`` 400.
+        stabilization_ramp: Growth of the longest stabilisation with each step, 10; not with ``"rest"``.
+        rest_weight: Weight of what keeps states from rest, 0.6; with ``"rest"`` alone.
+        holding_inputs: Inputs ``(K, I)`` under which the network has to hold what it has read, by default any step
+            of the sequences; with ``"rest"`` alone.
         leaky: Whether a partial warmup also moves the frozen parameters of all layers but the last, through the
             gradient of the layers above, as the authors' code does.
         seed: Seed of the order of the sequences, the cuts, the stabilisations and the constant inputs.
-        settings: Settings of the objective. All have ``epsilon``, the distance below which two states are the same
-            equilibrium (1e-4), ``target``, the value that VAA* is drawn to from both sides (0.95), and
-            ``max_stabilization``, the longest stabilisation in steps (200; ``"rest"`` 400). ``"published"`` has
-            ``stabilization_ramp``, the growth of the longest stabilisation with each step (10). ``"rest"`` has
-            ``rest_weight``, the weight of what keeps states from rest (0.6), and ``holding_inputs``, ``(K, I)``:
-            inputs under which the network has to hold what it has read, else any step of the sequences.
 
     Returns:
         What each step saw, and what the warmup has reached.
@@ -75,8 +81,23 @@ def warmup(
         >>> result.goal_reached
         False
     """
-    aim = make_objective(objective, **settings)
-    plan = WarmupPlan(aim, aim.steps if steps is None else steps, lr, leaky, seed)
+    aim = make_objective(
+        objective,
+        epsilon=epsilon,
+        target=target,
+        max_stabilization=max_stabilization,
+        stabilization_ramp=stabilization_ramp,
+        rest_weight=rest_weight,
+        holding_inputs=holding_inputs,
+    )
+    plan = WarmupPlan(
+        aim,
+        aim.steps if steps is None else steps,
+        aim.extension if extension is None else extension,
+        lr,
+        leaky,
+        seed,
+    )
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
     if sequences.dim() != 3:
         raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
@@ -96,12 +117,14 @@ class WarmupPlan:
 
     objective: Objective = field(default_factory=Published)
     steps: int = Published.steps
+    extension: int = Published.extension
     lr: float = 1e-2
     leaky: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         require("steps", self.steps, self.steps >= 1, "at least 1")
+        require("extension", self.extension, self.extension >= 1, "at least 1")
         require("lr", self.lr, 0 < self.lr < math.inf, "a number above 0")
 
 
@@ -165,7 +188,7 @@ class Warmup:
                     break
                 assert self._measured is not None
                 best.offer(attempt, self._measured)
-                left = objective.extension * self.plan.steps - len(history)
+                left = self.plan.extension * self.plan.steps - len(history)
                 if self._exceeds(objective.goal) or left < objective.further_attempt:
                     break
             self._measured = best.restore()

@@ -120,8 +120,8 @@ def test_what_the_network_is_given_is_said_if_it_is_no_sequence(tmp_path: Path) 
     data = DataLoader(TensorDataset(torch.zeros(64, 1), torch.zeros(64)), batch_size=8)
     with pytest.raises(ValueError, match=r"the LSTM is given shape \(8, 1\).*sequences="):
         trainer(tmp_path, WarmupStage()).fit(Stranger(), data)
-    with pytest.raises(ValueError, match=r"^lrr=1\.0: must be left out, .*=published are epsilon, "):
-        WarmupStage(lrr=1.0)
+    with pytest.raises(ValueError, match=r"^rest_weight=1\.0: must be left out, .*=published are epsilon, "):
+        WarmupStage(rest_weight=1.0)
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])

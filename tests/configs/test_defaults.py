@@ -45,11 +45,11 @@ def test_warmup() -> None:
     library = defaults(warmup) | {
         key: value for key, value in defaults(WarmupStage).items() if key not in ("network", "sequences")
     }
-    del library["seed"], library["lengths"]
+    del library["seed"], library["lengths"], library["holding_inputs"]
     objectives = {name: objective_by_name(name)() for name in ("published", "rest")}
     for name, objective in objectives.items():
         own = {field.name: getattr(objective, field.name) for field in fields(objective) if field.init}
-        own |= {"steps": objective.steps, "regularize": objective.regularize}
+        own |= {name: getattr(objective, name) for name in ("steps", "extension", "regularize")}
         own.pop("holding_inputs", None)  # a tensor is no setting
         for key, value in own.items():
             assert settings[key] is None

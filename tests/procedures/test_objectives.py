@@ -157,7 +157,7 @@ def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
     begun = network.weight_hh_l0.detach().clone()
     batches = ((torch.randn(6, 8, 1), None) for _ in range(11))
     moves, attempts = [], []
-    for number, step in enumerate(Warmup(network, batches, WarmupPlan(Rest(), steps=11))):
+    for number, step in enumerate(Warmup(network, batches, WarmupPlan(Rest(), steps=11, extension=1))):
         assert step.step == number
         attempts.append(step.attempt)
         moves.append(float((network.weight_hh_l0.detach() - begun).abs().max()))
@@ -366,7 +366,7 @@ def test_a_further_file_is_a_further_objective(tmp_path: Path, monkeypatch: pyte
         {"objective": "rest", "rest_weight": -1},
         {"rest_weight": 0.5},
         {"objective": "rest", "stabilization_ramp": 5},
-        {"batches": 3},
+        {"extension": 0},
     ],
 )
 def test_the_stage_refuses_wrong_settings_when_it_is_made(argument: dict[str, Any]) -> None:
