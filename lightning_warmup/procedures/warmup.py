@@ -52,7 +52,7 @@ def warmup(
             an objective that is made already, with its settings from ``epsilon`` to ``holding_inputs``.
         steps: Number of gradient steps, 100; with ``"rest"`` 900, the most over attempts of 300 at most.
         extension: Steps of all attempts, at most, as a multiple of ``steps``, 5; with ``"rest"`` 1. Attempts of 100
-            to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 the procedure is the published one.
+            to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 the procedure is as published.
         lr: Learning rate of the warmup's own Adam, doubled from the third attempt on.
         batch_size: Sequences per step.
         epsilon: Distance below which two states are the same equilibrium, 1e-4.
