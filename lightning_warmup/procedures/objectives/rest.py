@@ -33,6 +33,7 @@ class Rest(Objective):
     what it has read, where they are known, else any step of the sequences.
     """
 
+    epsilon: float = 1e-2  # equilibria closer than this merge while a network learns
     max_stabilization: int = 400
     stabilization_ramp: int = field(default=0, init=False)
     rest_weight: float = 0.6
