@@ -29,7 +29,7 @@ LABELS = {
     "rest": "after the warmup for rest",
 }
 WARMUPS: dict[str, dict[str, Any]] = {
-    "published": {},
+    "published": {"extension": 1},
     "rest": {"objective": "rest"},
 }
 LENGTH, HIDDEN, STATES, STEPS = 100, 64, 64, 2000
