@@ -73,7 +73,7 @@ class Warmup(Section):
     batch_size: int = Field(32, ge=2)
     """Sequences in a warmup batch, over all processes."""
     epsilon: float | None = Field(None, gt=0)
-    """Distance below which two states are one equilibrium; null = 0.0001, rest 0.01."""
+    """Distance below which two states are one equilibrium; null = 0.0001, rest 0.003."""
     target: float | None = Field(None, gt=0, le=1)
     """VAA* to reach, from above or below; null = 0.95."""
     max_stabilization: int | None = Field(None, ge=1)

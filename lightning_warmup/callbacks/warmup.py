@@ -185,7 +185,9 @@ class WarmupStage(Stage):
         if result.kept == 0:
             text += ", which made it no better: the weights are those from before"
         if not result.trainable:
-            text += f"; it forgets sequences before they end (retained {result.retained:.0e}) and can hardly learn"
+            text += (
+                f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
+            )
         if result.goal_reached:
             return text
         figure = objective.figure.replace("_", " ").replace("vaa", "VAA")

@@ -20,8 +20,8 @@ class TooFewBatches(ValueError):
     """There are fewer batches than steps."""
 
 
-RETAINED = 1e-5
-"""What a network retains at least if it can learn: with less, rounding and the newest inputs hide it."""
+RETAINED = 1e-3
+"""What a network retains at least if it is to learn soon: with less it learnt late, or not at all."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def warmup(
             to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 the procedure is as published.
         lr: Learning rate of the warmup's own Adam, doubled from the third attempt on.
         batch_size: Sequences per step.
-        epsilon: Distance below which two states are the same equilibrium, 1e-4; with ``"rest"`` 0.01.
+        epsilon: Distance below which two states are the same equilibrium, 1e-4; with ``"rest"`` 0.003.
         target: Value that VAA* is drawn to, from both sides, 0.95.
         max_stabilization: Longest stabilisation, in steps, 200; with ``"rest"`` 400.
         stabilization_ramp: Growth of the longest stabilisation with each step, 10; not with ``"rest"``.
