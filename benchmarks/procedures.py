@@ -25,8 +25,9 @@ from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.objectives.published import Published
+from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import WarmupStep
-from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
+from lightning_warmup.procedures.warmup import Warmup
 
 LONGEST = 200  # stabilisation; each step draws its own from 1..200
 DRAWS = 3  # of the constant input that states settle under

@@ -18,7 +18,8 @@ from lightning_warmup.distributed import gather_rows, rank, sum_gradients, world
 from lightning_warmup.dynamics.functional import at_rest, vaa, vaa_star
 from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
 from lightning_warmup.procedures.objectives import make_objective
-from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
+from lightning_warmup.procedures.plan import WarmupPlan
+from lightning_warmup.procedures.warmup import Warmup
 
 DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
 

@@ -18,9 +18,10 @@ from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.observed import as_sequences, watch
 from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives import Objective, make_objective
+from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.regularize import Regularizer
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
+from lightning_warmup.procedures.warmup import Warmup
 
 
 class WarmupStage(Stage):

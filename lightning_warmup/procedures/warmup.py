@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import count
 
 import torch
@@ -17,7 +15,7 @@ from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.procedures import Batch, require, shuffled, time_first
 from lightning_warmup.procedures.objectives import Objective, make_objective
-from lightning_warmup.procedures.objectives.published import Published
+from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
 
 __all__ = ["Warmup", "WarmupDiverged", "WarmupPlan", "warmup"]
@@ -109,23 +107,6 @@ def warmup(
         pass
     assert process.result is not None
     return process.result
-
-
-@dataclass(frozen=True)
-class WarmupPlan:
-    """How a warmup moves the weights, and what it aims at; attributes are arguments of :func:`warmup`."""
-
-    objective: Objective = field(default_factory=Published)
-    steps: int = Published.steps
-    extension: int = Published.extension
-    lr: float = 1e-2
-    leaky: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require("steps", self.steps, self.steps >= 1, "at least 1")
-        require("extension", self.extension, self.extension >= 1, "at least 1")
-        require("lr", self.lr, 0 < self.lr < math.inf, "a number above 0")
 
 
 class Warmup:

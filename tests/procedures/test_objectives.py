@@ -22,10 +22,11 @@ from lightning_warmup.procedures import objectives
 from lightning_warmup.procedures.objectives import Objective, SettledLayer, objective_by_name, objective_names
 from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.procedures.objectives.rest import Rest, unrest
+from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.regularize import Regularizer
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.schedules import Adaptive, Schedule
-from lightning_warmup.procedures.warmup import Warmup, WarmupPlan
+from lightning_warmup.procedures.warmup import Warmup
 
 
 def test_unrest_is_the_logarithm_of_the_relative_move() -> None:

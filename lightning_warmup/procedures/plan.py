@@ -1,0 +1,27 @@
+"""How a warmup moves the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from lightning_warmup.procedures import require
+from lightning_warmup.procedures.objectives import Objective
+from lightning_warmup.procedures.objectives.published import Published
+
+
+@dataclass(frozen=True)
+class WarmupPlan:
+    """How a warmup moves the weights, and what it aims at; attributes are arguments of ``warmup()``."""
+
+    objective: Objective = field(default_factory=Published)
+    steps: int = Published.steps
+    extension: int = Published.extension
+    lr: float = 1e-2
+    leaky: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require("steps", self.steps, self.steps >= 1, "at least 1")
+        require("extension", self.extension, self.extension >= 1, "at least 1")
+        require("lr", self.lr, 0 < self.lr < math.inf, "a number above 0")
