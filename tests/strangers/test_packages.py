@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_warmup import WarmupStage, warmup
+from lightning_warmup import Unrolled, WarmupStage, warmup
 
 PLAIN: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
 TIMES = torch.arange(120)
@@ -36,8 +39,6 @@ def test_neuralforecast() -> None:
 @pytest.mark.parametrize("networks", [["lstm_encoder", "lstm_decoder"], [None]])
 def test_pytorch_forecasting(tmp_path: Path, networks: list[str | None]) -> None:
     package = pytest.importorskip("pytorch_forecasting")
-    from lightning.pytorch import Trainer
-
     data = package.TimeSeriesDataSet(
         frame("group", "time"), time_idx="time", target="y", group_ids=["group"], max_encoder_length=30,
         max_prediction_length=10, time_varying_unknown_reals=["y"],
@@ -86,3 +87,41 @@ def test_recurrent_ppo() -> None:
         before = network.weight_hh_l0.clone()
         warmup(network, steps.detach().unflatten(0, (-1, 16)).transpose(0, 1), steps=2)
         assert not torch.equal(network.weight_hh_l0, before)
+
+
+class Model(LightningModule):
+    """Holds a recurrent network that the stage does not know by its class."""
+
+    def __init__(self, rnn: torch.nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+        return self.rnn(batch[0])[0].square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+def warmed_up(rnn: torch.nn.Module, folder: Path) -> bool:
+    stage, before = WarmupStage("rnn", steps=2), copy.deepcopy(rnn.state_dict())
+    settings = PLAIN | {"enable_checkpointing": False, "default_root_dir": folder}
+    data = DataLoader(TensorDataset(torch.randn(40, 20, 1)), batch_size=20)
+    Trainer(max_steps=0, callbacks=[stage], **settings).fit(Model(rnn), data)
+    return any(not torch.equal(value, before[name]) for name, value in rnn.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["MGU", "TLSTM"])
+def test_torchrecurrent(tmp_path: Path, name: str) -> None:
+    package = pytest.importorskip("torchrecurrent")
+    assert warmed_up(getattr(package, name)(1, 8, batch_first=True), tmp_path)
+    cell = Unrolled(package.MGUCell(1, 8))
+    assert len(warmup(cell, torch.randn(20, 32, 1), steps=2)) == 2
+
+
+def test_ncps(tmp_path: Path) -> None:
+    package = pytest.importorskip("ncps.torch")
+    from ncps.wirings import AutoNCP
+
+    assert warmed_up(package.CfC(1, AutoNCP(12, 2)), tmp_path)
+    assert warmed_up(package.LTC(1, 8), tmp_path)
