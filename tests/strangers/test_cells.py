@@ -14,22 +14,33 @@ from torch import Tensor, nn
 from lightning_warmup import WarmupStage, multistability
 
 
-class Loop(LightningModule):
-    """Runs a cell step by step."""
+class Whole(LightningModule):
+    """Gives its network whole sequences."""
 
-    def __init__(self, kind: type[nn.RNNCellBase]) -> None:
+    def __init__(self, rnn: nn.Module) -> None:
         super().__init__()
-        self.cell, self.head = kind(1, 24), nn.Linear(24, 1)  # type: ignore[call-arg]
+        self.rnn, self.head = rnn, nn.Linear(24, 1)
+
+    def last(self, sequences: Tensor) -> Tensor:
+        if not getattr(self.rnn, "batch_first", False):
+            return self.rnn(sequences.transpose(0, 1))[0][-1]
+        return self.rnn(sequences)[0][:, -1]
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        sequences, targets = batch
-        state: Any = None
-        for step in sequences.unbind(1):
-            state = self.cell(step, state)
-        return nn.functional.mse_loss(self.head(state[0] if isinstance(state, tuple) else state), targets)
+        return nn.functional.mse_loss(self.head(self.last(batch[0])), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters())
+
+
+class Loop(Whole):
+    """Runs a cell step by step."""
+
+    def last(self, sequences: Tensor) -> Tensor:
+        state: Any = None
+        for step in sequences.unbind(1):
+            state = self.rnn(step, state)
+        return state[0] if isinstance(state, tuple) else state
 
 
 class Flat(nn.Module):
@@ -57,50 +68,33 @@ class Nested(nn.Module):
         return output, (h, (c,))
 
 
-class Held(LightningModule):
-    """Gives a layer of its own kind what the batches hold."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.core = layer
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        sequences = batch[0] if getattr(self.core, "batch_first", False) else batch[0].transpose(0, 1)
-        return self.core(sequences)[0].square().mean()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters())
-
-
-# What the warmup is for is seen at M = 100 already; torch's plain cell alone needs the defaults.
+# Enough at M = 100; the plain cell needs the defaults.
 QUICK: dict[str, Any] = {"steps": 80, "extension": 1, "max_stabilization": 80}
 
 
-def vaa_before_and_after(
-    module: LightningModule, rnn: nn.Module, stage: WarmupStage, folder: Path
-) -> list[float]:
+def steps_first(batch: list[Tensor]) -> Tensor:
+    return batch[0].transpose(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "stage"),
+    [
+        (lambda: Loop(nn.GRUCell(1, 24)), lambda: WarmupStage(sequences=steps_first, **QUICK)),
+        (lambda: Loop(nn.LSTMCell(1, 24)), lambda: WarmupStage(sequences=steps_first, **QUICK)),
+        (lambda: Loop(nn.RNNCell(1, 24)), lambda: WarmupStage(sequences=steps_first)),
+        (lambda: Whole(Flat()), lambda: WarmupStage("rnn", **QUICK)),
+        (lambda: Whole(Nested()), lambda: WarmupStage("rnn", **QUICK)),
+    ],
+    ids=["GRUCell", "LSTMCell", "RNNCell", "flat", "nested"],
+)
+def test_one_line_gives_it_many_equilibria(tmp_path: Path, make: Any, stage: Any) -> None:
+    torch.manual_seed(0)
+    module = make()
     sequences = torch.randn(20, 64, 1, generator=torch.Generator().manual_seed(1))
-    if getattr(rnn, "batch_first", False):
+    if getattr(module.rnn, "batch_first", False):
         sequences = sequences.transpose(0, 1)
-    before = multistability(rnn, sequences, steps=100, draws=1).vaa
-    trainer(folder, stage, max_steps=0).fit(module, loader())
-    return [before, multistability(rnn, sequences, steps=100, draws=1).vaa]
-
-
-@pytest.mark.parametrize(("kind", "settings"), [(nn.GRUCell, QUICK), (nn.LSTMCell, QUICK), (nn.RNNCell, {})])
-def test_a_cell_in_a_loop(tmp_path: Path, kind: type[nn.RNNCellBase], settings: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    module = Loop(kind)
-    stage = WarmupStage(sequences=lambda batch: batch[0].transpose(0, 1), **settings)
-    before, after = vaa_before_and_after(module, module.cell, stage, tmp_path)
-    assert before < 0.1
-    assert after > 0.5
-
-
-@pytest.mark.parametrize("layer", [Flat, Nested])
-def test_a_layer_with_states_of_its_own_shape(tmp_path: Path, layer: type[nn.Module]) -> None:
-    torch.manual_seed(0)
-    module = Held(layer())
-    before, after = vaa_before_and_after(module, module.core, WarmupStage("core", **QUICK), tmp_path)
-    assert before < 0.1
-    assert after > 0.5
+    before = multistability(module.rnn, sequences, steps=100)
+    trainer(tmp_path, stage(), max_steps=0).fit(module, loader())
+    after = multistability(module.rnn, sequences, steps=100)
+    assert before.vaa < 0.1
+    assert after.vaa > 0.5
