@@ -38,9 +38,8 @@ def consolidate(
 
     It is taught by itself: its values up to ``longest`` steps of waiting, and at the question after them, stay, and
     what it chooses there it is to choose after further waiting, by a margin. Meanwhile its states are drawn to
-    rest, and disturbed ones back to the others.
-    No right answer is used. A policy that shrinks distances comes to repeat its states to the last bit, which a
-    certificate needs; see :func:`lightning_warmup.dynamics.certificate.certify`.
+    rest, and disturbed ones back to the others, so that they come to repeat to the last bit. A certificate needs
+    that, see :func:`lightning_warmup.dynamics.certificate.certify`. Its errors up to ``longest`` stay as well.
 
     Args:
         network: Network with an output for each answer.
