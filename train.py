@@ -78,6 +78,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         if "fit" in config.stages:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
             checkpoint = checkpoints.restore_best(trainer, report)
+            if config.agent.consolidate and checkpoint is not None:
+                checkpoint = consolidated(trainer, module, checkpoint, config.agent.consolidate)
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -111,8 +113,27 @@ def build(config: Config) -> tuple[Any, Any]:
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
     settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
     if datamodule.task == "control":
-        return datamodule, DQNModule(**settings, **vars(config.agent))
+        agent = dict(vars(config.agent))
+        if (steps := agent.pop("consolidate")) and not getattr(datamodule, "waiting", lambda: None)():
+            raise ValueError(
+                f"agent.consolidate={steps}: must be 0, the right actions of {config.data.name} may change"
+            )
+        return datamodule, DQNModule(**settings, **agent)
     return datamodule, SequenceModule(**settings, task=datamodule.task)
+
+
+def consolidated(trainer: Any, module: Any, best: Path, steps: int) -> Path:
+    """Return the checkpoint of the best policy after its consolidation, which is another one beside it."""
+    from lightning_warmup.dynamics.certificate import Waiting
+    from lightning_warmup.procedures.consolidate import consolidate
+    from lightning_warmup.runtime.checkpoints import read_checkpoint
+
+    module.load_state_dict(read_checkpoint(best)["state_dict"])
+    task = Waiting(**trainer.datamodule.waiting())
+    consolidate(module.network, task, trainer.datamodule.length - 1, steps=steps)
+    path = best.with_name("consolidated.ckpt")
+    trainer.save_checkpoint(path)
+    return path
 
 
 def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:

@@ -110,6 +110,8 @@ class Agent(Section):
     """Episodes between two updates of the target network."""
     stop_when_optimal: bool = False
     """End the training as soon as an evaluation finds the policy optimal, or the environment solved."""
+    consolidate: int = Field(0, ge=0)
+    """Gradient steps after the training that make the states of a policy of the T-Maze repeat, and nothing else."""
 
 
 class Monitor(Section):

@@ -301,3 +301,26 @@ def test_help_and_cfg_need_no_torch() -> None:
         )
         assert done.returncode == (2 if "=" in argument else 0), done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_policy_that_consolidated_what_it_holds_is_proven_optimal_at_every_length(
+    train: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    maze = [
+        "data.name=tmaze",
+        "data.length=6",
+        "data.capacity=512",
+        "data.samples=prefixes",
+        "data.test_multiples=[]",
+    ]
+    network = ["model.hidden_size=16", "model.num_layers=1", "warmup.extension=1", "trainer.accelerator=cpu"]
+    agent = ["agent.stop_when_optimal=true", "agent.consolidate=60", "trainer.max_epochs=20"]
+    train(f"run_dir={run}", *maze, *network, *agent, "tracking.wandb=disabled")
+    report = train.report(run)
+    assert report["checkpoint"] == "consolidated.ckpt"
+    assert report["certified"]["all_lengths"]
+    _, errors = train(
+        "data.name=gym", "data.env_id=CartPole-v1", "agent.consolidate=1", f"run_dir={tmp_path}/a", status=2
+    )
+    assert "agent.consolidate=1" in errors
