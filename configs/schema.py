@@ -69,7 +69,7 @@ class Warmup(Section):
     """Most steps of all attempts, as a multiple of steps; a missed goal is tried again, published is 1;
     null = 5, rest 1."""
     lr: float = Field(1e-2, gt=0)
-    """Learning rate of the warmup's own Adam; with objective=rest doubled from the third attempt on."""
+    """Learning rate of the warmup's own Adam, doubled from the third attempt on."""
     batch_size: int = Field(32, ge=2)
     """Sequences in a warmup batch, over all processes."""
     epsilon: float | None = Field(None, gt=0)
