@@ -221,7 +221,7 @@ class Flat(Plain):
             Failing,
             r"sequences=None: KeyError: 'values', in training_step of Failing before it calls the GRU: pa",
         ),
-        (Wider, r"input has shape \(\d+, 32, 6\): the last axis must be 3"),
+        (Wider, r"sequences have 6 features: must be 3, as the network takes"),
         (Flat, r"sequences=None: the GRU is given shape \(12, 3\) of torch.float32, must be .* 3 axes: pass"),
     ],
 )
