@@ -97,8 +97,12 @@ def warmup(
         seed,
     )
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
-    if sequences.dim() != 3:
-        raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
+    if not isinstance(sequences, Tensor) or sequences.dim() != 3:
+        found = (
+            f"shape {tuple(sequences.shape)}" if isinstance(sequences, Tensor) else type(sequences).__name__
+        )
+        raise ValueError(f"sequences are of {found}: must be a tensor of 3 axes")
+    sequences = sequences.detach()  # what they were computed by is not warmed up
     number = sequences.shape[batch_dim]
     in_range = 1 <= batch_size <= number
     require("batch_size", batch_size, in_range, f"in 1..{number}, the number of sequences")

@@ -218,3 +218,12 @@ def test_further_attempts_end_with_the_batches(monkeypatch: pytest.MonkeyPatch) 
     assert [step.attempt for step in process] == [1, 1, 2]
     assert process.result is not None
     assert process.result.kept == 1
+
+
+def test_sequences_are_a_tensor_of_three_axes_whatever_it_was_computed_by() -> None:
+    embedding = nn.Embedding(5, 3)
+    assert len(warmup(nn.GRU(3, 4), embedding(torch.randint(5, (6, 32))), steps=2, extension=1)) == 2
+    assert embedding.weight.grad is None
+    for wrong, found in ((torch.randn(6, 32), r"shape \(6, 32\)"), ([[[1.0]]], "list")):
+        with pytest.raises(ValueError, match=f"^sequences are of {found}: must be a tensor of 3 axes"):
+            warmup(nn.GRU(3, 4), wrong)  # type: ignore[arg-type]
