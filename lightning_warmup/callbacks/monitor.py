@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
-from lightning_warmup.distributed import gather_rows, gather_sequences
+from lightning_warmup.distributed import gather_batch
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.procedures import Batch, time_first
@@ -68,9 +68,7 @@ class MultistabilityMonitor(Callback):
         source = trainer, pl_module, rnn, self.sequences, self.count, self.seed
         with isolate_rng(), closing(sequence_batches(*source)) as batches:
             sequences, lengths = next(batches)
-        rows = gather_sequences(time_first(rnn, sequences))
-        if lengths is not None:
-            lengths = gather_rows(lengths.to(rows.device)).clamp(max=len(rows))
+        rows, lengths = gather_batch((time_first(rnn, sequences), lengths))
         self._batch = time_first(rnn, rows), lengths
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

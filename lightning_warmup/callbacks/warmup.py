@@ -17,8 +17,8 @@ from lightning_warmup.distributed import world_size
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.observed import as_sequences, watch
 from lightning_warmup.procedures import Batch
-from lightning_warmup.procedures.objectives import Objective, make_objective
-from lightning_warmup.procedures.plan import WarmupPlan
+from lightning_warmup.procedures.objectives import Objective
+from lightning_warmup.procedures.plan import WarmupPlan, make_plan
 from lightning_warmup.procedures.regularize import Regularizer
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.warmup import Warmup
@@ -71,8 +71,13 @@ class WarmupStage(Stage):
         regularize: float | None = None,
         seed: int = 0,
     ) -> None:
-        aim = make_objective(
+        plan = make_plan(
             objective,
+            steps=steps,
+            extension=extension,
+            lr=lr,
+            leaky=leaky,
+            seed=seed,
             epsilon=epsilon,
             target=target,
             max_stabilization=max_stabilization,
@@ -80,15 +85,8 @@ class WarmupStage(Stage):
             rest_weight=rest_weight,
             holding_inputs=holding_inputs,
         )
-        plan = WarmupPlan(
-            aim,
-            aim.steps if steps is None else steps,
-            aim.extension if extension is None else extension,
-            lr,
-            leaky,
-            seed,
-        )
         super().__init__(network, sequences, batch_size, plan)
+        aim = plan.objective
         self.regularizer = Regularizer(aim, aim.regularize if regularize is None else regularize, seed)
         self.result: WarmupResult | None = None
         self._batch: Any = None

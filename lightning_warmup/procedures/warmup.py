@@ -14,8 +14,8 @@ from lightning_warmup.dynamics.measure import Multistability, retained
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.procedures import Batch, require, shuffled, time_first
-from lightning_warmup.procedures.objectives import Objective, make_objective
-from lightning_warmup.procedures.plan import WarmupPlan
+from lightning_warmup.procedures.objectives import Objective
+from lightning_warmup.procedures.plan import WarmupPlan, make_plan
 from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
 
 __all__ = ["Warmup", "WarmupDiverged", "WarmupPlan", "warmup"]
@@ -79,22 +79,19 @@ def warmup(
         >>> result.goal_reached
         False
     """
-    aim = make_objective(
+    plan = make_plan(
         objective,
+        steps=steps,
+        extension=extension,
+        lr=lr,
+        leaky=leaky,
+        seed=seed,
         epsilon=epsilon,
         target=target,
         max_stabilization=max_stabilization,
         stabilization_ramp=stabilization_ramp,
         rest_weight=rest_weight,
         holding_inputs=holding_inputs,
-    )
-    plan = WarmupPlan(
-        aim,
-        aim.steps if steps is None else steps,
-        aim.extension if extension is None else extension,
-        lr,
-        leaky,
-        seed,
     )
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
     if not isinstance(sequences, Tensor) or sequences.dim() != 3:
