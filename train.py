@@ -79,7 +79,9 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
             checkpoint = checkpoints.restore_best(trainer, report)
             if config.agent.consolidate and checkpoint is not None:
-                checkpoint = consolidated(trainer, module, checkpoint, config.agent.consolidate)
+                report.certified_before, checkpoint = consolidated(
+                    trainer, module, checkpoint, config.agent.consolidate
+                )
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -122,18 +124,21 @@ def build(config: Config) -> tuple[Any, Any]:
     return datamodule, SequenceModule(**settings, task=datamodule.task)
 
 
-def consolidated(trainer: Any, module: Any, best: Path, steps: int) -> Path:
-    """Return the checkpoint of the best policy after its consolidation, which is another one beside it."""
-    from lightning_warmup.dynamics.certificate import Waiting
+def consolidated(trainer: Any, module: Any, best: Path, steps: int) -> tuple[dict[str, Any], Path]:
+    """Return the certificate of the best policy, and the checkpoint of it after its consolidation."""
+    from dataclasses import asdict
+
+    from lightning_warmup.dynamics.certificate import Waiting, certify
     from lightning_warmup.procedures.consolidate import consolidate
     from lightning_warmup.runtime.checkpoints import read_checkpoint
 
     module.load_state_dict(read_checkpoint(best)["state_dict"])
     task = Waiting(**trainer.datamodule.waiting())
+    before = asdict(certify(module.network, task))
     consolidate(module.network, task, trainer.datamodule.length - 1, steps=steps)
     path = best.with_name("consolidated.ckpt")
     trainer.save_checkpoint(path)
-    return path
+    return before, path
 
 
 def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:

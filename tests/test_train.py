@@ -320,6 +320,7 @@ def test_a_policy_that_consolidated_what_it_holds_is_proven_optimal_at_all_great
     report = train.report(run)
     assert report["checkpoint"] == "consolidated.ckpt"
     assert report["certified"]["from_length"] is not None
+    assert report["certified_before"]["from_length"] is None
     _, errors = train(
         "data.name=gym", "data.env_id=CartPole-v1", "agent.consolidate=1", f"run_dir={tmp_path}/a", status=2
     )

@@ -54,6 +54,7 @@ class Report(Callback):
         self.validation: dict[str, float] = {}
         self.test: dict[str, dict[str, float]] = {}
         self.certified: dict[str, Any] | None = None
+        self.certified_before: dict[str, Any] | None = None
         self.epochs = 0
         self.seconds = {"warmup": 0.0, "fit": 0.0, "test": 0.0}
         self._fit_since: float | None = None  # the start of a fit that took no time before
@@ -129,6 +130,7 @@ class Report(Callback):
             "val": self.validation,
             **self.test,
             "certified": self.certified,
+            "certified_before": self.certified_before,
             "seconds": self.seconds,
             "epochs": self.epochs,
         }
