@@ -190,5 +190,5 @@ class WarmupStage(Stage):
         if result.goal_reached:
             return text
         figure = objective.figure.replace("_", " ").replace("vaa", "VAA")
-        advice = f"steps={3 * self.plan.steps}{objective.alternative}"
-        return f"{text}; the {figure} should be above {objective.goal}: try {advice}"
+        asked = self.plan.steps
+        return f"{text}; the {figure} should be above {objective.goal}: try steps={3 * asked} instead of {asked}"

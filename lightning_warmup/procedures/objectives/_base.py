@@ -70,8 +70,6 @@ class Objective(ABC):
     """Steps of all attempts, at most, as a multiple of those of the first."""
     further_attempt: ClassVar[int] = 100
     """Steps that must be left for a further attempt where one has missed the goal: fewer seldom help."""
-    alternative: ClassVar[str] = " or objective=rest"
-    """What else to try, beside more steps, if the goal is missed."""
 
     def __post_init__(self) -> None:
         require("epsilon", self.epsilon, 0 < self.epsilon < math.inf, "a number above 0")

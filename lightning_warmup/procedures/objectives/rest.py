@@ -47,7 +47,6 @@ class Rest(Objective):
     """Further steps would gain little, and each look costs 10,000 constant steps."""
     settle_steps, draws = 10_000, 2
     extension, further_attempt = 1, ATTEMPT
-    alternative = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,96 @@
+"""What a warmup reaches on torch's own layers: ``python -m studies.torch_layers [--seeds N]``, an hour on one core.
+
+Each row of ``studies/torch_layers.csv`` is one call ``warmup(layer, sequences)`` with all settings at their defaults.
+The VAA is measured anew, on other sequences. Rows that are there already are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from lightning_warmup import multistability, warmup
+
+TABLE = Path(__file__).with_suffix(".csv")
+WHAT = ("layer", "hidden_size", "num_layers", "seed")
+FIGURES = ("vaa_before", "vaa", "resting_vaa", "steps", "seconds")
+LAYERS: dict[str, tuple[type[nn.RNNBase], dict[str, Any]]] = {
+    "GRU": (nn.GRU, {}),
+    "LSTM": (nn.LSTM, {}),
+    "RNN": (nn.RNN, {}),
+    "LSTM, proj_size=16": (nn.LSTM, {"proj_size": 16}),
+    "LSTM, dropout=0.3": (nn.LSTM, {"dropout": 0.3}),
+}
+LENGTH, SEQUENCES, MEASURED = 50, 256, 64
+WELL = 0.9
+"""VAA from which a warmup has done what it is for, the goal of the published objective."""
+
+
+def reach(layer: str, hidden_size: int, num_layers: int, seed: int) -> dict[str, Any]:
+    """Warm one layer up; return its row."""
+    torch.manual_seed(seed)
+    kind, settings = LAYERS[layer]
+    rnn = kind(1, hidden_size, num_layers, **settings)
+    sequences, others = torch.randn(LENGTH, SEQUENCES, 1), torch.randn(LENGTH, MEASURED, 1)
+    before = multistability(rnn, others, draws=3).vaa
+    since = time.perf_counter()
+    result = warmup(rnn, sequences, seed=seed)
+    seconds = time.perf_counter() - since
+    found = multistability(rnn, others, draws=3)
+    figures = (before, found.vaa, found.resting_vaa, len(result), seconds)
+    written = [f"{figure:.4g}" for figure in figures]
+    return dict(zip(WHAT + FIGURES, [layer, hidden_size, num_layers, seed, *written], strict=True))
+
+
+def wanted(seeds: int) -> list[tuple[str, int, int, int]]:
+    """Return the layers, by what they are; dropout needs two of them."""
+    cases = product(LAYERS, (24, 64), (1, 2), range(seeds))
+    return [case for case in cases if not ("dropout" in case[0] and case[2] == 1)]
+
+
+def summary(rows: Sequence[dict[str, str]]) -> str:
+    """Return a table: the lowest and the median VAA of each kind of layer, and in how many seeds it is high."""
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        groups.setdefault((row["layer"], row["hidden_size"], row["num_layers"]), []).append(float(row["vaa"]))
+    lines = ["| layer | hidden size | layers | VAA, median | lowest | above .9 |", "|---|---|---|---|---|---|"]
+    for what, vaas in groups.items():
+        median = float(torch.tensor(vaas).quantile(0.5))
+        high = f"{sum(vaa > WELL for vaa in vaas)} of {len(vaas)}"
+        lines.append(f"| {' | '.join(what)} | {median:.2f} | {min(vaas):.2f} | {high} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser("python -m studies.torch_layers", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    options = parser.parse_args(argv)
+    rows = list(csv.DictReader(TABLE.open(newline=""))) if TABLE.is_file() else []
+    done = {tuple(row[name] for name in WHAT) for row in rows}
+    todo = [case for case in wanted(options.seeds) if tuple(map(str, case)) not in done]
+    with TABLE.open("a", newline="") as file:
+        writer = csv.DictWriter(file, WHAT + FIGURES, lineterminator="\n")
+        if not rows:
+            writer.writeheader()
+        for case in tqdm(todo, unit="layer"):
+            row = reach(*case)
+            writer.writerow(row)
+            file.flush()
+            rows.append({name: str(value) for name, value in row.items()})
+    print(summary(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
