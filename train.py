@@ -158,7 +158,10 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
     if warmup.pop("enabled"):
-        callbacks.append(WarmupStage(**common, **warmup))
+        try:
+            callbacks.append(WarmupStage(**common, **warmup))
+        except ValueError as error:
+            raise ValueError(f"warmup.{error}") from error
     if every is not None:
         callbacks.append(MultistabilityMonitor(**common, every_n_epochs=every))
     if config.optim.patience is not None:
