@@ -36,7 +36,6 @@ class WarmupStep:
         vaa_star: VAA*, mean over the layers.
         gradient_norm: Euclidean norm of the gradient.
         unrest: How far states are from rest, mean over the layers; 0 where the objective does not look.
-        reached: The figure that the goal is about, where it was measured on the way.
     """
 
     step: int
@@ -46,7 +45,6 @@ class WarmupStep:
     vaa_star: float
     gradient_norm: float
     unrest: float
-    reached: float | None = None
 
 
 @dataclass(frozen=True)

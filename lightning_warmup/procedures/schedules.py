@@ -23,8 +23,6 @@ GROWTH, SHRINKAGE = 1.15, 0.7
 """Factors of the longest stabilisation where states are held, and where not: away from a collapse at once."""
 HELD_APART = 0.8
 """VAA* of the worst layer above which states are held apart: a little below the usual target, 0.95."""
-LOOKS_FROM, LOOKS_EVERY = 100, 25
-"""First step at which the goal is measured, and the steps between two measurements, each worth many steps."""
 
 
 class Schedule:
@@ -51,8 +49,8 @@ class Schedule:
         """Return the factor of the learning rate at a step of the attempt."""
         return 1.0
 
-    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
-        """Prepare the next step from what this one saw; return whether to measure the goal now.
+    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> None:
+        """Prepare the next step from what this one saw.
 
         Args:
             step: Number of the step in its attempt, from 0.
@@ -61,7 +59,6 @@ class Schedule:
             unrest: Unrest of the layer where it is largest.
         """
         self.longest = min(1 + self.growth * (step + 1), self.most)
-        return False
 
 
 class Adaptive(Schedule):
@@ -71,40 +68,30 @@ class Adaptive(Schedule):
     again would not have taken the states far. It shrinks after any other. The learning rate falls tenfold in the
     second half, so that states settle. An attempt that is hopeless is given up if another one can follow in the
     steps that are left.
+
+    Args:
+        left: Steps that are left for this attempt and all others.
+        most: Limit of the longest stabilisation.
+        attempt: Steps of an attempt, at most.
+        boldness: Factor of the learning rate throughout.
     """
 
     max_norm = 5.0
 
-    def __init__(self, left: int, most: int) -> None:
-        super().__init__(min(left, ATTEMPT), most)
+    def __init__(self, left: int, most: int, attempt: int = ATTEMPT, boldness: float = 1.0) -> None:
+        super().__init__(min(left, attempt), most)
         self.longest = min(FIRST, most)
+        self._boldness = boldness
         self._another_can_follow = left >= JUDGED_AFTER + ATTEMPT
 
     def lr_factor(self, step: int) -> float:
-        """Return 1 in the first half of the attempt, then down to 0.1."""
-        return 0.1 ** max(0.0, 2 * step / self.steps - 1)
+        """Return the boldness in the first half of the attempt, then down to a tenth of it."""
+        return self._boldness * 0.1 ** max(0.0, 2 * step / self.steps - 1)
 
-    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
-        """Let the longest stabilisation grow or shrink; measure at the last step, and where the goal may be met."""
+    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> None:
+        """Let the longest stabilisation grow or shrink."""
         held = vaa_star > HELD_APART and stabilization * REST_TOLERANCE ** (1 - unrest) < 1
         longest = GROWTH * self.longest if held else max(SHRINKAGE * self.longest, SHORTEST)
         self.longest = min(longest, self.most)
-        number = step + 1
         collapsed = self.longest < min(PROMISING, self.most)
-        self.hopeless = self._another_can_follow and number == JUDGED_AFTER and collapsed
-        return number == self.steps or (held and number >= LOOKS_FROM and number % LOOKS_EVERY == 0)
-
-
-class FurtherAttempt(Adaptive):
-    """An adaptive attempt that takes all its steps and is judged at their end, when the learning rate has fallen.
-
-    A goal that is met on the way, at the full learning rate, may hold under the inputs of that measurement alone.
-    """
-
-    def __init__(self, left: int, most: int) -> None:
-        super().__init__(min(left, FURTHER_ATTEMPT), most)
-
-    def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> bool:
-        """Let the longest stabilisation grow or shrink; measure at the last step."""
-        super().adapt(step, stabilization, vaa_star, unrest)
-        return step + 1 == self.steps
+        self.hopeless = self._another_can_follow and step + 1 == JUDGED_AFTER and collapsed

@@ -49,9 +49,9 @@ def warmup(
         objective: ``"published"``, ``"rest"`` or another file of :mod:`lightning_warmup.procedures.objectives`; or
             an objective that is made already, with its settings from ``epsilon`` to ``holding_inputs``.
         steps: Number of gradient steps, 100; with ``"rest"`` 900, the most over attempts of 300 at most.
-        extension: Steps of all attempts, at most, as a multiple of ``steps``, 5; with ``"rest"`` 1. Attempts of 100
+        extension: Steps of all attempts, at most, as a multiple of ``steps``, 7; with ``"rest"`` 1. Attempts of 100
             to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 the procedure is as published.
-        lr: Learning rate of the warmup's own Adam, doubled from the third attempt on.
+        lr: Learning rate of the warmup's own Adam; with ``"rest"`` doubled from the third attempt on.
         batch_size: Sequences per step.
         epsilon: Distance below which two states are the same equilibrium, 1e-4; with ``"rest"`` 0.003.
         target: Value that VAA* is drawn to, from both sides, 0.95.
@@ -114,9 +114,8 @@ class Warmup:
     """A warmup step by step, in place: iterate over it, then read its result.
 
     The objective decides how often weights are moved. An attempt that is hopeless or misses the goal is followed by
-    another one from the same weights, if enough steps are left; from the third on at twice the learning rate. That
-    holds states apart where the smaller one fails, but leaves networks that are harder to train. If all miss the
-    goal, the weights that come closest to it are kept, which may be those from before the warmup.
+    another one, if enough steps are left: it goes on from the best weights so far, or begins anew. If all miss the
+    goal, the best weights are kept, which may be those from before the warmup.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
@@ -159,7 +158,10 @@ class Warmup:
                 stack.callback(parameter.requires_grad_, True)
                 parameter.requires_grad_(False)
             for attempt in count(1):
-                best.begin()
+                if 1 < attempt <= 1 + objective.going_on:
+                    best.restore()
+                else:
+                    best.begin()
                 try:
                     for step in self._attempt(attempt, len(history), left):
                         history.append(step)
@@ -176,7 +178,7 @@ class Warmup:
             self._measured = best.restore()
             if not self._exceeds(objective.goal):
                 best.begin()
-                best.offer(0, self._measure_anew())
+                best.offer(0, self._measure())
                 self._measured = best.restore()
         with in_mode(self._rnn, training=False):
             last = retained(self._layers, *gather_batch(self._batch))
@@ -191,10 +193,9 @@ class Warmup:
         )
 
     def _attempt(self, attempt: int, taken: int, left: int) -> Iterator[WarmupStep]:
-        """Take steps until the schedule ends, is hopeless or the goal is reached early; then measure."""
-        objective = self.plan.objective
+        """Take steps until the schedule ends or is hopeless; then measure."""
+        objective, lr = self.plan.objective, self.plan.lr
         schedule = objective.schedule(left, attempt)
-        lr = self.plan.lr if attempt <= 2 else 2 * self.plan.lr
         optimizer = torch.optim.Adam(self._warmed, lr=lr)
         for index in range(schedule.steps):
             step = taken + index
@@ -211,8 +212,7 @@ class Warmup:
             self._check_finite(f"step {step}", lr, loss, norm, last=index == schedule.steps - 1)
             stars = torch.stack([layer.vaa_star.detach() for layer in layers])
             unrests = torch.stack([layer.unrest.detach() for layer in layers])
-            look = schedule.adapt(index, stabilization, stars.min().item(), unrests.max().item())
-            self._measured = self._measure(self._generator) if look else None
+            schedule.adapt(index, stabilization, stars.min().item(), unrests.max().item())
             yield WarmupStep(
                 step=step,
                 attempt=attempt,
@@ -221,13 +221,11 @@ class Warmup:
                 vaa_star=stars.mean().item(),
                 gradient_norm=norm.item(),
                 unrest=unrests.mean().item(),
-                reached=None if self._measured is None else getattr(self._measured, objective.figure),
             )
-            if schedule.hopeless or self._exceeds(objective.early_goal):
+            if schedule.hopeless:
                 break
         optimizer.zero_grad()
-        if self._measured is None:
-            self._measured = self._measure_anew()
+        self._measured = self._measure()
 
     def _next_batch(self, step: int) -> Batch:
         batch = next(self._batches, None)
@@ -245,15 +243,12 @@ class Warmup:
         if last and not all(torch.isfinite(p).all() for p in self._warmed):
             raise WarmupDiverged(f"warmup diverged at {step} with lr={lr}: a weight is not finite")
 
-    def _measure(self, generator: torch.Generator) -> Multistability:
-        """Measure the network in eval mode on the last batch."""
+    def _measure(self) -> Multistability:
+        """Measure the network in eval mode on the last batch, with draws that do not depend on the steps before."""
+        generator = torch.Generator().manual_seed(self.plan.seed)
         with in_mode(self._rnn, training=False):
             return self.plan.objective.measure(self._layers, self._batch, generator)
 
-    def _measure_anew(self) -> Multistability:
-        """Measure with draws that do not depend on the steps before."""
-        return self._measure(torch.Generator().manual_seed(self.plan.seed))
-
     def _exceeds(self, goal: float) -> bool:
-        """Return whether the network was measured at the last step and exceeds a goal."""
+        """Return whether what was measured last exceeds a goal."""
         return self._measured is not None and getattr(self._measured, self.plan.objective.figure) > goal

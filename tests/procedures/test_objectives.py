@@ -118,10 +118,9 @@ def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_col
     assert schedule.longest == pytest.approx(70)
     schedule.adapt(31, 10, apart, 1.0)  # moves of order one
     assert schedule.longest == pytest.approx(49)
-    looks = [schedule.adapt(step, 10, apart, still) for step in range(32, 200)]
-    assert [step for step, look in enumerate(looks, start=32) if look] == [99, 124, 149, 174, 199]
     assert schedule.lr_factor(99) == 1.0
     assert schedule.lr_factor(200) == pytest.approx(0.1)
+    assert Adaptive(left=200, most=100, boldness=2.0).lr_factor(200) == pytest.approx(0.2)
     assert Schedule(100, 200, 10).lr_factor(99) == 1.0
 
 
@@ -143,16 +142,15 @@ def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_foll
 
 
 @pytest.mark.parametrize(
-    ("reached", "expected"), [(0.5, [1] * 3 + [2] * 3 + [3] * 3), (0.95, [1] * 3), (0.99, [1])]
+    ("reached", "expected"), [(0.5, [1] * 3 + [2] * 3 + [3] * 3), (0.95, [1] * 3)]
 )
 def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
     monkeypatch: pytest.MonkeyPatch, reached: float, expected: list[int]
 ) -> None:
     measured = Multistability(1.0, reached, 1.0, 0.0, (1.0,))
     monkeypatch.setattr(Rest, "further_attempt", 3)
-    monkeypatch.setattr("lightning_warmup.procedures.schedules.ATTEMPT", 3)
+    monkeypatch.setattr(Rest, "schedule", lambda self, left, attempt: Adaptive(left, 400, 3, 1 + (attempt > 2)))
     monkeypatch.setattr(Rest, "measure", lambda *_: measured)
-    monkeypatch.setattr(Adaptive, "adapt", lambda *_: True)
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
     begun = network.weight_hh_l0.detach().clone()
@@ -163,8 +161,7 @@ def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
         attempts.append(step.attempt)
         moves.append(float((network.weight_hh_l0.detach() - begun).abs().max()))
     assert attempts == expected
-    if len(moves) > 1:
-        assert moves[2] > 0.015  # Adam moves a weight by 0.01 a step at most
+    assert moves[2] > 0.015  # Adam moves a weight by 0.01 a step at most
     for first in moves[3:4]:
         assert 0.0099 <= first <= 0.0101
     for first in moves[6:7]:  # by twice as much in the third attempt
@@ -174,16 +171,14 @@ def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
 def test_a_warmup_for_rest_ends_in_many_equilibria_at_rest() -> None:
     torch.manual_seed(0)
     network, sequences = RecurrentNetwork(1, 32, 1), torch.randn(50, 512, 1)
-    history = warmup(network, sequences, objective="rest", steps=300, max_stabilization=400)
+    history = warmup(network, sequences, objective="rest")
     measured = multistability(network, sequences[:, :64], steps=10_000, draws=1)
     assert measured.resting_fraction > 0.9
     assert measured.resting_vaa > 0.8
-    assert history[-1].reached is not None
-    assert history[-1].reached > Rest.early_goal
     assert history.goal_reached
-    assert history.resting_vaa == history[-1].reached
+    assert history.resting_vaa > Rest.goal
     assert history.settle_steps == 10_000
-    assert len(history) < 300
+    assert len(history) == 300
 
 
 def test_what_is_kept_in_training_is_the_gradient_of_the_objective() -> None:

@@ -191,7 +191,7 @@ def test_the_best_weights_are_kept(
 ) -> None:
     """The last figure is that of the weights from before, which are measured where all attempts miss the goal."""
     monkeypatch.setattr(Published, "further_attempt", 4)
-    monkeypatch.setattr("lightning_warmup.procedures.schedules.FURTHER_ATTEMPT", 4)
+    monkeypatch.setattr("lightning_warmup.procedures.objectives._base.FURTHER_ATTEMPT", 4)
     left = list(figures)
     monkeypatch.setattr(Published, "measure", lambda *_: found(left.pop(0)))
     torch.manual_seed(0)

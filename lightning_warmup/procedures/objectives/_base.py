@@ -18,7 +18,7 @@ from lightning_warmup.dynamics.reachable import cut_lengths, reachable_states
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import Layer
 from lightning_warmup.procedures import Batch, require
-from lightning_warmup.procedures.schedules import FurtherAttempt, Schedule
+from lightning_warmup.procedures.schedules import FURTHER_ATTEMPT, Adaptive, Schedule
 
 
 class SettledLayer(NamedTuple):
@@ -61,13 +61,13 @@ class Objective(ABC):
     """Figure of a ``Multistability`` that tells whether the goal is reached."""
     goal: ClassVar[float] = 0.9
     """The goal is reached above it: nine of ten states have an equilibrium of their own."""
-    early_goal: ClassVar[float] = math.inf
-    """Above it an attempt stops early, where its schedule measures the figure on the way."""
     settle_steps: ClassVar[int] = 2000
     draws: ClassVar[int] = 3
     """Constant steps M and draws of the measurement."""
-    extension: ClassVar[int] = 5
+    extension: ClassVar[int] = 7
     """Steps of all attempts, at most, as a multiple of those of the first."""
+    going_on: ClassVar[int] = 2
+    """Attempts after the first that go on from the best weights so far; all others begin anew."""
     further_attempt: ClassVar[int] = 100
     """Steps that must be left for a further attempt where one has missed the goal: fewer seldom help."""
 
@@ -84,7 +84,7 @@ class Objective(ABC):
     def schedule(self, steps: int, attempt: int) -> Schedule:
         """Return the schedule of an attempt that may take so many steps: the published one for the first."""
         if attempt > 1:
-            return FurtherAttempt(steps, self.max_stabilization)
+            return Adaptive(steps, self.max_stabilization, FURTHER_ATTEMPT)
         return Schedule(steps, self.max_stabilization, self.stabilization_ramp)
 
     def settle(
