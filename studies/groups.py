@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,17 @@ from typing import NamedTuple
 from configs.compose import ConfigError
 from studies.results import REPORT, WHAT, Row, defaults, identity, read_rows, read_run
 
-_SIZES = ("name", "train_size", "val_size", "test_size", "test_lengths", "batch_size")
+_SIZES = (
+    "name",
+    "train_size",
+    "val_size",
+    "test_size",
+    "test_lengths",
+    "batch_size",
+    "capacity",
+    "threshold",
+)
+_SIZES += ("episodes_per_epoch", "evaluation_episodes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +100,9 @@ def _result(row: Row) -> Result:
     usual = defaults(next(text for text in differing if text.startswith("data.name=")))
     settings = dict(text.split("=", 1) for text in [*usual, *differing])
     data = [text.removeprefix("data.") for text in differing if text.startswith("data.")]
+    own = [re.sub("=.*[/:]", "=", text) for text in data if not text.startswith(_SIZES)]  # no folders
     named = {
-        "benchmark": ", ".join(
-            [settings["data.name"], *(t for t in data if not t.startswith(_SIZES))]
-        ).replace("_", " "),
+        "benchmark": ", ".join([settings["data.name"], *own]).replace("_", " "),
         "cell": settings["model.cell"].upper().replace("NBRC", "nBRC"),
         "procedure": _procedure(settings),
     }
@@ -111,6 +121,7 @@ def _procedure(settings: Mapping[str, str]) -> str:
     words += [f"{task} pretraining"] if task != "none" else []
     words = words or ["without warmup"]
     words += ["double layer"] if settings["model.double"] == "true" else []
+    words += ["consolidated"] if settings["agent.consolidate"] != "0" else []
     return ", ".join(words).replace("_", " ")
 
 

@@ -1,7 +1,7 @@
-"""What a warmup reaches on torch's own layers: ``python -m studies.torch_layers [--seeds N]``, an hour on one core.
+"""What a warmup reaches on torch's own layers: ``python -m studies.torch_layers``, a quarter of an hour on one core.
 
-Each row of ``studies/torch_layers.csv`` is one call ``warmup(layer, sequences)`` with all settings at their defaults.
-The VAA is measured anew, on other sequences. Rows that are there already are not computed again.
+Each row of ``studies/torch_layers.csv`` is a call ``warmup(layer, sequences)``, all settings at their defaults. The
+VAA is measured anew, on other sequences. Rows that are there already are not computed again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def summary(rows: Sequence[dict[str, str]]) -> str:
     groups: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
         groups.setdefault((row["layer"], row["hidden_size"], row["num_layers"]), []).append(float(row["vaa"]))
-    lines = ["| layer | hidden size | layers | VAA, median | lowest | above .9 |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| layer | hidden size | layers | VAA, median | lowest | above .9 |",
+        "|---|---|---|---|---|---|",
+    ]
     for what, vaas in groups.items():
         median = float(torch.tensor(vaas).quantile(0.5))
         high = f"{sum(vaa > WELL for vaa in vaas)} of {len(vaas)}"

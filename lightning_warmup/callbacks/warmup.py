@@ -191,4 +191,6 @@ class WarmupStage(Stage):
             return text
         figure = objective.figure.replace("_", " ").replace("vaa", "VAA")
         asked = self.plan.steps
-        return f"{text}; the {figure} should be above {objective.goal}: try steps={3 * asked} instead of {asked}"
+        return (
+            f"{text}; the {figure} should be above {objective.goal}: try steps={3 * asked} instead of {asked}"
+        )

@@ -141,15 +141,15 @@ def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_foll
         assert given_up == ([] if expected is None else [expected])
 
 
-@pytest.mark.parametrize(
-    ("reached", "expected"), [(0.5, [1] * 3 + [2] * 3 + [3] * 3), (0.95, [1] * 3)]
-)
+@pytest.mark.parametrize(("reached", "expected"), [(0.5, [1] * 3 + [2] * 3 + [3] * 3), (0.95, [1] * 3)])
 def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
     monkeypatch: pytest.MonkeyPatch, reached: float, expected: list[int]
 ) -> None:
     measured = Multistability(1.0, reached, 1.0, 0.0, (1.0,))
     monkeypatch.setattr(Rest, "further_attempt", 3)
-    monkeypatch.setattr(Rest, "schedule", lambda self, left, attempt: Adaptive(left, 400, 3, 1 + (attempt > 2)))
+    monkeypatch.setattr(
+        Rest, "schedule", lambda self, left, attempt: Adaptive(left, 400, 3, 1 + (attempt > 2))
+    )
     monkeypatch.setattr(Rest, "measure", lambda *_: measured)
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
