@@ -12,17 +12,8 @@ from typing import NamedTuple
 from configs.compose import ConfigError
 from studies.results import REPORT, WHAT, Row, defaults, identity, read_rows, read_run
 
-_SIZES = (
-    "name",
-    "train_size",
-    "val_size",
-    "test_size",
-    "test_lengths",
-    "batch_size",
-    "capacity",
-    "threshold",
-)
-_SIZES += ("episodes_per_epoch", "evaluation_episodes")
+_SIZES: tuple[str, ...] = ("name", "train_size", "val_size", "test_size", "test_lengths", "batch_size")
+_SIZES += ("capacity", "threshold", "episodes_per_epoch", "evaluation_episodes")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What a warmup reaches on torch's own layers: ``python -m studies.torch_layers``, a quarter of an hour on one core.
+"""What a warmup reaches on torch's own layers: ``python -m studies.torch_layers``, fifteen minutes on one core.
 
 Each row of ``studies/torch_layers.csv`` is a call ``warmup(layer, sequences)``, all settings at their defaults. The
 VAA is measured anew, on other sequences. Rows that are there already are not computed again.
@@ -24,7 +24,7 @@ from lightning_warmup import multistability, warmup
 TABLE = Path(__file__).with_suffix(".csv")
 WHAT = ("layer", "hidden_size", "num_layers", "seed")
 FIGURES = ("vaa_before", "vaa", "resting_vaa", "steps", "seconds")
-LAYERS: dict[str, tuple[type[nn.RNNBase], dict[str, Any]]] = {
+LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "GRU": (nn.GRU, {}),
     "LSTM": (nn.LSTM, {}),
     "RNN": (nn.RNN, {}),
