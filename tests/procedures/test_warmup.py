@@ -211,6 +211,25 @@ def test_the_best_weights_are_kept(
     assert torch.equal(network.weight_hh_l0, weights[kept])
 
 
+def test_two_attempts_go_on_from_the_best_weights_and_the_next_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Published, "further_attempt", 4)
+    monkeypatch.setattr("lightning_warmup.procedures.objectives._base.FURTHER_ATTEMPT", 4)
+    figures = iter([0.5, 0.2, 0.3, 0.1, 0.0])
+    monkeypatch.setattr(Published, "measure", lambda *_: found(next(figures)))
+    torch.manual_seed(0)
+    network = nn.GRU(1, 4)
+    begun, weights = network.weight_hh_l0.detach().clone(), []
+    batches = [(torch.randn(6, 8, 1), None)] * 16
+    for step in Warmup(network, batches, WarmupPlan(steps=4, extension=4)):
+        weights.append((step.attempt, network.weight_hh_l0.detach().clone()))
+    assert [attempt for attempt, _ in weights] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+    for first, start in ((4, weights[3][1]), (8, weights[3][1]), (12, begun)):
+        # Adam's first step moves a weight by the learning rate.
+        assert float((weights[first][1] - start).abs().max()) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_further_attempts_end_with_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Published, "further_attempt", 1)
     monkeypatch.setattr(Published, "measure", lambda *_: found(0.1))
