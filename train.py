@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.compose import Config, ConfigError, compose, help_text, to_yaml
-from configs.run_folder import CHECKPOINTS, RunFolder, give_up, open_run_folder, started_by
+from configs.run_folder import CHECKPOINTS, RunFolder, give_up, go_on, open_run_folder, started_by
 
 
 def main(argv: list[str]) -> int:
@@ -63,6 +63,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         callbacks = make_callbacks(config, module, folder.path, report)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    go_on(config, folder)
     metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
     origin = provenance.record(folder.path, Path(__file__).parent)
     content = config.model_dump(warnings=False) | {"provenance": origin}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from math import ceil
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -205,16 +203,3 @@ class Gym(_Episodes):
     """Mean return from which on the environment counts as solved; null = what it says, if anything."""
     evaluation_episodes: int = Field(50, ge=1)
     """Episodes of an evaluation, the same every time."""
-
-
-def benchmarks() -> dict[str, type[Data]]:
-    """Return the settings class of every benchmark by its `data.name`."""
-    classes = [value for value in globals().values() if isinstance(value, type) and issubclass(value, Data)]
-    fields = [(c.model_fields["name"], c) for c in classes]
-    return {name.default: c for name, c in fields if not name.is_required()}
-
-
-if TYPE_CHECKING:
-    Benchmark = Data
-else:
-    Benchmark = Annotated[reduce(or_, benchmarks().values()), Field(discriminator="name")]

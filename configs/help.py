@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from configs.benchmarks import benchmarks
-from configs.schema import settings_of
+from configs.schema import benchmarks, settings_of
 from configs.setting import Setting
 from configs.values import quote, show
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.compose import CONFIG_FILE, to_yaml
+from configs.compose import CONFIG_FILE, compose, to_yaml
 from configs.schema import Config
 from configs.values import ConfigError, quote
 
@@ -33,11 +33,10 @@ class RunFolder(NamedTuple):
 
 
 def open_run_folder(config: Config) -> RunFolder:
-    """Make the folder of a run, save the configuration there, and find the checkpoint.
+    """Make the folder of a run, save the configuration of a new one there, and find the checkpoint.
 
     A new folder under `runs/` is named by the time, the benchmark and the cell. The first process decides, and
-    hands its folder to those that Lightning starts from it. `config.yaml` is saved without `run_dir` and `ckpt`;
-    a run that is only tested keeps the one it was trained with.
+    hands its folder to those that Lightning starts from it. `config.yaml` is saved without `run_dir` and `ckpt`.
 
     Raises:
         ConfigError: If `run_dir` holds a run already and `ckpt` is not given, or can't be written to; if there
@@ -54,10 +53,31 @@ def open_run_folder(config: Config) -> RunFolder:
     path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
     os.environ[PROCESS_VARIABLE] = str(os.getpid())
-    _save_config(config, path)
+    if config.ckpt is None:
+        _save_config(config, path)
     if config.ckpt == "last" and checkpoint is None:
         print(f"notice: no checkpoint in {path / CHECKPOINTS} yet, the run starts afresh", file=sys.stderr)
     return RunFolder(path, checkpoint)
+
+
+def go_on(config: Config, folder: RunFolder) -> None:
+    """Save the configuration of a run with `ckpt`, now that it is known to be possible; say what has changed.
+
+    A run that is only tested keeps the one it was trained with.
+
+    Raises:
+        ConfigError: If it can't be written.
+    """
+    path = folder.path / CONFIG_FILE
+    if (
+        config.ckpt is None
+        or not is_first_process(os.environ)
+        or ("fit" not in config.stages and path.exists())
+    ):
+        return
+    if path.exists() and (changes := _changes(compose([str(path)]), config)):
+        print(f"notice: the run goes on with other settings, {', '.join(changes)}", file=sys.stderr)
+    _save_config(config, folder.path)
 
 
 def give_up(config: Config, folder: RunFolder) -> None:
@@ -105,8 +125,6 @@ def _checkpoint(config: Config) -> Path | None:
 def _save_config(config: Config, folder: Path) -> None:
     """Write `config.yaml`, whole or not at all; of two new runs in one folder, the second is refused."""
     path = folder / CONFIG_FILE
-    if "fit" not in config.stages and path.exists():
-        return
     unfinished = path.with_suffix(".unfinished")
     try:
         if config.ckpt is None:
@@ -117,6 +135,18 @@ def _save_config(config: Config, folder: Path) -> None:
         raise _used(folder) from None
     except OSError as error:
         raise ConfigError(f"{quote(path)}: can't be written: {error.strerror}") from None
+
+
+def _changes(before: Config, after: Config) -> list[str]:
+    """Return the settings that differ, with their values."""
+    found = []
+    for name, old in before.model_dump(exclude={"run_dir", "ckpt"}).items():
+        new = after.model_dump()[name]
+        pairs = {name: (old, new)}
+        if isinstance(old, dict):
+            pairs = {f"{name}.{key}": (old.get(key), new.get(key)) for key in old | new}
+        found += [f"{key}={was} before, {now} now" for key, (was, now) in pairs.items() if was != now]
+    return found
 
 
 def _given(path: Path, ckpt: str | None) -> Path:

@@ -6,16 +6,25 @@ of the files in their folders.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from configs.benchmarks import Benchmark, CopyFirstInput, Data, benchmarks
+import configs.benchmarks
+from configs.benchmarks import CopyFirstInput, Data
 from configs.setting import Section, Setting, settings_in
 from configs.trainer import Trainer
 from configs.values import ConfigError
+
+
+def benchmarks() -> dict[str, type[Data]]:
+    """Return the settings class of every benchmark by its `data.name`."""
+    found = [value for value in vars(configs.benchmarks).values() if isinstance(value, type)]
+    fields = [(c.model_fields["name"], c) for c in found if issubclass(c, Data)]
+    return {name.default: c for name, c in fields if not name.is_required()}
 
 
 def _names_in(folder: str) -> Any:
@@ -25,10 +34,12 @@ def _names_in(folder: str) -> Any:
 
 
 if TYPE_CHECKING:
+    Benchmark = Data
     Cell = str
     Initialisation = str
     Objective = str
 else:
+    Benchmark = Annotated[reduce(or_, benchmarks().values()), Field(discriminator="name")]
     Cell, Initialisation = _names_in("cells"), _names_in("initialisations")
     Objective = _names_in("procedures/objectives")
 

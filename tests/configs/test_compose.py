@@ -14,10 +14,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from configs.benchmarks import benchmarks
 from configs.compose import ConfigError, compose, help_text, to_yaml
 from configs.help import as_argument
-from configs.schema import settings_of
+from configs.schema import benchmarks, settings_of
 from configs.setting import Setting, settings_in
 from configs.trainer import Trainer as TrainerSettings
 from configs.values import members

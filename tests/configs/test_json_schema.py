@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.benchmarks import benchmarks
 from configs.compose import compose, to_yaml
 from configs.json_schema import json_schema
+from configs.schema import benchmarks
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))

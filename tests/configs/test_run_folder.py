@@ -11,6 +11,7 @@ from configs.compose import CONFIG_FILE, ConfigError, compose
 from configs.run_folder import (
     FOLDER_VARIABLE,
     PROCESS_VARIABLE,
+    go_on,
     is_first_process,
     newest_checkpoint,
     open_run_folder,
@@ -33,7 +34,10 @@ def fresh_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def start(*argv: str) -> Path:
     """What a run does first."""
-    return open_run_folder(compose(argv)).path
+    config = compose(argv)
+    folder = open_run_folder(config)
+    go_on(config, folder)
+    return folder.path
 
 
 def checkpoint(run: Path, name: str, seconds: int) -> Path:
@@ -152,6 +156,22 @@ def test_a_test_keeps_the_configuration_of_the_training() -> None:
     assert Path("a", CONFIG_FILE).read_text() == saved
     start("run_dir=a", "ckpt=last", "trainer.max_epochs=9")
     assert compose(["run_dir=a", "ckpt=last"]).trainer.max_epochs == 9
+
+
+def test_what_a_run_goes_on_with_is_saved_once_it_is_possible_and_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint(start("run_dir=a"), "last.ckpt", 1)
+    config = compose(["run_dir=a", "ckpt=last", "data.seq_length=30", "seed=4"])
+    folder = open_run_folder(config)
+    assert compose(["run_dir=a", "ckpt=last"]).seed == 0
+    go_on(config, folder)
+    assert compose(["run_dir=a", "ckpt=last"]) == config.model_copy()
+    assert capsys.readouterr().err == (
+        "notice: the run goes on with other settings, seed=0 before, 4 now, data.seq_length=100 before, 30 now\n"
+    )
+    start("run_dir=a", "ckpt=last")
+    assert not capsys.readouterr().err
 
 
 def test_processes_that_lightning_starts_share_the_folder(
