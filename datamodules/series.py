@@ -75,7 +75,7 @@ class Series(SequenceDataModule):
     ) -> None:
         for name, path in {"root": root, "test_root": test_root}.items():
             if path is not None and not Path(path).is_file():
-                raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, there is none")
+                raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, and there is no such file")
         files = [read_sequences(path) for path in (root, test_root) if path is not None]
         targets = [file.targets(files[0]) for file in files]
         counts = [len(file.lengths) for file in files]

@@ -107,8 +107,10 @@ def _load(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in allowed if name in archive}
+            there = archive.files
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise ValueError(f"{path}: damaged, or no .npz file of numbers and texts alone") from None
+        allowed_parts = "x, y and lengths must be plain numbers or texts, and no lists of arrays"
+        raise ValueError(f"{path}: damaged, or no .npz file; {allowed_parts}") from None
     for name, array in arrays.items():
         kinds, words = allowed[name]
         if array.dtype.kind not in kinds:
@@ -118,7 +120,7 @@ def _load(path: Path) -> dict[str, Array]:
             raise ValueError(f"{path}: {name}{index}={array[tuple(index)]}: must be a finite number")
     for name in ("x", "y"):
         if name not in arrays:
-            raise ValueError(f"{path}: must have an array {name}")
+            raise ValueError(f"{path}: has the arrays {', '.join(there)}: must have x and y")
     return arrays
 
 

@@ -177,8 +177,12 @@ class WarmupStage(Stage):
         result, objective = self.result, self.plan.objective
         if result is None:
             return None
-        text = f"VAA {result.vaa:.2f} (resting VAA {result.resting_vaa:.2f}) at M = {result.settle_steps:,}"
-        text += f" after {len(result)} steps"
+        figures = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
+        text = ", ".join(
+            f"{words} {value:.2f}" + f" (goal {objective.goal})" * (name == objective.figure)
+            for name, (words, value) in figures.items()
+        )
+        text += f" at M = {result.settle_steps:,} after {len(result)} steps"
         if result.attempts > 1:
             text += f" in {result.attempts} attempts"
         if result.kept == 0:
@@ -187,10 +191,5 @@ class WarmupStage(Stage):
             text += (
                 f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
             )
-        if result.goal_reached:
-            return text
-        figure = objective.figure.replace("_", " ").replace("vaa", "VAA")
         asked = self.plan.steps
-        return (
-            f"{text}; the {figure} should be above {objective.goal}: try steps={3 * asked} instead of {asked}"
-        )
+        return text + ("" if result.goal_reached else f"; try steps={3 * asked} instead of {asked}")

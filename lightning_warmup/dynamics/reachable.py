@@ -66,10 +66,9 @@ def draw_reachable_states(
     """
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
+    check_sequences(sequences)
     if getattr(rnn, "batch_first", False):
         sequences = sequences.transpose(0, 1)
-    if sequences.dim() != 3:
-        raise ValueError(f"sequences has shape {tuple(sequences.shape)}: must have 3 axes")
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
     finite = torch.isfinite(sequences).all(2)
@@ -83,6 +82,15 @@ def draw_reachable_states(
         inputs = constant_inputs[torch.randint(len(constant_inputs), (draws,), generator=generator)]
     states = reachable_states(layers, sequences.repeat(1, draws, 1), cuts)
     return layers, states, inputs.to(sequences).repeat_interleave(count, 0)
+
+
+def check_sequences(sequences: object) -> None:
+    """Raise a ValueError if sequences are no tensor of three axes."""
+    if not isinstance(sequences, Tensor) or sequences.dim() != 3:
+        shape = (
+            f"shape {tuple(sequences.shape)}" if isinstance(sequences, Tensor) else type(sequences).__name__
+        )
+        raise ValueError(f"sequences are of {shape}: must be a tensor of 3 axes")
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_warmup.distributed import gather_batch, sum_gradients
 from lightning_warmup.dynamics.measure import Multistability, retained
-from lightning_warmup.dynamics.reachable import in_mode
+from lightning_warmup.dynamics.reachable import check_sequences, in_mode
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.procedures import Batch, require, shuffled, time_first
 from lightning_warmup.procedures.objectives import Objective
@@ -52,7 +52,7 @@ def warmup(
         extension: Steps of all attempts, at most, as a multiple of ``steps``, 7; with ``"rest"`` 1. Attempts of 100
             to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 the procedure is as published.
         lr: Learning rate of the warmup's own Adam; with ``"rest"`` doubled from the third attempt on.
-        batch_size: Sequences per step.
+        batch_size: Sequences per step, at most as many as there are.
         epsilon: Distance below which two states are the same equilibrium, 1e-4; with ``"rest"`` 0.003.
         target: Value that VAA* is drawn to, from both sides, 0.95.
         max_stabilization: Longest stabilisation, in steps, 200; with ``"rest"`` 400.
@@ -94,16 +94,16 @@ def warmup(
         holding_inputs=holding_inputs,
     )
     batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
-    if not isinstance(sequences, Tensor) or sequences.dim() != 3:
-        found = (
-            f"shape {tuple(sequences.shape)}" if isinstance(sequences, Tensor) else type(sequences).__name__
-        )
-        raise ValueError(f"sequences are of {found}: must be a tensor of 3 axes")
+    check_sequences(sequences)
     sequences = sequences.detach()  # what they were computed by is not warmed up
     number = sequences.shape[batch_dim]
-    in_range = 1 <= batch_size <= number
-    require("batch_size", batch_size, in_range, f"in 1..{number}, the number of sequences")
-    process = Warmup(rnn, shuffled(sequences, lengths, batch_dim, batch_size, seed), plan)
+    require("batch_size", batch_size, batch_size >= 2, "at least 2")
+    require("sequences", sequences, number >= 2, "at least 2 sequences, that their states can differ")
+    if lengths is not None:
+        require(
+            "lengths", lengths, lengths.shape == (number,), f"a tensor ({number},), one for each sequence"
+        )
+    process = Warmup(rnn, shuffled(sequences, lengths, batch_dim, min(batch_size, number), seed), plan)
     for _ in process:
         pass
     assert process.result is not None

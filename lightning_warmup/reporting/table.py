@@ -22,7 +22,7 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         ("resting fraction", _list(report["rest"], "{:.2f}".format)),
     ]
     if attractors := _list(report.get("attractors", {}), _shares):
-        rows.append((f"attractors (M={report['vaa_steps']})", attractors))
+        rows.append(("attractors, one draw", attractors))
     rows += [(f"best validation {name}", f"{value:.4g}") for name, value in report["val"].items()]
     for name, value in report.get("test", {}).items():
         compared = name == "loss" and trivial_loss is not None
@@ -32,6 +32,8 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
     if certified := report.get("certified"):
         rows.append(("optimal for ever", _certificate(certified)))
+    if certified := report.get("certified_before"):
+        rows.append(("  before consolidation", _certificate(certified)))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))
     width = max(len(name) for name, _ in rows)
@@ -41,8 +43,10 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
 def _certificate(certified: Mapping[str, Any]) -> str:
     first, rest = certified["from_length"], certified["rest_after"]
     proof = "not proven" if first is None else f"proven from length {first} on"
-    failures = certified["first_failure"], certified["last_failure"]
-    parts = [proof] + ([] if failures[0] is None else ["fails between {} and {}".format(*failures)])
+    parts, failures = [proof], (certified["first_failure"], certified["last_failure"])
+    if failures[0] is not None:
+        followed = failures[1] == certified["steps"] + 1
+        parts.append("fails between {} and {}".format(*failures) + ", the last length seen" * followed)
     parts.append("not at rest" if rest is None else f"at rest after {rest} steps")
     return ", ".join([*parts, f"states {certified['distance']:.2g} apart"])
 

@@ -186,8 +186,8 @@ def test_a_wrong_ts_file_is_refused_in_one_line(tmp_path, content, message):
 
 X, Y, NAN = np.zeros((4, 3, 2)), np.array([0, 1, 0, 1]), np.array([0, 1, np.nan, 1])
 NPZ_MISTAKES = [
-    ({"x": X}, ": must have an array y"),
-    ({"y": Y}, ": must have an array x"),
+    ({"x": X}, ": has the arrays x: must have x and y"),
+    ({"y": Y}, ": has the arrays y: must have x and y"),
     ({"x": X[0], "y": Y}, ": x (3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
     ({"x": X[:0], "y": Y[:0]}, ": x (0, 3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
     (
@@ -205,7 +205,10 @@ NPZ_MISTAKES = [
     ({"x": X, "y": NAN}, ": y[2]=nan: must be a finite number"),
     ({"x": X + NAN[:, None, None], "y": Y}, ": x[2, 0, 0]=nan: must be a finite number"),
     ({"x": X, "y": 0 * Y}, ": all sequences are of the class 0: must be two or more classes"),
-    ({"x": X, "y": np.array([0, 1, 0, None])}, ": damaged, or no .npz file of numbers and texts alone"),
+    (
+        {"x": X, "y": np.array([0, 1, 0, None])},
+        ": damaged, or no .npz file; x, y and lengths must be plain numbers or texts, and no lists of arrays",
+    ),
 ]
 
 
@@ -236,7 +239,7 @@ def damaged() -> list[bytes]:
 def test_a_damaged_npz_file_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "some.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"some.npz: damaged, or no .npz file of numbers and texts alone$"):
+    with pytest.raises(ValueError, match=r"some.npz: damaged, or no .npz file; x, y and"):
         read_sequences(path)
 
 
@@ -245,7 +248,7 @@ def test_what_is_no_file_of_sequences_is_refused_in_one_line(tmp_path, sequences
     (tmp_path / "some.csv").write_text("1,2")
     for name in ("none.npz", "folder.ts"):
         with pytest.raises(
-            ValueError, match=rf"^root='.*{name}': must be a .npz or a .ts file, there is none$"
+            ValueError, match=rf"^root='.*{name}': must be a .npz or a .ts file, and there is no such file$"
         ):
             Series(root=str(tmp_path / name))
     with pytest.raises(ValueError, match=r"some.csv: must be a .npz or a .ts file$"):

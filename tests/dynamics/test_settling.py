@@ -267,5 +267,5 @@ def test_the_first_half_of_a_double_layer_is_what_is_warmed() -> None:
 def test_sequences_with_another_number_of_features_are_refused(module: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"1 features: must be 3|input has shape \(\d+, \d+, 1\): .* 3"):
         multistability(module, torch.randn(6, 4, 1), steps=5)
-    with pytest.raises(ValueError, match="must have 3 axes"):
+    with pytest.raises(ValueError, match="must be a tensor of 3 axes"):
         multistability(module, torch.randn(6, 3), steps=5)

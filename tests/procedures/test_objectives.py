@@ -220,20 +220,21 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
     (line,) = [line for line in lines if "resting VAA" in line]
     assert line.startswith("Warmup: VAA ")
     assert " at M = 10,000 after 3 steps; " in line
-    assert line.endswith("; the resting VAA should be above 0.9: try steps=9 instead of 3")
+    assert line.endswith("after 3 steps; try steps=9 instead of 3")
 
     history = tuple(WarmupStep(n, 1 + n // 100, 10, 0.0, 0.9, 0.1, 0.0) for n in range(200))
     stage.result = WarmupResult(history, True, 1.0, 0.99, 10_000, 0.1)
-    assert stage.outcome() == "VAA 1.00 (resting VAA 0.99) at M = 10,000 after 200 steps in 2 attempts"
+    assert (
+        stage.outcome() == "VAA 1.00, resting VAA 0.99 (goal 0.9) at M = 10,000 after 200 steps in 2 attempts"
+    )
     stage = WarmupStage()
     stage.result = WarmupResult(history[:100], False, 0.5, 0.0, 2000, 0.1)
     assert stage.outcome() == (
-        "VAA 0.50 (resting VAA 0.00) at M = 2,000 after 100 steps; "
-        "the VAA should be above 0.9: try steps=300 instead of 100"
+        "VAA 0.50 (goal 0.9), resting VAA 0.00 at M = 2,000 after 100 steps; try steps=300 instead of 100"
     )
     stage.result = WarmupResult(history[:100], True, 1.0, 0.0, 2000, 1e-7)
     assert stage.outcome() == (
-        "VAA 1.00 (resting VAA 0.00) at M = 2,000 after 100 steps; "
+        "VAA 1.00 (goal 0.9), resting VAA 0.00 at M = 2,000 after 100 steps; "
         "it forgets sequences before they end (retained 1e-07) and may not learn"
     )
 

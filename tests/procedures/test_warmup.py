@@ -159,7 +159,8 @@ def test_sequences_that_are_not_finite_are_named() -> None:
         {"epsilon": -1.0},
         {"target": 2.0},
         {"batch_size": 0},
-        {"batch_size": 33},
+        {"batch_size": 1},
+        {"lengths": torch.ones(31, dtype=torch.int64)},
     ],
 )
 def test_bad_arguments_are_named(argument: dict[str, float]) -> None:

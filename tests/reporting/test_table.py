@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lightning_warmup.reporting.table import table
@@ -26,12 +27,12 @@ REPORT: dict[str, Any] = {
 
 
 def lines(report: dict[str, Any]) -> dict[str, str]:
-    return {line[:21].strip(): line[21:].strip() for line in table(report, 1.0).splitlines()}
+    return dict(re.split("  +", line.strip(), maxsplit=1) for line in table(report, 1.0).splitlines())
 
 
 def test_the_table_says_what_the_report_says() -> None:
     found = lines(REPORT)
-    assert found["attractors (M=2000)"] == "before: fixed point 100%  after: fixed point 25%, cycle 75%"
+    assert found["attractors, one draw"] == "before: fixed point 100%  after: fixed point 25%, cycle 75%"
     assert found["VAA (N=64, M=2000)"] == "before: 0.10  after: 0.90  final: 0.50"
     assert found["test loss"] == "0.25   (trivial predictor 1)"
     assert found["checkpoint"] == "none"
@@ -40,8 +41,8 @@ def test_the_table_says_what_the_report_says() -> None:
 def test_moments_without_a_measurement_are_left_out() -> None:
     nothing = dict.fromkeys(("before", "after", "final"))
     final = nothing | {"final": {"fixed point": 1.0}}
-    assert lines(REPORT | {"attractors": final})["attractors (M=2000)"] == "final: fixed point 100%"
-    assert "attractors (M=2000)" not in lines(REPORT | {"attractors": nothing})
+    assert lines(REPORT | {"attractors": final})["attractors, one draw"] == "final: fixed point 100%"
+    assert "attractors, one draw" not in lines(REPORT | {"attractors": nothing})
 
 
 def test_a_certificate_is_one_line() -> None:
@@ -49,15 +50,23 @@ def test_a_certificate_is_one_line() -> None:
         "from_length": 7,
         "first_failure": 3,
         "last_failure": 6,
+        "steps": 512,
         "rest_after": 40,
         "distance": 2.934,
     }
     proven = "proven from length 7 on, fails between 3 and 6, at rest after 40 steps, states 2.9 apart"
     assert lines(REPORT | {"certified": certificate})["optimal for ever"] == proven
+    failing = certificate | {"from_length": None, "last_failure": 513}
+    both = lines(REPORT | {"certified": certificate, "certified_before": failing})
+    assert both["optimal for ever"] == proven
+    assert both["before consolidation"].startswith(
+        "not proven, fails between 3 and 513, the last length seen, at rest"
+    )
     nothing = {
         "from_length": None,
         "first_failure": None,
         "last_failure": None,
+        "steps": 20000,
         "rest_after": None,
         "distance": 0.0,
     }
