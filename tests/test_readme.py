@@ -114,7 +114,7 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
         (fork / path).write_text(content)
     (settings,) = [block for block in blocks("python") if "class Adding(_" in block]
     schema = fork / "configs" / "benchmarks.py"
-    schema.write_text(schema.read_text().replace("def benchmarks(", f"{settings}\n\ndef benchmarks("))
+    schema.write_text(f"{schema.read_text()}\n\n{settings}")
 
     overview = run(fork, "python train.py --help").stdout
     assert all(name in overview for name in ("janet", "adding", "spread"))

@@ -92,7 +92,7 @@ class MultistabilityMonitor(Callback):
         figures = asdict(
             multistability(rnn, *self._batch, steps=self.steps, draws=self.draws, generator=generator)
         )
-        layers = figures.pop("equilibria_per_layer")
+        layers = figures.pop("places_per_layer")
         figures |= {f"equilibria_layer_{index}": number for index, number in enumerate(layers, start=1)}
         metrics = {f"monitor_M{self.steps}/{name}": value for name, value in figures.items()}
         for logger in trainer.loggers:

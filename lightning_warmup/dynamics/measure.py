@@ -24,14 +24,14 @@ class Multistability:
         resting_vaa: Distinct equilibria of the states at rest over N, in [0, 1].
         resting_fraction: Fraction of the settled states that are at rest.
         residual: Median Euclidean length of one more step.
-        equilibria_per_layer: Number of distinct settled states of each layer by itself, in [1, N].
+        places_per_layer: Number of distinct places that the states of each layer end in, at rest or not, in [1, N].
     """
 
     vaa: float
     resting_vaa: float
     resting_fraction: float
     residual: float
-    equilibria_per_layer: tuple[float, ...]
+    places_per_layer: tuple[float, ...]
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def multistability(
         resting_vaa=mean(resting_vaa, settled, resting),
         resting_fraction=float(resting.float().mean()),
         residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
-        equilibria_per_layer=tuple(count * mean(vaa, layer) for layer in settled.split(widths, dim=1)),
+        places_per_layer=tuple(count * mean(vaa, layer) for layer in settled.split(widths, dim=1)),
     )
 
 

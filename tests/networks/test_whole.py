@@ -45,7 +45,7 @@ def test_a_cell_of_torch_is_its_layer(kind: Any, layer: Any) -> None:
 def test_a_stack_of_cells_is_driven_layer_by_layer() -> None:
     cells = [nn.GRUCell(1, 4), nn.LSTMCell(4, 3)]
     measured = multistability(cells, torch.randn(6, 8, 1), steps=3, draws=1)
-    assert len(measured.equilibria_per_layer) == 2
+    assert len(measured.places_per_layer) == 2
 
 
 def test_states_may_be_nested_and_without_an_axis_of_layers() -> None:
