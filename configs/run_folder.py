@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs.compose import CONFIG_FILE, compose, to_yaml
+from configs.help import as_argument
 from configs.schema import Config
 from configs.values import ConfigError, quote
 
@@ -75,17 +76,20 @@ def go_on(config: Config, folder: RunFolder) -> None:
         or ("fit" not in config.stages and path.exists())
     ):
         return
-    if path.exists() and (changes := _changes(compose([str(path)]), config)):
-        print(f"notice: the run goes on with other settings, {', '.join(changes)}", file=sys.stderr)
+    if folder.checkpoint is not None and path.exists():
+        with suppress(ConfigError):  # it may be of an earlier version
+            if changes := _changes(compose([str(path)]), config):
+                print(f"notice: the run goes on with other settings, {', '.join(changes)}", file=sys.stderr)
     _save_config(config, folder.path)
 
 
 def give_up(config: Config, folder: RunFolder) -> None:
     """Free the folder of a run that turned out to be impossible before it began."""
-    if config.ckpt is None and is_first_process(os.environ):
+    if is_first_process(os.environ):
         with suppress(OSError):
-            (folder.path / CONFIG_FILE).unlink()
-            folder.path.rmdir()
+            if config.ckpt is None:
+                (folder.path / CONFIG_FILE).unlink()
+            folder.path.rmdir()  # does nothing where there is something in it
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -125,13 +129,17 @@ def _checkpoint(config: Config) -> Path | None:
 def _save_config(config: Config, folder: Path) -> None:
     """Write `config.yaml`, whole or not at all; of two new runs in one folder, the second is refused."""
     path = folder / CONFIG_FILE
-    unfinished = path.with_suffix(".unfinished")
+    text = to_yaml(config, leave_out=("run_dir", "ckpt"))
+    unfinished = path.with_suffix(f".unfinished.{os.getpid()}")
     try:
+        unfinished.write_text(text, encoding="utf-8")
         if config.ckpt is None:
-            path.touch(exist_ok=False)
-        unfinished.write_text(to_yaml(config, leave_out=("run_dir", "ckpt")), encoding="utf-8")
-        unfinished.replace(path)
+            os.link(unfinished, path)
+            unfinished.unlink()
+        else:
+            unfinished.replace(path)
     except FileExistsError:
+        unfinished.unlink()
         raise _used(folder) from None
     except OSError as error:
         raise ConfigError(f"{quote(path)}: can't be written: {error.strerror}") from None
@@ -145,7 +153,11 @@ def _changes(before: Config, after: Config) -> list[str]:
         pairs = {name: (old, new)}
         if isinstance(old, dict):
             pairs = {f"{name}.{key}": (old.get(key), new.get(key)) for key in old | new}
-        found += [f"{key}={was} before, {now} now" for key, (was, now) in pairs.items() if was != now]
+        found += [
+            f"{key}={as_argument(now)} ({as_argument(was)} before)"
+            for key, (was, now) in pairs.items()
+            if was != now
+        ]
     return found
 
 

@@ -77,8 +77,8 @@ class Warmup(Section):
     steps: int | None = Field(None, ge=1)
     """Gradient steps; with objective=rest the most over attempts of 150 to 300; null = 100, rest 900."""
     extension: int | None = Field(None, ge=1)
-    """Most steps of all attempts, as a multiple of steps: after a missed goal another follows if 100 are left;
-    1 = only one, as in the paper; null = 7, rest 1."""
+    """Most steps of all attempts, as a multiple of steps. After a missed goal another follows if 100 are left, with
+    objective=rest 300; 1 = the steps of the paper; null = 7, rest 1."""
     lr: float = Field(1e-2, gt=0)
     """Learning rate of the warmup's own Adam; with objective=rest doubled from the third attempt on."""
     batch_size: int = Field(32, ge=2)

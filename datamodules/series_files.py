@@ -120,7 +120,9 @@ def _load(path: Path) -> dict[str, Array]:
             raise ValueError(f"{path}: {name}{index}={array[tuple(index)]}: must be a finite number")
     for name in ("x", "y"):
         if name not in arrays:
-            raise ValueError(f"{path}: has the arrays {', '.join(there)}: must have x and y")
+            raise ValueError(
+                f"{path}: has {', '.join(map(repr, there[:5])) or 'no arrays'}: must have x and y"
+            )
     return arrays
 
 

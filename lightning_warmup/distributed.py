@@ -49,6 +49,11 @@ def gather_batch(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | 
     return sequences, lengths
 
 
+def of_first(value: float, device: torch.device) -> float:
+    """Return the number that the first process has."""
+    return value if world_size() == 1 else float(gather_rows(torch.tensor([value], device=device))[0])
+
+
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes, which may overwrite it."""
     if world_size() > 1:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 from configs.compose import ConfigError
 from studies.results import REPORT, WHAT, Row, defaults, identity, read_rows, read_run
 
-_SIZES: tuple[str, ...] = ("name", "train_size", "val_size", "test_size", "test_lengths", "batch_size")
-_SIZES += ("capacity", "threshold", "episodes_per_epoch", "evaluation_episodes")
+_SIZES = (
+    *("name", "train_size", "val_size", "test_size", "test_lengths", "batch_size"),
+    *("capacity", "threshold", "episodes_per_epoch", "evaluation_episodes"),
+)
 
 
 @dataclass(frozen=True, eq=False)

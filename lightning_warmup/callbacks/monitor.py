@@ -22,7 +22,7 @@ class MultistabilityMonitor(Callback):
     """Measures multistability every few epochs of a fit, always on the same training sequences.
 
     The figures are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
-    ``.../residual``, ``.../equilibria_layer_1`` and so on, with the number M of constant steps in the name: a
+    ``.../residual``, ``.../places_layer_1`` and so on, with the number M of constant steps in the name: a
     network that has been warmed up seldom comes to rest early, so M is kept small here. The random
     streams of training are left alone. Early stopping and checkpoints can follow what is measured after an epoch.
 
@@ -93,7 +93,7 @@ class MultistabilityMonitor(Callback):
             multistability(rnn, *self._batch, steps=self.steps, draws=self.draws, generator=generator)
         )
         layers = figures.pop("places_per_layer")
-        figures |= {f"equilibria_layer_{index}": number for index, number in enumerate(layers, start=1)}
+        figures |= {f"places_layer_{index}": number for index, number in enumerate(layers, start=1)}
         metrics = {f"monitor_M{self.steps}/{name}": value for name, value in figures.items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)

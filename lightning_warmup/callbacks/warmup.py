@@ -192,4 +192,4 @@ class WarmupStage(Stage):
                 f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
             )
         asked = self.plan.steps
-        return text + ("" if result.goal_reached else f"; try steps={3 * asked} instead of {asked}")
+        return text + ("" if result.goal_reached else f"; try steps={3 * asked}, now {asked}")

@@ -23,7 +23,7 @@ class Multistability:
         vaa: Variability among attractors, in [1/N, 1].
         resting_vaa: Distinct equilibria of the states at rest over N, in [0, 1].
         resting_fraction: Fraction of the settled states that are at rest.
-        residual: Median Euclidean length of one more step.
+        residual: Median Euclidean length of one more step; of states that have overflowed the largest number.
         places_per_layer: Number of distinct places that the states of each layer end in, at rest or not, in [1, N].
     """
 
@@ -74,6 +74,9 @@ def multistability(
         )
         settled, moved = settle(layers, states, inputs, steps, epsilon)
     resting = at_rest(settled, moved)
+    residuals = torch.linalg.vector_norm(moved - settled, dim=1)
+    # States that have overflowed count as one place, however far they have gone.
+    settled = settled.where(torch.isfinite(settled).all(1, keepdim=True), settled.new_zeros(()))
     count, widths = len(inputs) // draws, [flatten_state(state).shape[1] for state in states]
 
     def mean(measure: Callable[..., Tensor], *rows: Tensor) -> float:
@@ -84,7 +87,7 @@ def multistability(
         vaa=mean(vaa, settled),
         resting_vaa=mean(resting_vaa, settled, resting),
         resting_fraction=float(resting.float().mean()),
-        residual=float(torch.linalg.vector_norm(moved - settled, dim=1).median()),
+        residual=float(residuals.nan_to_num(nan=torch.finfo(residuals.dtype).max).median()),
         places_per_layer=tuple(count * mean(vaa, layer) for layer in settled.split(widths, dim=1)),
     )
 

@@ -86,11 +86,10 @@ def draw_reachable_states(
 
 def check_sequences(sequences: object) -> None:
     """Raise a ValueError if sequences are no tensor of three axes."""
-    if not isinstance(sequences, Tensor) or sequences.dim() != 3:
-        shape = (
-            f"shape {tuple(sequences.shape)}" if isinstance(sequences, Tensor) else type(sequences).__name__
-        )
-        raise ValueError(f"sequences are of {shape}: must be a tensor of 3 axes")
+    if not isinstance(sequences, Tensor):
+        raise ValueError(f"sequences are of type {type(sequences).__name__}: must be a tensor of 3 axes")
+    if sequences.dim() != 3:
+        raise ValueError(f"sequences are of shape {tuple(sequences.shape)}: must be a tensor of 3 axes")
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:

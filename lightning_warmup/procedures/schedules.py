@@ -82,7 +82,7 @@ class Adaptive(Schedule):
         super().__init__(min(left, attempt), most)
         self.longest = min(FIRST, most)
         self._boldness = boldness
-        self._another_can_follow = left >= JUDGED_AFTER + ATTEMPT
+        self._another_can_follow = left >= JUDGED_AFTER + attempt
 
     def lr_factor(self, step: int) -> float:
         """Return the boldness in the first half of the attempt, then down to a tenth of it."""

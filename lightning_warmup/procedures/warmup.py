@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.distributed import gather_batch, sum_gradients
+from lightning_warmup.distributed import gather_batch, of_first, sum_gradients
 from lightning_warmup.dynamics.measure import Multistability, retained
 from lightning_warmup.dynamics.reachable import check_sequences, in_mode
 from lightning_warmup.networks.layers import layers_of
@@ -50,9 +51,9 @@ def warmup(
             an objective that is made already, with its settings from ``epsilon`` to ``holding_inputs``.
         steps: Number of gradient steps, 100; with ``"rest"`` 900, the most over attempts of 300 at most.
         extension: Steps of all attempts, at most, as a multiple of ``steps``, 7; with ``"rest"`` 1. Attempts of 100
-            to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 the procedure is as published.
+            to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 there is one, as published.
         lr: Learning rate of the warmup's own Adam; with ``"rest"`` doubled from the third attempt on.
-        batch_size: Sequences per step, at most as many as there are.
+        batch_size: Sequences of this process in a step, at most as many as there are.
         epsilon: Distance below which two states are the same equilibrium, 1e-4; with ``"rest"`` 0.003.
         target: Value that VAA* is drawn to, from both sides, 0.95.
         max_stabilization: Longest stabilisation, in steps, 200; with ``"rest"`` 400.
@@ -197,34 +198,39 @@ class Warmup:
         objective, lr = self.plan.objective, self.plan.lr
         schedule = objective.schedule(left, attempt)
         optimizer = torch.optim.Adam(self._warmed, lr=lr)
-        for index in range(schedule.steps):
-            step = taken + index
-            self._batch = self._next_batch(step)
-            stabilization = int(torch.randint(1, int(schedule.longest) + 1, (), generator=self._generator))
-            optimizer.param_groups[0]["lr"] = lr * schedule.lr_factor(index)
+        try:
+            for index in range(schedule.steps):
+                step = taken + index
+                self._batch = self._next_batch(step)
+                stabilization = int(
+                    torch.randint(1, int(schedule.longest) + 1, (), generator=self._generator)
+                )
+                optimizer.param_groups[0]["lr"] = lr * schedule.lr_factor(index)
+                optimizer.zero_grad()
+                with torch.enable_grad():
+                    loss, layers = objective(self._layers, self._batch, stabilization, self._generator)
+                    loss.backward()
+                sum_gradients(self._warmed)
+                norm = torch.nn.utils.clip_grad_norm_(self._warmed, schedule.max_norm)
+                optimizer.step()
+                self._check_finite(f"step {step}", lr, loss, norm, last=index == schedule.steps - 1)
+                stars = torch.stack([layer.vaa_star.detach() for layer in layers])
+                unrests = torch.stack([layer.unrest.detach() for layer in layers])
+                worst = of_first(stars.min().item(), norm.device), of_first(unrests.max().item(), norm.device)
+                schedule.adapt(index, stabilization, *worst)
+                yield WarmupStep(
+                    step=step,
+                    attempt=attempt,
+                    stabilization=stabilization,
+                    loss=loss.item(),
+                    vaa_star=stars.mean().item(),
+                    gradient_norm=norm.item(),
+                    unrest=unrests.mean().item(),
+                )
+                if schedule.hopeless:
+                    break
+        finally:
             optimizer.zero_grad()
-            with torch.enable_grad():
-                loss, layers = objective(self._layers, self._batch, stabilization, self._generator)
-                loss.backward()
-            sum_gradients(self._warmed)
-            norm = torch.nn.utils.clip_grad_norm_(self._warmed, schedule.max_norm)
-            optimizer.step()
-            self._check_finite(f"step {step}", lr, loss, norm, last=index == schedule.steps - 1)
-            stars = torch.stack([layer.vaa_star.detach() for layer in layers])
-            unrests = torch.stack([layer.unrest.detach() for layer in layers])
-            schedule.adapt(index, stabilization, stars.min().item(), unrests.max().item())
-            yield WarmupStep(
-                step=step,
-                attempt=attempt,
-                stabilization=stabilization,
-                loss=loss.item(),
-                vaa_star=stars.mean().item(),
-                gradient_norm=norm.item(),
-                unrest=unrests.mean().item(),
-            )
-            if schedule.hopeless:
-                break
-        optimizer.zero_grad()
         self._measured = self._measure()
 
     def _next_batch(self, step: int) -> Batch:
@@ -247,7 +253,12 @@ class Warmup:
         """Measure the network in eval mode on the last batch, with draws that do not depend on the steps before."""
         generator = torch.Generator().manual_seed(self.plan.seed)
         with in_mode(self._rnn, training=False):
-            return self.plan.objective.measure(self._layers, self._batch, generator)
+            found = self.plan.objective.measure(self._layers, self._batch, generator)
+        # What is decided by it is decided alike everywhere, however differently processes round.
+        device = self._warmed[0].device
+        return replace(
+            found, vaa=of_first(found.vaa, device), resting_vaa=of_first(found.resting_vaa, device)
+        )
 
     def _exceeds(self, goal: float) -> bool:
         """Return whether what was measured last exceeds a goal."""

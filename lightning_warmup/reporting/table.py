@@ -32,8 +32,8 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
     if certified := report.get("certified"):
         rows.append(("optimal for ever", _certificate(certified)))
-    if certified := report.get("certified_before"):
-        rows.append(("  before consolidation", _certificate(certified)))
+        if before := report.get("certified_before"):
+            rows.append(("  before consolidation", _certificate(before)))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))
     width = max(len(name) for name, _ in rows)
@@ -46,7 +46,7 @@ def _certificate(certified: Mapping[str, Any]) -> str:
     parts, failures = [proof], (certified["first_failure"], certified["last_failure"])
     if failures[0] is not None:
         followed = failures[1] == certified["steps"] + 1
-        parts.append("fails between {} and {}".format(*failures) + ", the last length seen" * followed)
+        parts.append("fails from {} to {}".format(*failures) + ", the longest seen" * followed)
     parts.append("not at rest" if rest is None else f"at rest after {rest} steps")
     return ", ".join([*parts, f"states {certified['distance']:.2g} apart"])
 

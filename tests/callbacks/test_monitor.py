@@ -26,5 +26,5 @@ def test_early_stopping_can_follow_the_monitor(tmp_path: Path) -> None:
         "resting_vaa",
         "resting_fraction",
         "residual",
-        "equilibria_layer_1",
+        "places_layer_1",
     }

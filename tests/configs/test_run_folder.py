@@ -11,6 +11,7 @@ from configs.compose import CONFIG_FILE, ConfigError, compose
 from configs.run_folder import (
     FOLDER_VARIABLE,
     PROCESS_VARIABLE,
+    give_up,
     go_on,
     is_first_process,
     newest_checkpoint,
@@ -166,12 +167,26 @@ def test_what_a_run_goes_on_with_is_saved_once_it_is_possible_and_said(
     folder = open_run_folder(config)
     assert compose(["run_dir=a", "ckpt=last"]).seed == 0
     go_on(config, folder)
-    assert compose(["run_dir=a", "ckpt=last"]) == config.model_copy()
+    assert compose(["run_dir=a", "ckpt=last"]) == compose(
+        ["run_dir=a", "ckpt=last", "data.seq_length=30", "seed=4"]
+    )
+    assert compose(["run_dir=a", "ckpt=last"]).seed == 4
     assert capsys.readouterr().err == (
-        "notice: the run goes on with other settings, seed=0 before, 4 now, data.seq_length=100 before, 30 now\n"
+        "notice: the run goes on with other settings, seed=4 (0 before), data.seq_length=30 (100 before)\n"
     )
     start("run_dir=a", "ckpt=last")
     assert not capsys.readouterr().err
+    Path("a", CONFIG_FILE).write_text("gone: 1\n")  # of an earlier version
+    start("run_dir=a", "ckpt=a/checkpoints/last.ckpt")
+    assert compose(["run_dir=a", "ckpt=last"]).seed == 0
+
+
+def test_a_refused_run_leaves_nothing() -> None:
+    Path("b.ckpt").touch()
+    config = compose(["ckpt=b.ckpt"])
+    folder = open_run_folder(config)
+    give_up(config, folder)
+    assert not folder.path.exists()
 
 
 def test_processes_that_lightning_starts_share_the_folder(

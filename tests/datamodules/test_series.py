@@ -186,8 +186,8 @@ def test_a_wrong_ts_file_is_refused_in_one_line(tmp_path, content, message):
 
 X, Y, NAN = np.zeros((4, 3, 2)), np.array([0, 1, 0, 1]), np.array([0, 1, np.nan, 1])
 NPZ_MISTAKES = [
-    ({"x": X}, ": has the arrays x: must have x and y"),
-    ({"y": Y}, ": has the arrays y: must have x and y"),
+    ({"x": X}, ": has 'x': must have x and y"),
+    ({"y": Y}, ": has 'y': must have x and y"),
     ({"x": X[0], "y": Y}, ": x (3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
     ({"x": X[:0], "y": Y[:0]}, ": x (0, 3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -234,16 +235,42 @@ def test_two_attempts_go_on_from_the_best_weights_and_the_next_begins_anew(
 def test_further_attempts_end_with_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Published, "further_attempt", 1)
     monkeypatch.setattr(Published, "measure", lambda *_: found(0.1))
-    process = Warmup(nn.GRU(1, 4), [(torch.randn(6, 8, 1), None)] * 3, WarmupPlan(steps=2))
+    network = nn.GRU(1, 4)
+    process = Warmup(network, [(torch.randn(6, 8, 1), None)] * 3, WarmupPlan(steps=2))
     assert [step.attempt for step in process] == [1, 1, 2]
+    assert all(parameter.grad is None for parameter in network.parameters())
     assert process.result is not None
     assert process.result.kept == 1
+
+
+def test_states_that_overflow_are_no_equilibria() -> None:
+    torch.manual_seed(0)
+    network = nn.RNN(1, 24, nonlinearity="relu")
+    with torch.no_grad():
+        network.weight_hh_l0.mul_(9)
+    measured = multistability(network, torch.randn(10, 16, 1))
+    assert measured.vaa == pytest.approx(1 / 16)
+    assert measured.resting_fraction == 0
+    assert math.isfinite(measured.residual)
+
+
+def test_a_batch_is_no_larger_than_the_number_of_sequences() -> None:
+    sequences = torch.randn(6, 20, 1)
+    networks = [nn.GRU(1, 4), nn.GRU(1, 4)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    taken = [
+        warmup(network, sequences, steps=2, batch_size=size)
+        for network, size in zip(networks, (20, 99), strict=True)
+    ]
+    assert list(taken[0]) == list(taken[1])
+    with pytest.raises(ValueError, match=r"^sequences=a tensor \(6, 1, 1\): must be at least 2 sequences"):
+        warmup(nn.GRU(1, 4), sequences[:, :1])
 
 
 def test_sequences_are_a_tensor_of_three_axes_whatever_it_was_computed_by() -> None:
     embedding = nn.Embedding(5, 3)
     assert len(warmup(nn.GRU(3, 4), embedding(torch.randint(5, (6, 32))), steps=2, extension=1)) == 2
     assert embedding.weight.grad is None
-    for wrong, found in ((torch.randn(6, 32), r"shape \(6, 32\)"), ([[[1.0]]], "list")):
+    for wrong, found in ((torch.randn(6, 32), r"shape \(6, 32\)"), ([[[1.0]]], "type list")):
         with pytest.raises(ValueError, match=f"^sequences are of {found}: must be a tensor of 3 axes"):
             warmup(nn.GRU(3, 4), wrong)  # type: ignore[arg-type]

@@ -54,13 +54,13 @@ def test_a_certificate_is_one_line() -> None:
         "rest_after": 40,
         "distance": 2.934,
     }
-    proven = "proven from length 7 on, fails between 3 and 6, at rest after 40 steps, states 2.9 apart"
+    proven = "proven from length 7 on, fails from 3 to 6, at rest after 40 steps, states 2.9 apart"
     assert lines(REPORT | {"certified": certificate})["optimal for ever"] == proven
     failing = certificate | {"from_length": None, "last_failure": 513}
     both = lines(REPORT | {"certified": certificate, "certified_before": failing})
     assert both["optimal for ever"] == proven
     assert both["before consolidation"].startswith(
-        "not proven, fails between 3 and 513, the last length seen, at rest"
+        "not proven, fails from 3 to 513, the longest seen, at rest"
     )
     nothing = {
         "from_length": None,

@@ -65,7 +65,7 @@ class Objective(ABC):
     draws: ClassVar[int] = 3
     """Constant steps M and draws of the measurement."""
     extension: ClassVar[int] = 7
-    """Steps of all attempts, at most, as a multiple of those of the first."""
+    """Steps of all attempts, at most, as a multiple of ``steps``."""
     going_on: ClassVar[int] = 2
     """Attempts after the first that go on from the best weights so far; all others begin anew."""
     further_attempt: ClassVar[int] = 100
@@ -81,11 +81,16 @@ class Objective(ABC):
     def layer_loss(self, layer: SettledLayer) -> Tensor:
         """Return the loss of one layer, a differentiable scalar."""
 
-    def schedule(self, steps: int, attempt: int) -> Schedule:
-        """Return the schedule of an attempt that may take so many steps: the published one for the first."""
+    def schedule(self, left: int, attempt: int) -> Schedule:
+        """Return the schedule of an attempt: the published one for the first.
+
+        Args:
+            left: Steps that are left for this attempt and all others.
+            attempt: Its number, from 1.
+        """
         if attempt > 1:
-            return Adaptive(steps, self.max_stabilization, FURTHER_ATTEMPT)
-        return Schedule(steps, self.max_stabilization, self.stabilization_ramp)
+            return Adaptive(left, self.max_stabilization, FURTHER_ATTEMPT)
+        return Schedule(left, self.max_stabilization, self.stabilization_ramp)
 
     def settle(
         self, layers: Sequence[Layer], batch: Batch, stabilization: int, generator: Generator

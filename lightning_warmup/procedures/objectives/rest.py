@@ -55,13 +55,13 @@ class Rest(Objective):
         star = layer.vaa_star
         return (star - self.target) ** 2 + self.rest_weight * star.detach() * layer.unrest
 
-    def schedule(self, steps: int, attempt: int) -> Adaptive:
+    def schedule(self, left: int, attempt: int) -> Adaptive:
         """Return a schedule that follows how well states are held apart.
 
         From the third attempt on the learning rate is twice as high: that holds states apart where the usual one
         fails, but leaves networks that are harder to train.
         """
-        return Adaptive(steps, self.max_stabilization, boldness=1.0 if attempt <= 2 else 2.0)
+        return Adaptive(left, self.max_stabilization, boldness=1.0 if attempt <= 2 else 2.0)
 
     def that_holds_under(self, inputs: Tensor) -> Rest:
         """Return the objective with these holding inputs, unless it was given others."""
