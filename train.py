@@ -135,7 +135,7 @@ def consolidated(trainer: Any, module: Any, best: Path, steps: int) -> tuple[dic
 
     module.load_state_dict(read_checkpoint(best)["state_dict"])
     task = Waiting(**trainer.datamodule.waiting())
-    before = asdict(certify(module.network, task))
+    before = asdict(certify(module.network, task))  # on the CPU, where Lightning has left it
     consolidate(module.network, task, trainer.datamodule.length - 1, steps=steps)
     path = best.with_name("consolidated.ckpt")
     trainer.save_checkpoint(path)
