@@ -147,9 +147,9 @@ def _save_config(config: Config, folder: Path) -> None:
 
 def _changes(before: Config, after: Config) -> list[str]:
     """Return the settings that differ, with their values."""
-    found = []
+    found, given = [], after.model_dump()
     for name, old in before.model_dump(exclude={"run_dir", "ckpt"}).items():
-        new = after.model_dump()[name]
+        new = given[name]
         pairs = {name: (old, new)}
         if isinstance(old, dict):
             pairs = {f"{name}.{key}": (old.get(key), new.get(key)) for key in old | new}

@@ -37,7 +37,7 @@ def gather_sequences(sequences: Tensor) -> Tensor:
     """Gather sequences, ``(T, N / P, I)``, cut to the shortest T of all processes, to ``(T, N, I)``."""
     if world_size() == 1:
         return sequences
-    shortest = int(gather_rows(torch.tensor([len(sequences)], device=sequences.device)).min())
+    shortest = fewest(len(sequences), sequences.device)
     return gather_rows(sequences[:shortest].transpose(0, 1)).transpose(0, 1)
 
 
@@ -47,6 +47,11 @@ def gather_batch(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | 
     if lengths is not None:
         lengths = gather_rows(lengths.to(sequences.device)).clamp(max=len(sequences))
     return sequences, lengths
+
+
+def fewest(number: int, device: torch.device) -> int:
+    """Return the least of the numbers that the processes have."""
+    return int(gather_rows(torch.tensor([number], device=device)).min())
 
 
 def of_first(value: float, device: torch.device) -> float:

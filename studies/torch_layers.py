@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from torch import nn
 from tqdm import tqdm
 
 from lightning_warmup import multistability, warmup
+from studies.results import read_rows
+from studies.tables import markdown
 
 TABLE = Path(__file__).with_suffix(".csv")
 WHAT = ("layer", "hidden_size", "num_layers", "seed")
@@ -40,11 +43,11 @@ def reach(layer: str, hidden_size: int, num_layers: int, seed: int) -> dict[str,
     kind, settings = LAYERS[layer]
     rnn = kind(1, hidden_size, num_layers, **settings)
     sequences, others = torch.randn(LENGTH, SEQUENCES, 1), torch.randn(LENGTH, MEASURED, 1)
-    before = multistability(rnn, others, draws=3).vaa
+    before = multistability(rnn, others).vaa
     since = time.perf_counter()
     result = warmup(rnn, sequences, seed=seed)
     seconds = time.perf_counter() - since
-    found = multistability(rnn, others, draws=3)
+    found = multistability(rnn, others)
     figures = (before, found.vaa, found.resting_vaa, len(result), seconds)
     written = [f"{figure:.4g}" for figure in figures]
     return dict(zip(WHAT + FIGURES, [layer, hidden_size, num_layers, seed, *written], strict=True))
@@ -61,15 +64,11 @@ def summary(rows: Sequence[dict[str, str]]) -> str:
     groups: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
         groups.setdefault((row["layer"], row["hidden_size"], row["num_layers"]), []).append(float(row["vaa"]))
-    lines = [
-        "| layer | hidden size | layers | VAA, median | lowest | above .9 |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = []
     for what, vaas in groups.items():
-        median = float(torch.tensor(vaas).quantile(0.5))
         high = f"{sum(vaa > HIGH for vaa in vaas)} of {len(vaas)}"
-        lines.append(f"| {' | '.join(what)} | {median:.2f} | {min(vaas):.2f} | {high} |")
-    return "\n".join(lines)
+        lines.append([*what, f"{statistics.median(vaas):.2f}", f"{min(vaas):.2f}", high])
+    return markdown(["layer", "hidden size", "layers", "VAA, median", "lowest", f"above {HIGH}"], lines)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m studies.torch_layers", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args(argv)
-    rows = list(csv.DictReader(TABLE.open(newline=""))) if TABLE.is_file() else []
+    rows = read_rows(TABLE)
     done = {tuple(row[name] for name in WHAT) for row in rows}
     todo = [case for case in wanted(options.seeds) if tuple(map(str, case)) not in done]
     with TABLE.open("a", newline="") as file:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_warmup._compat import on_device, training_loader
 from lightning_warmup.callbacks.observed import observed, without_a_trace
-from lightning_warmup.distributed import gather_rows, rank, world_size
+from lightning_warmup.distributed import fewest, rank, world_size
 from lightning_warmup.procedures import Batch, require
 
 ToSequences = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
@@ -91,8 +91,7 @@ def _cut_and_joined(
         passes = (_one_pass(_rows(loader, take, batch_dim, order)) for _ in repeat(None))
         first = next(passes)
         rows = list(islice(first, share))
-        found = torch.tensor([len(rows)], device=trainer.strategy.root_device)
-        share = int(gather_rows(found).min())
+        share = fewest(len(rows), trainer.strategy.root_device)
         total = share * world_size()
         require("batch_size", total, total > 1, "at least 2, so many sequences the training data must hold")
         endless = chain(rows, first, chain.from_iterable(passes))

@@ -10,7 +10,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.distributed import gather_batch, of_first, sum_gradients
+from lightning_warmup.distributed import fewest, gather_batch, of_first, sum_gradients, world_size
 from lightning_warmup.dynamics.measure import Multistability, retained
 from lightning_warmup.dynamics.reachable import check_sequences, in_mode
 from lightning_warmup.networks.layers import layers_of
@@ -99,12 +99,12 @@ def warmup(
     sequences = sequences.detach()  # what they were computed by is not warmed up
     number = sequences.shape[batch_dim]
     require("batch_size", batch_size, batch_size >= 2, "at least 2")
-    require("sequences", sequences, number >= 2, "at least 2 sequences, that their states can differ")
     if lengths is not None:
-        require(
-            "lengths", lengths, lengths.shape == (number,), f"a tensor ({number},), one for each sequence"
-        )
-    process = Warmup(rnn, shuffled(sequences, lengths, batch_dim, min(batch_size, number), seed), plan)
+        fits = isinstance(lengths, Tensor) and lengths.shape == (number,)
+        require("lengths", lengths, fits, f"a tensor ({number},), one for each sequence")
+    rows = fewest(min(batch_size, number), sequences.device)  # as many on every process
+    require("sequences", sequences, rows * world_size() >= 2, "at least 2 sequences, whose states can differ")
+    process = Warmup(rnn, shuffled(sequences, lengths, batch_dim, rows, seed), plan)
     for _ in process:
         pass
     assert process.result is not None

@@ -162,6 +162,7 @@ def test_sequences_that_are_not_finite_are_named() -> None:
         {"batch_size": 0},
         {"batch_size": 1},
         {"lengths": torch.ones(31, dtype=torch.int64)},
+        {"lengths": [5] * 32},
     ],
 )
 def test_bad_arguments_are_named(argument: dict[str, float]) -> None:
