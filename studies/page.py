@@ -2,13 +2,15 @@
 
 The page is the text of the verdicts, written by hand, in which lines such as these are replaced::
 
-    <!-- table: study=memory rows="cell procedure" figures="test.loss epochs" against="without warmup" -->
+    <!-- table: study=memory rows="cell procedure" figures="test.loss epochs" -->
+    <!-- comparison: study=tmaze columns="without warmup|with warmup" figures="test.loss" name=maze -->
     <!-- figure: lengths study=memory lines=procedure panels=cell name=memory -->
     <!-- studies -->
 
-The runs of a row have ``rows`` in common; ``figures`` are its columns. With ``against``, the first figure is
-compared with that of the procedure so named, seed by seed. All other words pick runs by a column or setting, or by
-``benchmark``, ``cell`` or ``procedure``; several values are separated by ``|``.
+The runs of a row have ``rows`` in common. In a table ``figures`` are its columns. In a comparison the procedures
+are, the figure of a row is the first that its runs have, and the last procedure is compared with the first, seed by
+seed; with a ``name`` it is drawn as well. All other words pick runs by a column or setting, or by ``benchmark``,
+``cell`` or ``procedure``; several values are separated by ``|``.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.compose import ConfigError
+from studies.comparison import compare, comparison, draw_comparison
 from studies.figures import KINDS, draw
 from studies.groups import Result, group, pick, read_results
 from studies.tables import markdown, studies_table, table
@@ -37,7 +40,7 @@ _USUAL = (
     "vaa.final",
     "resting_vaa.final",
 )
-_LINE = re.compile(r"^<!-- (table|figure|studies):? ?(.*?) ?-->$", re.MULTILINE)
+_LINE = re.compile(r"^<!-- (table|comparison|figure|studies):? ?(.*?) ?-->$", re.MULTILINE)
 _PARTS = ("table:", "figure: learning", "figure: lengths", "figure: vaa", "studies")
 _PLAIN = "\n\n".join(["# Results", *(f"<!-- {part} -->" for part in _PARTS)])
 """The page without verdicts: what there is."""
@@ -60,7 +63,11 @@ class Page:
 
     def _part(self, line: re.Match[str]) -> str:
         """Return what takes the place of a line."""
-        parts: dict[str, Callable[..., str]] = {"table": self._table, "figure": self._figure}
+        parts: dict[str, Callable[..., str]] = {
+            "table": self._table,
+            "comparison": self._comparison,
+            "figure": self._figure,
+        }
         parts["studies"] = lambda: studies_table(self.results)
         try:
             words = shlex.split(line[2])
@@ -71,18 +78,33 @@ class Page:
         except TypeError:
             raise ConfigError(f"{line[0]}: needs other words; see python -m studies.page --help") from None
 
-    def _table(
-        self, *, rows: str = "benchmark cell procedure", figures: str = "", against: str = "", **where: str
-    ) -> str:
+    def _table(self, *, rows: str = "benchmark cell procedure", figures: str = "", **where: str) -> str:
         results = pick(self.results, where)
         if not results:
             return "_No finished run yet._"
         columns = figures.split() or [name for name in _USUAL if any(name in r.figures for r in results)][:4]
-        header, lines = table(group(results, rows.split()), rows.split(), columns, against)
+        header, lines = table(group(results, rows.split()), rows.split(), columns)
+        return self._markdown(header, lines)
+
+    def _comparison(
+        self, *, columns: str, figures: str, rows: str = "benchmark cell", name: str = "", **where: str
+    ) -> str:
+        procedures = columns.split("|")
+        results = pick(self.results, where | {"procedure": columns})
+        if not results:
+            return "_No finished run yet._"
+        compared = compare(group(results, [*rows.split(), "procedure"]), figures.split())
+        text = self._markdown(*comparison(compared, rows.split(), procedures))
+        if not name:
+            return text
+        path = draw_comparison(compared, procedures, self.figures / f"{name}.png")
+        return f"{self._image('Every run, those of one seed joined', path)}\n\n{text}"
+
+    def _markdown(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         if self.strict and (len(header) > MAX_COLUMNS or len(lines) > MAX_ROWS):
             raise ConfigError(
-                f"table of {rows!r}, {where}: has {len(lines)} rows and {len(header)} columns: must have at most "
-                f"{MAX_ROWS} and {MAX_COLUMNS}"
+                f"table of {', '.join(header)}: has {len(lines)} rows and {len(header)} columns: must have at "
+                f"most {MAX_ROWS} and {MAX_COLUMNS}"
             )
         return markdown(header, lines)
 
@@ -99,7 +121,10 @@ class Page:
         path = draw(kind, by_panel, self.figures / f"{name or kind}.png")
         if path is None:
             return ""
-        return f"![{KINDS[kind].title}]({Path(os.path.relpath(path, self.output.parent)).as_posix()})"
+        return self._image(KINDS[kind].title, path)
+
+    def _image(self, title: str, path: Path) -> str:
+        return f"![{title}]({Path(os.path.relpath(path, self.output.parent)).as_posix()})"
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Tables of groups of runs that differ in the seed alone: median and full range, and pairs of equal seeds."""
+"""Tables of groups of runs that differ in the seed alone: median and full range."""
 
 from __future__ import annotations
 
@@ -7,30 +7,23 @@ from collections.abc import Iterable, Sequence
 
 from studies.groups import Group, Result
 
-_GREATER_IS_BETTER = ("accuracy", "return", "optimal", "vaa", "rest")
-
 
 def table(
-    groups: Sequence[Group], names: Sequence[str], figures: Sequence[str], against: str = ""
+    groups: Sequence[Group], names: Sequence[str], figures: Sequence[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a table: a group's names, its number of runs, and some figures.
-
-    With ``against``, the first figure is compared with that of the procedure so named, seed by seed.
-    """
-    header = [name.replace(".", " ").replace("_", " ") for name in (*names, "runs", *figures)]
+    """Return the header and the rows of a table: a group's names, its number of runs, and some figures."""
+    header = [in_words(name) for name in (*names, "runs", *figures)]
     rows = [
         [*one.names, str(sum(result.runs for result in one.results))]
         + [spread(one.results, figure) for figure in figures]
         for one in groups
     ]
-    if against:
-        header.append(f"{header[len(names) + 1]} better than {against}")
-        at = list(names).index("procedure") if "procedure" in names else len(names) - 1
-        by_names = {one.names: one for one in groups}
-        for row, one in zip(rows, groups, strict=True):
-            other = by_names.get((*one.names[:at], against, *one.names[at + 1 :]))
-            row.append(_better(one, other, figures[0]) if other and other is not one else "")
     return header, rows
+
+
+def in_words(name: str) -> str:
+    """Return the name of a column or figure as it is read: ``test.loss`` as ``test loss``."""
+    return name.replace(".", " ").replace("_", " ")
 
 
 def spread(results: Sequence[Result], figure: str) -> str:
@@ -49,17 +42,6 @@ def spread(results: Sequence[Result], figure: str) -> str:
         return middle if low == middle == high else f"{middle} [{low}, {high}]"
     text = middle if low == high else f"{middle} ({low} to {high})"
     return text if len(there) == len(results) else f"{text}, {len(there)} of {len(results)}"
-
-
-def _better(one: Group, other: Group, figure: str) -> str:
-    """Return in how many pairs of equal seeds a figure is better: ``4 of 5``."""
-    sign = 1 if any(word in figure for word in _GREATER_IS_BETTER) else -1
-    first, second = (
-        {r["seed"]: sign * r.figures[figure] for r in g.results if figure in r.figures and r["seed"]}
-        for g in (one, other)
-    )
-    pairs = first.keys() & second.keys()
-    return f"{sum(first[seed] > second[seed] for seed in pairs)} of {len(pairs)}" if pairs else ""
 
 
 def studies_table(results: Iterable[Result]) -> str:

@@ -130,8 +130,8 @@ def test_a_page_of_verdicts_holds_tables_figures_and_studies(
     verdicts = tmp_path / "verdicts.md"
     verdicts.write_text(
         "# Results\n\nIt helps.\n\n"
-        '<!-- table: study=small rows="cell procedure" figures="test.loss epochs_until_learnt" '
-        'against="without warmup" -->\n\nIn the maze:\n\n<!-- table: data.name=tmaze -->\n\n'
+        '<!-- table: study=small rows="cell procedure" figures="test.loss epochs_until_learnt" -->\n\n'
+        "In the maze:\n\n<!-- table: data.name=tmaze -->\n\n"
         "<!-- figure: learning study=small -->\n<!-- figure: lengths study=small name=far -->\n"
         '<!-- figure: vaa cell="GRU|LSTM" -->\n\n<!-- studies -->\n'
     )
@@ -151,23 +151,57 @@ def test_a_page_of_verdicts_holds_tables_figures_and_studies(
     assert text.startswith("# Results\n\nIt helps.\n\n| cell |")
     assert "In the maze:\n\n_No finished run yet._" in text
     assert table_of(text)[:5] == [
-        [
-            "cell",
-            "procedure",
-            "runs",
-            "test loss",
-            "epochs until learnt",
-            "test loss better than without warmup",
-        ],
-        ["GRU", "with warmup", "3", "0.011 (0.01 to 0.012)", "2", "3 of 3"],
-        ["GRU", "without warmup", "3", "0.901 (0.9 to 0.902)", "", ""],
-        ["nBRC", "with warmup", "3", "0.011 (0.01 to 1)", "2, 2 of 3", "2 of 3"],
-        ["nBRC", "without warmup", "3", "0.901 (0.9 to 0.902)", "", ""],
+        ["cell", "procedure", "runs", "test loss", "epochs until learnt"],
+        ["GRU", "with warmup", "3", "0.011 (0.01 to 0.012)", "2"],
+        ["GRU", "without warmup", "3", "0.901 (0.9 to 0.902)", ""],
+        ["nBRC", "with warmup", "3", "0.011 (0.01 to 1)", "2, 2 of 3"],
+        ["nBRC", "without warmup", "3", "0.901 (0.9 to 0.902)", ""],
     ]
     assert table_of(text)[-1] == ["small", "12", "0, 1, 2", "`0123abc`", "12.0"]
     images = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert [Path(image).name for image in images] == ["learning.png", "far.png", "vaa.png"]
     assert all((output.parent / image).read_bytes().startswith(b"\x89PNG") for image in images)
+
+
+@pytest.mark.parametrize(
+    ("figures", "rows"),
+    [
+        (
+            "test.accuracy test.loss",
+            [
+                ["GRU", "test loss", "6", "0.901 (0.9 to 0.902)", "0.011 (0.01 to 0.012)", "3 of 3"],
+                ["nBRC", "test loss", "6", "0.901 (0.9 to 0.902)", "0.011 (0.01 to 1)", "2 of 3"],
+            ],
+        ),
+        # Where one never learns, the other is better; where neither does, none is.
+        (
+            "epochs_until_learnt",
+            [
+                ["GRU", "epochs until learnt", "6", "-", "2", "3 of 3"],
+                ["nBRC", "epochs until learnt", "6", "-", "2, 2 of 3", "2 of 3"],
+            ],
+        ),
+    ],
+)
+def test_procedures_are_compared_seed_by_seed(
+    study: Path, tmp_path: Path, figures: str, rows: list[list[str]]
+) -> None:
+    (tmp_path / "verdicts.md").write_text(
+        f'<!-- comparison: rows=cell columns="without warmup|with warmup" figures="{figures}" name=pairs -->\n'
+    )
+    arguments = [
+        str(study),
+        "--verdicts",
+        str(tmp_path / "verdicts.md"),
+        "--output",
+        str(tmp_path / "page.md"),
+    ]
+    assert main(arguments) == 0
+    text = (tmp_path / "page.md").read_text()
+    header = ["cell", "figure", "runs", "without warmup", "with warmup", "with warmup: better"]
+    assert table_of(text) == [header, *rows]
+    assert (tmp_path / "page_figures" / "pairs.png").read_bytes().startswith(b"\x89PNG")
+    assert "![Every run, those of one seed joined](page_figures/pairs.png)" in text
 
 
 def test_a_table_of_runs_says_the_same_as_their_folders(study: Path, tmp_path: Path) -> None:
@@ -206,6 +240,7 @@ def test_groups_of_earlier_runs_keep_their_quartiles(tmp_path: Path) -> None:
     [
         ("<!-- table: rows=cell wrong -->", ["wrong"]),
         ("<!-- table: rows=model.sell -->", ["model.sell"]),
+        ("<!-- comparison: rows=cell -->", ["comparison", "--help"]),
         ("<!-- figure: pie -->", ["'pie'", "learning"]),
         ("<!-- table: rows=cell figures='test.loss -->", ["quotation"]),
         ("<!-- table: rows=seed -->", ["16 rows", "15"]),
