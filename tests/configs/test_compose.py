@@ -1,33 +1,15 @@
-"""Composition of a configuration: what is accepted, what is refused and how, and that nothing is lost."""
+"""Composition of a configuration: what is accepted, what is refused and how."""
 
 from __future__ import annotations
 
-import inspect
-import os
-import subprocess
-import sys
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
-from configs.compose import ConfigError, compose, help_text, to_yaml
-from configs.help import as_argument
-from configs.schema import benchmarks, settings_of
-from configs.setting import Setting, settings_in
-from configs.trainer import Trainer as TrainerSettings
-from configs.values import members
-
-ROOT = Path(__file__).parents[2]
-OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
-SETTINGS = {
-    f"{name}:{setting.key}": (name, setting)
-    for name in benchmarks()
-    for setting in settings_of(name).values()
-}
+from configs.compose import ConfigError, compose
+from configs.schema import benchmarks
 
 # Argument, and the value that its key then has.
 VALID = [
@@ -248,16 +230,6 @@ def error_of(argv: list[str]) -> str:
     return message
 
 
-@pytest.fixture
-def overlay(tmp_path: Path) -> Any:
-    def write(text: str, name: str = "overlay.yaml") -> str:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
-
-
 @pytest.mark.parametrize(("argument", "expected"), VALID, ids=[argument for argument, _ in VALID])
 def test_a_valid_argument_sets_its_key(argument: str, expected: Any) -> None:
     value = attrgetter(argument.partition("=")[0])(compose([argument]))
@@ -332,186 +304,3 @@ def test_environment_variables_in_overlays(overlay: Any, monkeypatch: pytest.Mon
     assert config.tracking.tags == ["a", "b"]
     assert "whole number" in error_of([overlay("seed: ${oc.env:A_LIST}\n")])
     assert "reserved" in error_of([overlay("run_dir: ${oc.env:A_TRAP}\n")])
-
-
-@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
-def test_a_default_is_allowed_and_written_as_help_shows_it(benchmark: str, setting: Setting) -> None:
-    argv = [f"data.name={benchmark}"]
-    assert compose([*argv, f"{setting.key}={as_argument(setting.default)}"]) == compose(argv)
-
-
-@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
-def test_help_tells_about_every_setting(benchmark: str, setting: Setting) -> None:
-    section = help_text().split(f"data.name={benchmark}")[1] if "data." in setting.key else help_text()
-    lines = [line for line in section.splitlines() if line.split()[:1] == [setting.key]]
-    assert as_argument(setting.default) in lines[0]
-    assert setting.allowed() in lines[0]
-    assert lines[0].endswith(setting.sentence)
-    assert setting.sentence[0].isupper()
-    assert setting.sentence.endswith(".")
-
-
-@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
-def test_every_overlay_of_the_repository_composes(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n# ")
-    assert compose([str(path)]) != compose([])
-
-
-@pytest.mark.parametrize("benchmark", benchmarks())
-@pytest.mark.parametrize(
-    "argv",
-    [
-        [],
-        [
-            "tracking.tags=[a,'null',012]",
-            "tracking.name=1e3",
-            "trainer.limit_val_batches=1.0",
-            "warmup.lr=1e-7",
-        ],
-    ],
-    ids=["defaults", "changed"],
-)
-def test_a_configuration_survives_the_way_through_yaml(benchmark: str, argv: list[str], overlay: Any) -> None:
-    config = compose([f"data.name={benchmark}", *argv])
-    assert compose([overlay(to_yaml(config))]) == config
-
-
-@given(text=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12))
-@example(text="null")
-@example(text="???")
-@example(text="- a")
-@example(text="a: b # c")
-@example(text="\x85")
-@settings(max_examples=100, deadline=None, database=None, derandomize=True)
-def test_any_text_that_is_accepted_survives_the_way_through_yaml(
-    text: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    try:
-        config = compose([f"tracking.project={text}"])
-    except ConfigError:
-        assert not text.isprintable() or "${" in text or text == "???"
-        return
-    path = tmp_path_factory.getbasetemp() / "text.yaml"
-    path.write_text(to_yaml(config), encoding="utf-8")
-    assert config.tracking.project == text
-    assert compose([str(path)]) == config
-
-
-KEYS = st.sampled_from(sorted({setting.key for _, setting in SETTINGS.values()}))
-VALUES = st.sampled_from(
-    [
-        "1",
-        "-1",
-        "0",
-        "1.5",
-        "1e999",
-        "nan",
-        "true",
-        "null",
-        "[1, 2]",
-        "[fit]",
-        "{a: b}",
-        "[",
-        "${x}",
-        "???",
-        "gru",
-        "'",
-        "",
-    ]
-)
-NAMES = KEYS | KEYS.map(lambda key: key[:-1]) | KEYS.map(lambda key: f"{key}.x") | st.text(max_size=8)
-ARGUMENTS = st.tuples(NAMES, st.sampled_from(["=", "=", "=", ""]), VALUES | st.text(max_size=8)).map("".join)
-YAML = st.lists(
-    st.tuples(
-        NAMES | st.sampled_from(["data", "warmup", "  name", "  steps", "- "]), VALUES | st.text(max_size=8)
-    ),
-    max_size=4,
-).map(lambda pairs: "".join(f"{key}: {value}\n" for key, value in pairs))
-
-
-@given(arguments=st.lists(ARGUMENTS, max_size=4), text=st.none() | YAML)
-@settings(
-    max_examples=1000,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-def test_any_command_line_composes_or_is_refused_in_one_line(
-    arguments: list[str], text: str | None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
-    if text is not None:
-        path.write_text(text, encoding="utf-8", errors="replace")
-        arguments = [str(path), *arguments]
-    try:
-        config = compose(arguments)
-    except ConfigError as error:
-        message = str(error)
-    else:
-        path.write_text(to_yaml(config), encoding="utf-8")
-        assert compose([str(path)]) == config
-        return
-    assert len(message.splitlines()) == 1
-    keys = [argument.partition("=")[0] for argument in arguments]
-    keys += [line.partition(":")[0].strip() for line in (text or "").splitlines() if line.strip()]
-    assert any(repr(key)[1:-1] in message for key in keys)
-
-
-PROGRAM = """
-import sys
-from configs.compose import ConfigError, compose, help_text, to_yaml
-from configs import run_folder
-if sys.argv[1:] == ["--help"]:
-    print(help_text())
-else:
-    try:
-        print(to_yaml(compose(sys.argv[1:])))
-    except ConfigError as error:
-        print(error)
-assert not {"torch", "lightning", "numpy"} & set(sys.modules)
-"""
-
-
-@pytest.mark.parametrize("argv", [["--help"], ["seed=1"], ["data.lenght=5"]], ids=lambda argv: argv[0])
-def test_help_and_errors_come_at_once_and_without_torch(argv: list[str]) -> None:
-    command = [sys.executable, "-c", PROGRAM, *argv]
-    seconds = []
-    for _ in range(3):
-        before = os.times()
-        answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        after = os.times()  # the processor's time: it does not depend on what else runs
-        seconds.append(sum(after[2:4]) - sum(before[2:4]))
-    assert answer.stdout
-    assert min(seconds) < 0.6
-
-
-# Lightning trains without end by default, or for 1,000 epochs with a warning.
-OTHER_DEFAULTS = {"max_epochs": 6}
-
-
-def test_trainer_settings_are_lightnings_with_its_defaults() -> None:
-    from lightning.pytorch import Trainer
-
-    parameters = inspect.signature(Trainer).parameters
-    for setting in settings_in(TrainerSettings):
-        assert setting.key in parameters
-        assert setting.default == OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default)
-        assert type(setting.default) is type(OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default))
-
-
-def test_trainer_choices_are_lightnings() -> None:
-    from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS
-    from lightning.pytorch.accelerators import AcceleratorRegistry
-    from lightning.pytorch.strategies import StrategyRegistry
-
-    known = {
-        "accelerator": {"auto", "gpu", *AcceleratorRegistry.available_accelerators()},
-        "strategy": {"auto", *StrategyRegistry.available_strategies()},
-        "precision": {*get_args(_PRECISION_INPUT_STR), *get_args(_PRECISION_INPUT_STR_ALIAS)},
-    }
-    choices = {setting.key: members(setting.kind)[0] for setting in settings_in(TrainerSettings)}
-    for key, names in known.items():
-        offered = get_args(choices[key])
-        assert offered
-        assert set(offered) <= names

@@ -1,0 +1,103 @@
+"""Every setting: its default, what help says of it, and what it is to Lightning."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from configs.compose import compose, help_text
+from configs.help import as_argument
+from configs.schema import benchmarks, settings_of
+from configs.setting import Setting, settings_in
+from configs.trainer import Trainer as TrainerSettings
+from configs.values import members
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
+SETTINGS = {
+    f"{name}:{setting.key}": (name, setting)
+    for name in benchmarks()
+    for setting in settings_of(name).values()
+}
+
+
+@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
+def test_a_default_is_allowed_and_written_as_help_shows_it(benchmark: str, setting: Setting) -> None:
+    argv = [f"data.name={benchmark}"]
+    assert compose([*argv, f"{setting.key}={as_argument(setting.default)}"]) == compose(argv)
+
+
+@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
+def test_help_tells_about_every_setting(benchmark: str, setting: Setting) -> None:
+    section = help_text().split(f"data.name={benchmark}")[1] if "data." in setting.key else help_text()
+    lines = [line for line in section.splitlines() if line.split()[:1] == [setting.key]]
+    assert as_argument(setting.default) in lines[0]
+    assert setting.allowed() in lines[0]
+    assert lines[0].endswith(setting.sentence)
+    assert setting.sentence[0].isupper()
+    assert setting.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_every_overlay_of_the_repository_composes(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n# ")
+    assert compose([str(path)]) != compose([])
+
+
+PROGRAM = """
+import sys
+from configs.compose import ConfigError, compose, help_text, to_yaml
+from configs import run_folder
+if sys.argv[1:] == ["--help"]:
+    print(help_text())
+else:
+    try:
+        print(to_yaml(compose(sys.argv[1:])))
+    except ConfigError as error:
+        print(error)
+assert not {"torch", "lightning", "numpy"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["seed=1"], ["data.lenght=5"]], ids=lambda argv: argv[0])
+def test_help_and_errors_come_without_torch(argv: list[str]) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *argv], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout
+
+
+# Lightning trains without end by default, or for 1,000 epochs with a warning.
+OTHER_DEFAULTS = {"max_epochs": 6}
+
+
+def test_trainer_settings_are_lightnings_with_its_defaults() -> None:
+    from lightning.pytorch import Trainer
+
+    parameters = inspect.signature(Trainer).parameters
+    for setting in settings_in(TrainerSettings):
+        assert setting.key in parameters
+        assert setting.default == OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default)
+        assert type(setting.default) is type(OTHER_DEFAULTS.get(setting.key, parameters[setting.key].default))
+
+
+def test_trainer_choices_are_lightnings() -> None:
+    from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+    from lightning.pytorch.strategies import StrategyRegistry
+
+    known = {
+        "accelerator": {"auto", "gpu", *AcceleratorRegistry.available_accelerators()},
+        "strategy": {"auto", *StrategyRegistry.available_strategies()},
+        "precision": {*get_args(_PRECISION_INPUT_STR), *get_args(_PRECISION_INPUT_STR_ALIAS)},
+    }
+    choices = {setting.key: members(setting.kind)[0] for setting in settings_in(TrainerSettings)}
+    for key, names in known.items():
+        offered = get_args(choices[key])
+        assert offered
+        assert set(offered) <= names
