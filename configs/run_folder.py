@@ -133,8 +133,7 @@ def _save_config(config: Config, folder: Path) -> None:
     unfinished = path.with_suffix(f".unfinished.{os.getpid()}")
     try:
         unfinished.write_text(text, encoding="utf-8")
-        if config.ckpt is None:
-            os.link(unfinished, path)
+        if config.ckpt is None and _linked(unfinished, path):
             unfinished.unlink()
         else:
             unfinished.replace(path)
@@ -143,6 +142,19 @@ def _save_config(config: Config, folder: Path) -> None:
         raise _used(folder) from None
     except OSError as error:
         raise ConfigError(f"{quote(path)}: can't be written: {error.strerror}") from None
+
+
+def _linked(source: Path, path: Path) -> bool:
+    """Give a file a second name, which must be new; return whether its folder can have links."""
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        raise
+    except OSError:  # such as a mounted cloud folder
+        if path.exists():
+            raise FileExistsError(path) from None
+        return False
+    return True
 
 
 def _changes(before: Config, after: Config) -> list[str]:

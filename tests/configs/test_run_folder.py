@@ -79,6 +79,20 @@ def test_a_used_folder_is_refused_without_a_checkpoint() -> None:
     assert Path("a", CONFIG_FILE).read_text() == saved
 
 
+def test_a_folder_without_links_holds_a_run_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    runs = [compose(["run_dir=a", f"seed={seed}"]) for seed in (0, 1)]
+    folders = [open_run_folder(run) for run in runs]  # both at once
+    go_on(runs[0], folders[0])
+    with pytest.raises(ConfigError, match="ckpt=last"):
+        go_on(runs[1], folders[1])
+    assert [path.name for path in Path("a").iterdir()] == [CONFIG_FILE]
+    assert compose([str(Path("a", CONFIG_FILE))]).seed == 0
+
+
 @pytest.mark.parametrize(
     "argv", [["run_dir=file"], ["run_dir=file/a"], ["run_dir=/proc/a"], ["run_dir=" + "a" * 256]]
 )
