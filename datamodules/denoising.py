@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from datamodules.restitution import RestitutionDataModule
+from datamodules.streams import stream
 
 MARKS = 5  # values to remember, and steps in which they are given back
 
@@ -22,6 +23,9 @@ class Denoising(RestitutionDataModule):
         pad_length: Steps without any mark at the end of a sequence of any length, at least 5.
         settings: Settings of :class:`RestitutionDataModule`; lengths are at least ``pad_length + 5``. Here
             ``input_size`` counts the channels of noise; the attribute of this name counts the marker too.
+
+    Attributes:
+        holding_inputs: Inputs (256, input_size + 1) under which the values have to be held: noise without a mark.
     """
 
     def __init__(self, *, pad_length: int = MARKS, **settings: Any) -> None:
@@ -30,6 +34,10 @@ class Denoising(RestitutionDataModule):
         super().__init__(shortest=pad_length + MARKS, **settings)
         self.pad_length = pad_length
         self.input_size = self.output_size + 1
+        noise = torch.randn(
+            256, self.output_size, generator=stream(self.seed, type(self).__name__, "holding")
+        )
+        self.holding_inputs = torch.cat([noise, torch.zeros(256, 1)], dim=1)
 
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         values = torch.randn(n, length, self.output_size, generator=generator)

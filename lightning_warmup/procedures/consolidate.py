@@ -8,13 +8,15 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from lightning_warmup.dynamics.certificate import Waiting
+from lightning_warmup.dynamics.certificate import Waiting, certify
 from lightning_warmup.dynamics.functional import REST_TOLERANCE
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures import require
 
+ROUNDS = 5
+"""Most rounds: where one leaves states that creep by roundings, the next mostly ends it."""
 LR = 1e-3
 """Learning rate of Adam; it falls tenfold in the second half, so that states settle."""
 MARGIN = 0.1
@@ -39,13 +41,14 @@ def consolidate(
     It is taught by itself: its values up to ``longest`` steps of waiting, and at the question after them, stay, and
     what it chooses there it is to choose after further waiting, by a margin. Meanwhile its states are drawn to
     rest, and disturbed ones back to the others, so that they come to repeat to the last bit. A certificate needs
-    that, see :func:`lightning_warmup.dynamics.certificate.certify`. Its errors up to ``longest`` stay as well.
+    that, see :func:`lightning_warmup.dynamics.certificate.certify`: up to five rounds end once there is one. The
+    policy's errors up to ``longest`` stay as well.
 
     Args:
         network: Network with an output for each answer.
-        task: The task; its right answers are not looked at.
+        task: The task; its right answers say when to end, and teach nothing.
         longest: Steps of waiting up to which the policy is trusted, such as the length of its training.
-        steps: Gradient steps.
+        steps: Gradient steps of a round.
         seed: Seed of the lengths and the disturbances.
 
     Raises:
@@ -53,6 +56,14 @@ def consolidate(
     """
     require("longest", longest, longest >= 1, "at least 1")
     require("steps", steps, steps >= 1, "at least 1")
+    for number in range(ROUNDS):
+        _consolidate(network, task, longest, steps, seed + number)
+        if certify(network, task).from_length is not None:
+            break
+
+
+def _consolidate(network: RecurrentNetwork, task: Waiting, longest: int, steps: int, seed: int) -> None:
+    """Take the steps of one round."""
     teacher = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), lr=LR)
     generator = torch.Generator().manual_seed(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -42,6 +44,20 @@ def test_a_policy_keeps_its_answers_and_comes_to_rest_much_sooner(batch_first: b
     assert after.all_lengths
     assert after.rest_after < before.rest_after / 2
     assert after.spectral_radius < before.spectral_radius - 0.01
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_rounds_end_with_a_proof(proven: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = (
+        TASK if proven else replace(TASK, answers=TASK.answers.flip(0))
+    )  # what it was taught is wrong there
+    first, all_of_them = taught(batch_first=False), taught(batch_first=False)
+    consolidate(all_of_them, task, LONGEST, steps=20)
+    monkeypatch.setattr("lightning_warmup.procedures.consolidate.ROUNDS", 1)
+    consolidate(first, task, LONGEST, steps=20)
+    assert certify(all_of_them, task).all_lengths == proven
+    same = map(torch.equal, first.parameters(), all_of_them.parameters())
+    assert all(same) == proven
 
 
 @pytest.mark.parametrize("setting", ["longest", "steps"])
