@@ -28,7 +28,7 @@ class Compared(NamedTuple):
 def compare(groups: Sequence[Group], figures: Sequence[str]) -> list[Compared]:
     """Bring together groups that differ in their last name alone, the procedure.
 
-    The figure of a row is the first of ``figures`` that any of its runs has.
+    The figure of a row is the first of ``figures`` that any of its runs has. Rows of one benchmark stay together.
     """
     rows: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for names, results in groups:
@@ -38,7 +38,8 @@ def compare(groups: Sequence[Group], figures: Sequence[str]) -> list[Compared]:
         there = {name for results in by_procedure.values() for result in results for name in result.figures}
         figure = next((figure for figure in figures if figure in there), figures[-1])
         compared.append(Compared(names, figure, by_procedure))
-    return compared
+    firsts = [names[:1] for names in rows]
+    return sorted(compared, key=lambda row: firsts.index(row.names[:1]))
 
 
 def comparison(
@@ -48,7 +49,7 @@ def comparison(
 
     The last column says in how many pairs of equal seeds the last procedure is better than the first.
     """
-    header = [*names, "figure", "runs", *procedures, f"{procedures[-1]}: better"]
+    header = [*map(in_words, names), "figure", "runs", *procedures, "last better than first"]
     rows = []
     for row in compared:
         columns = [row.by_procedure.get(procedure, []) for procedure in procedures]
