@@ -79,10 +79,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         if "fit" in config.stages:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
             checkpoint = checkpoints.restore_best(trainer, report)
-            if config.agent.consolidate and checkpoint is not None:
-                report.certified_before, checkpoint = consolidated(
-                    trainer, module, checkpoint, config.agent.consolidate
-                )
+            if datamodule.task == "control" and config.agent.consolidate and checkpoint is not None:
+                checkpoint = consolidated(trainer, module, checkpoint, report, config.agent.consolidate)
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -110,9 +108,11 @@ def build(config: Config) -> tuple[Any, Any]:
 
     data = dict(vars(config.data))
     datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
-    wanted, most = config.warmup.batch_size, getattr(datamodule, "sizes", {}).get("train")
-    if config.warmup.enabled and most is not None and wanted > most:
-        raise ValueError(f"warmup.batch_size={wanted}: must be at most {most}, the training sequences")
+    most = getattr(datamodule, "sizes", {}).get("train")
+    stages = {"warmup": config.warmup.enabled, "pretrain": config.pretrain.task != "none"}
+    for name in (name for name, runs in stages.items() if runs and most is not None):
+        if (wanted := getattr(config, name).batch_size) > most:
+            raise ValueError(f"{name}.batch_size={wanted}: must be at most {most}, the training sequences")
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
     settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
     if datamodule.task == "control":
@@ -125,8 +125,9 @@ def build(config: Config) -> tuple[Any, Any]:
     return datamodule, SequenceModule(**settings, task=datamodule.task)
 
 
-def consolidated(trainer: Any, module: Any, best: Path, steps: int) -> tuple[dict[str, Any], Path]:
-    """Return the certificate of the best policy, and the checkpoint of it after its consolidation."""
+def consolidated(trainer: Any, module: Any, best: Path, report: Any, steps: int) -> Path:
+    """Consolidate the best policy, and return its checkpoint; the report gets its certificate from before."""
+    import time
     from dataclasses import asdict
 
     from lightning_warmup.dynamics.certificate import Waiting, certify
@@ -135,15 +136,17 @@ def consolidated(trainer: Any, module: Any, best: Path, steps: int) -> tuple[dic
 
     module.load_state_dict(read_checkpoint(best)["state_dict"])
     task = Waiting(**trainer.datamodule.waiting())
-    before = asdict(certify(module.network, task))  # on the CPU, where Lightning has left it
+    start = time.perf_counter()
+    report.certified_before = asdict(certify(module.network, task))  # on the CPU, where Lightning has left it
     consolidate(module.network, task, trainer.datamodule.length - 1, steps=steps)
+    report.seconds["consolidate"] = time.perf_counter() - start
     path = best.with_name("consolidated.ckpt")
     trainer.save_checkpoint(path)
-    return before, path
+    return path
 
 
 def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:
-    """Return the callbacks that save, measure, warm up, monitor and stop a run, in the order in which they act."""
+    """Return the callbacks that save, measure, warm up, monitor and stop a run; those that save act last."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor

@@ -145,14 +145,13 @@ def _save_config(config: Config, folder: Path) -> None:
 
 
 def _linked(source: Path, path: Path) -> bool:
-    """Give a file a second name, which must be new; return whether its folder can have links."""
+    """Give a file a second name, which must be new; where its folder has no links, only claim the name."""
     try:
         os.link(source, path)
     except FileExistsError:
         raise
     except OSError:  # such as a mounted cloud folder
-        if path.exists():
-            raise FileExistsError(path) from None
+        path.touch(exist_ok=False)
         return False
     return True
 

@@ -105,7 +105,7 @@ class Optim(Section):
     lr: float = Field(1e-3, gt=0)
     """Learning rate of Adam."""
     patience: int | None = Field(None, ge=1)
-    """Epochs without improvement of the validation after which training stops; null = never."""
+    """Validations without improvement of the validation after which training stops; null = never."""
     min_delta: float = Field(0.0, ge=0)
     """Change of the validation that counts as an improvement."""
 
@@ -191,11 +191,6 @@ class Config(Section):
     def _check_stages_and_checkpoint(self) -> Config:
         if self.stages not in (["fit"], ["test"], ["fit", "test"]):
             raise ConfigError(f"stages=[{','.join(self.stages)}]: must be [fit], [test] or [fit,test]")
-        size = getattr(self.data, "train_size", self.warmup.batch_size)
-        if self.warmup.enabled and self.warmup.batch_size > size:
-            raise ConfigError(
-                f"warmup.batch_size={self.warmup.batch_size}: must be at most data.train_size = {size}"
-            )
         if self.ckpt == "last" and self.run_dir is None:
             raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
         return self

@@ -76,7 +76,7 @@ class Trainer(Section):
     log_every_n_steps: int | None = Field(None, ge=1)
     """Training steps between two logged rows; null = 50."""
     accumulate_grad_batches: int = Field(1, ge=1)
-    """Batches whose gradients are summed for a step."""
+    """Batches whose gradients are averaged for a step."""
     gradient_clip_val: float | None = Field(None, ge=0)
     """Limit to which gradients are clipped; null = off."""
     gradient_clip_algorithm: Literal["norm", "value"] | None = None

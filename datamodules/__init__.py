@@ -20,7 +20,7 @@ class Benchmark(Protocol):
     ``test_dataloader()``; ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles
     the training data itself; ``holding_inputs``, (K, I), inputs under which the task has to hold what it has read,
     which a warmup for rest then takes; and ``waiting()``, the tensors of a ``Waiting`` or None, by which the report
-    certifies the policy.
+    certifies the policy, with ``length``, the length L of the task in training.
 
     Attributes:
         input_size: I, features of a step.

@@ -52,22 +52,21 @@ class LaterDataset(Dataset[Batch]):
     Args:
         size, length: N and T of the sequences.
         make: Makes the dataset.
-        held: Holds the one dataset that is there; shared by those of which one is there at a time.
+        held: Holds whose dataset is there, and that; shared by those of which one is there at a time.
     """
 
-    def __init__(
-        self, size: int, length: int, make: Callable[[], SequenceDataset], held: dict[int, SequenceDataset]
-    ) -> None:
+    def __init__(self, size: int, length: int, make: Callable[[], SequenceDataset], held: list[Any]) -> None:
         self.size, self.length, self.make, self.held = size, length, make, held
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, indices: list[int]) -> Batch:
-        if id(self) not in self.held:
-            self.held.clear()
-            self.held[id(self)] = self.make()
-        return self.held[id(self)][indices]
+        if self.held[:1] != [self]:
+            self.held[:] = []  # before another one is made
+            self.held[:] = [self, self.make()]
+        dataset: SequenceDataset = self.held[1]
+        return dataset[indices]
 
 
 class SequenceDataModule(LightningDataModule, ABC):
@@ -93,7 +92,7 @@ class SequenceDataModule(LightningDataModule, ABC):
         check_positive(batch_size=batch_size, **{f"{name}_size": size for name, size in sizes.items()})
         self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
         self._splits: dict[str, SequenceDataset] = {}
-        self._held: dict[int, SequenceDataset] = {}
+        self._held: list[Any] = []
 
     @property
     def test_names(self) -> tuple[str, ...]:
@@ -133,14 +132,14 @@ class SequenceDataModule(LightningDataModule, ABC):
     def warmup_dataloader(self, batch_size: int) -> Iterator[Batch]:
         """Return full training batches without end, in a random stream that training does not share.
 
+        If there are fewer training sequences, a batch has as many of them as the processes can share evenly.
+
         Raises:
-            ValueError: If there are fewer training sequences, or the processes cannot share a batch evenly.
+            ValueError: If the processes cannot share a batch evenly.
         """
         dataset = self.split("train")
         if batch_size > len(dataset):
-            raise ValueError(
-                f"batch_size={batch_size}: the warmup has only {len(dataset)} training sequences"
-            )
+            batch_size = len(dataset) - len(dataset) % (self.trainer.world_size if self.trainer else 1)
         return endless(self._loader(dataset, batch_size, seed=self.seed, name="warmup", drop_last=True))
 
     def later_loader(self, size: int, length: int, make: Callable[[], SequenceDataset]) -> ResumableLoader:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from configs.compose import ConfigError
 from lightning_warmup.reporting.figures import GREY, style
 from studies.groups import Group, Result
 from studies.tables import in_words, spread
@@ -25,13 +26,18 @@ class Compared(NamedTuple):
     by_procedure: dict[str, list[Result]]
 
 
-def compare(groups: Sequence[Group], figures: Sequence[str]) -> list[Compared]:
+def compare(groups: Sequence[Group], figures: Sequence[str], procedures: Sequence[str]) -> list[Compared]:
     """Bring together groups that differ in their last name alone, the procedure.
 
     The figure of a row is the first of ``figures`` that any of its runs has. Rows of one benchmark stay together.
+
+    Raises:
+        ConfigError: If runs of one procedure differ in their settings.
     """
     rows: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for names, results in groups:
+        if names[-1] not in procedures:
+            raise ConfigError(f"{', '.join(names)}: runs of one procedure differ, so pick by a setting")
         rows.setdefault(names[:-1], {})[names[-1]] = results
     compared = []
     for names, by_procedure in rows.items():

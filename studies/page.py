@@ -93,7 +93,7 @@ class Page:
         results = pick(self.results, where | {"procedure": columns})
         if not results:
             return "_No finished run yet._"
-        compared = compare(group(results, [*rows.split(), "procedure"]), figures.split())
+        compared = compare(group(results, [*rows.split(), "procedure"]), figures.split(), procedures)
         text = self._markdown(*comparison(compared, rows.split(), procedures))
         if not name:
             return text

@@ -82,11 +82,10 @@ def _training(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]
     """
     curves: dict[str, dict[int, float]] = {}
     for name in ("loss", "accuracy", "return", "optimal", "solved"):
-        values = [float(row[f"val/{name}"]) for row in metrics if f"val/{name}" in row]
-        curves[name] = dict(enumerate(values, start=1))
-    ends = [int(row["step"]) for row in metrics if "val/loss" in row or "val/return" in row]
+        curves[name] = {int(r["epoch"]) + 1: float(r[f"val/{name}"]) for r in metrics if f"val/{name}" in r}
+    ends = [(int(row["step"]), int(row["epoch"]) + 1) for row in metrics if "epoch" in row]
     curves["vaa"] = {
-        sum(end < int(row["step"]) for end in ends): float(value)
+        max((epoch for end, epoch in ends if end < int(row["step"])), default=0): float(value)
         for row in metrics
         for name, value in row.items()
         if name.startswith("monitor_M") and name.endswith("/vaa")

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
-from lightning_warmup.distributed import gather_batch
+from lightning_warmup.distributed import gather_batch, world_size
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.procedures import Batch, time_first
@@ -32,7 +32,7 @@ class MultistabilityMonitor(Callback):
         every_n_epochs: Epochs between two measurements; there is one before the first epoch.
         steps: Constant steps M of a measurement.
         draws: Draws of the cuts and the constant input that a measurement is the mean of.
-        count: Number N of sequences, over all processes.
+        count: Number N of sequences, over all processes; fewer where there are fewer, or they don't divide by them.
         seed: Seed of the sequences and draws.
 
     Attributes:
@@ -65,7 +65,8 @@ class MultistabilityMonitor(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the sequences, before the training has begun to read its data."""
         rnn = find_network(pl_module, self.network)
-        source = trainer, pl_module, rnn, self.sequences, self.count, self.seed
+        count = self.count - self.count % world_size()  # shared evenly
+        source = trainer, pl_module, rnn, self.sequences, count, self.seed
         with isolate_rng(), closing(sequence_batches(*source)) as batches:
             sequences, lengths = next(batches)
         rows, lengths = gather_batch((time_first(rnn, sequences), lengths))

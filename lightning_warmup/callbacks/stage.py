@@ -112,7 +112,8 @@ class Stage(Callback, ABC):
         source = trainer, pl_module, rnn, self.sequences, self.batch_size, self.plan.seed
         with isolate_rng(), closing(sequence_batches(*source)) as batches:
             progress = tqdm(self.run(rnn, batches), desc=title, total=self.plan.steps, disable=hidden)
-            for step in progress:
+            for number, step in enumerate(progress, start=1):
+                progress.total = max(number, self.plan.steps)  # a missed goal takes further steps
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
                 _log(trainer, group, asdict(step))
         if (outcome := self.outcome()) is not None:

@@ -119,10 +119,7 @@ class WarmupStage(Stage):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Hold a batch that the objective takes part in, or what the network is given in its training step."""
-        self._batch = None
-        if self._watch is not None:
-            self._watch.remove()
-            self._watch = None
+        self._let_go()
         if not self.regularizer.takes_part(trainer.global_step):
             return
         if self.sequences is None:
@@ -150,10 +147,25 @@ class WarmupStage(Stage):
         self.regularizer.add_gradient(rnn, batch, trainer.global_step, trainer.accumulate_grad_batches, scale)
         self._batch = None
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave nothing behind."""
+        self._let_go()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave nothing behind."""
+        self._let_go()
+
     def _hold(self, input: Any) -> None:
         """Hold what the network is given first."""
-        if self._batch is None:
-            self._batch = input
+        self._let_go()
+        self._batch = input
+
+    def _let_go(self) -> None:
+        """Hold no batch, and watch the network no longer."""
+        self._batch = None
+        if self._watch is not None:
+            self._watch.remove()
+            self._watch = None
 
     def summary(self) -> dict[str, Any]:
         """Return the settings that were used and what the warmup has reached."""

@@ -45,8 +45,8 @@ class Regularizer:
     ) -> None:
         """Add the weighted gradient to the gradients of the weights that a warmup moves.
 
-        The batch is this process's, laid out as the network takes it. The training step adds up the gradients of
-        ``accumulated`` batches, and ``scale`` is a factor of its loss.
+        The batch is this process's, laid out as the network takes it. The training step takes the mean of the
+        gradients of ``accumulated`` batches, and ``scale`` is a factor of its loss.
         """
         layers, (sequences, lengths) = layers_of(rnn), batch
         generator = torch.Generator().manual_seed(self.seed + 1 + step)

@@ -21,8 +21,8 @@ SHORTEST = 3.0
 """The longest stabilisation does not shrink below it: there VAA* has a gradient even after a collapse."""
 GROWTH, SHRINKAGE = 1.15, 0.7
 """Factors of the longest stabilisation where states are held, and where not: away from a collapse at once."""
-HELD_APART = 0.8
-"""VAA* of the worst layer above which states are held apart: a little below the usual target, 0.95."""
+HELD_APART, OF_TARGET = 0.8, 0.85
+"""States are held apart above this VAA* of the worst layer, or above this part of a low target."""
 
 
 class Schedule:
@@ -74,12 +74,16 @@ class Adaptive(Schedule):
         most: Limit of the longest stabilisation.
         attempt: Steps of an attempt, at most.
         boldness: Factor of the learning rate throughout.
+        target: Value that VAA* is drawn to.
     """
 
     max_norm = 5.0
 
-    def __init__(self, left: int, most: int, attempt: int = ATTEMPT, boldness: float = 1.0) -> None:
+    def __init__(
+        self, left: int, most: int, attempt: int = ATTEMPT, boldness: float = 1.0, target: float = 1.0
+    ) -> None:
         super().__init__(min(left, attempt), most)
+        self._enough = min(HELD_APART, OF_TARGET * target)
         self.longest = min(FIRST, most)
         self._boldness = boldness
         self._another_can_follow = left >= JUDGED_AFTER + attempt
@@ -90,7 +94,7 @@ class Adaptive(Schedule):
 
     def adapt(self, step: int, stabilization: int, vaa_star: float, unrest: float) -> None:
         """Let the longest stabilisation grow or shrink."""
-        held = vaa_star > HELD_APART and stabilization * REST_TOLERANCE ** (1 - unrest) < 1
+        held = vaa_star > self._enough and stabilization * REST_TOLERANCE ** (1 - unrest) < 1
         longest = GROWTH * self.longest if held else max(SHRINKAGE * self.longest, SHORTEST)
         self.longest = min(longest, self.most)
         collapsed = self.longest < min(PROMISING, self.most)

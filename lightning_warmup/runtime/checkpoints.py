@@ -126,7 +126,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float) -> list[Callback]:
-    """Return the callbacks that save a run and end it on a signal; arguments as above. Put them first."""
+    """Return the callbacks that save a run and end it on a signal; arguments as above."""
     end = Interruption()
     return [end, BestCheckpoint(folder, monitor, mode), LatestCheckpoint(folder, interval, end)]
 

@@ -107,5 +107,6 @@ def _stays(row: dict[str, str | None], step: int | None) -> bool:
         return not any("test" in name or "_at_length" in name for name in logged)
     if "warmup/step" in logged or "pretrain/step" in logged:
         return True
-    monitored = any(name.startswith("monitor_") for name in logged)
-    return int(row["step"] or 0) < step + monitored  # the monitor logs after the step, all others before it
+    # The monitor logs after the step, and at step 0 once more; all others before it.
+    monitored = step > 0 and any(name.startswith("monitor_") for name in logged)
+    return int(row["step"] or 0) < step + monitored

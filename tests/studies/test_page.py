@@ -51,11 +51,11 @@ def write_run(
     origin = {"commit": "0123abc" * 6, "dirty": True, "changes": [" M studies/results/some.csv"]}
     (folder / "provenance.json").write_text(json.dumps(origin))
     with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", f"val/{figure}", "val/optimal", "monitor_M1000/vaa"])
+        writer = csv.DictWriter(file, ["step", "epoch", f"val/{figure}", "val/optimal", "monitor_M1000/vaa"])
         writer.writeheader()
         for index, value in enumerate(losses):
             optimal = {} if figure == "loss" else {"val/optimal": float(value >= 4)}
-            writer.writerow({"step": 10 * index + 9, f"val/{figure}": value, **optimal})
+            writer.writerow({"step": 10 * index + 9, "epoch": index, f"val/{figure}": value, **optimal})
         for index, value in enumerate(vaa):
             writer.writerow({"step": 10 * index, "monitor_M1000/vaa": value})
     if curve:

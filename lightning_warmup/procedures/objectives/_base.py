@@ -89,7 +89,7 @@ class Objective(ABC):
             attempt: Its number, from 1.
         """
         if attempt > 1:
-            return Adaptive(left, self.max_stabilization, FURTHER_ATTEMPT)
+            return Adaptive(left, self.max_stabilization, FURTHER_ATTEMPT, target=self.target)
         return Schedule(left, self.max_stabilization, self.stabilization_ramp)
 
     def settle(

@@ -61,7 +61,8 @@ class Rest(Objective):
         From the third attempt on the learning rate is twice as high: that holds states apart where the usual one
         fails, but leaves networks that are harder to train.
         """
-        return Adaptive(left, self.max_stabilization, boldness=1.0 if attempt <= 2 else 2.0)
+        boldness = 1.0 if attempt <= 2 else 2.0
+        return Adaptive(left, self.max_stabilization, boldness=boldness, target=self.target)
 
     def that_holds_under(self, inputs: Tensor) -> Rest:
         """Return the objective with these holding inputs, unless it was given others."""
