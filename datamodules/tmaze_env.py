@@ -41,7 +41,6 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
 
     Attributes:
         best: Greatest return.
-        flawless: Whether every action that was chosen in the episode was the best one.
         told: The ``goal`` of the following episodes.
     """
 
@@ -93,7 +92,6 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
             self._replacements = np.where(replaced, drawn, -1).tolist()
         # Position, the arm that the episode has ended in (UP, DOWN, or 0), steps.
         self.x = self.turned = self.time = 0
-        self.flawless = True
         return self._observe(), {}
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -106,7 +104,6 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
             raise RuntimeError("no episode has begun, or it is over: call reset() first")
         junction, replacement = self.x == self.length, self._replacements[self.time]
         carried_out = action if junction or replacement < 0 else replacement
-        self.flawless &= bool(action == (self.goal if junction else RIGHT))
         reward = self._reward(action if self.reward == "intention" else carried_out)
         if junction and carried_out in (UP, DOWN):
             self.turned = int(carried_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,14 @@ def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_col
     assert schedule.lr_factor(200) == pytest.approx(0.1)
     assert [Rest().schedule(900, attempt).lr_factor(0) for attempt in (1, 2, 3)] == [1, 1, 2]
     assert Schedule(100, 200, 10).lr_factor(99) == 1.0
+
+
+@pytest.mark.parametrize(("target", "grows"), [(0.95, False), (0.5, True)])
+def test_states_as_far_apart_as_the_target_asks_are_held(target: float, grows: bool) -> None:
+    schedule = Rest(target=target).schedule(900, attempt=1)
+    before = schedule.longest
+    schedule.adapt(0, 10, 0.5, 0.0)
+    assert (schedule.longest > before) == grows
 
 
 def test_a_collapse_or_an_oscillation_is_given_up_while_another_attempt_can_follow() -> None:
@@ -269,6 +278,15 @@ def test_the_holding_inputs_of_a_datamodule_are_those_of_the_warmup_and_of_what_
     stage = WarmupStage(steps=1, objective="rest", holding_inputs=own)
     trainer(tmp_path, stage).fit(Stranger(), Told())
     assert stage.plan.objective.holding_inputs is own
+
+
+def test_nothing_watches_the_network_after_a_fit(tmp_path: Path) -> None:
+    module = Stranger()
+    stage = WarmupStage(steps=1, objective="rest")
+    trainer(tmp_path, stage, max_steps=1, gradient_clip_val=0.1).fit(module, StrangersData())
+    module.rnn(torch.randn(2, 5, 1))
+    assert stage._batch is None
+    assert pickle.dumps(module.rnn)
 
 
 def test_settings_left_alone_are_the_objectives_own() -> None:

@@ -86,3 +86,15 @@ def test_a_resumed_run_keeps_the_rows_that_it_will_not_log_again(
     resumed_metrics_file(tmp_path, checkpoint, training)
     with logger.path.open(newline="") as file:
         assert [row["name"] for row in csv.DictReader(file)] == expected
+
+
+def test_what_the_monitor_saw_before_the_first_step_is_not_there_twice(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {"weight": torch.zeros(1)}, "global_step": 0}, checkpoint)
+    logger = resumed_metrics_file(tmp_path, None, training=True)
+    logger.log_metrics({"monitor_vaa": 0.5}, step=0)
+    logger.log_metrics({"warmup/step": 0}, step=0)
+    logger.save()
+    resumed_metrics_file(tmp_path, checkpoint, training=True)
+    with logger.path.open(newline="") as file:
+        assert [row["monitor_vaa"] for row in csv.DictReader(file)] == [""]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from configs.compose import ConfigError, compose, to_yaml
+from studies.comparison import compare
 from studies.groups import Result, group, pick, read_results
 from studies.page import MAX_COLUMNS, MAX_ROWS, main
 from studies.results import add_rows, read_rows, read_run
@@ -30,6 +31,7 @@ def write_run(
     vaa: Sequence[float] = (),
     curve: Sequence[float] = (),
     figure: str = "loss",
+    every: int = 1,
     lasts: float = 0.75,
 ) -> Path:
     """A run folder: validation and monitored VAA by epoch, and VAA(M) before training."""
@@ -55,7 +57,9 @@ def write_run(
         writer.writeheader()
         for index, value in enumerate(losses):
             optimal = {} if figure == "loss" else {"val/optimal": float(value >= 4)}
-            writer.writerow({"step": 10 * index + 9, "epoch": index, f"val/{figure}": value, **optimal})
+            writer.writerow(
+                {"step": 10 * index + 9, "epoch": every * (index + 1) - 1, f"val/{figure}": value, **optimal}
+            )
         for index, value in enumerate(vaa):
             writer.writerow({"step": 10 * index, "monitor_M1000/vaa": value})
     if curve:
@@ -105,6 +109,14 @@ def test_a_row_has_all_that_a_run_says_in_numbers(tmp_path: Path) -> None:
         "epochs_until_learnt": 5, "epochs_until_risen": 1, "curve.loss.1": 0.9, "curve.loss.2": 0.8,
         "curve.loss.4": 0.6, "curve.loss.last": 0.3, "curve.vaa.0": 0.02, "curve.vaa.1": 0.2, "curve.vaa.2": 1,
         "curve.vaa.last": 1, "vaa_at.10": 1, "vaa_at.100": 0.8, "vaa_at.full": 0.3,
+    }  # fmt: skip
+
+
+def test_epochs_are_counted_whenever_they_are_validated(tmp_path: Path) -> None:
+    row = read_run(write_run(tmp_path / "run", losses=[0.9, 0.8, 0.4, 0.3], vaa=[0.02, 0.2], every=4))
+    assert (row["epochs_until_learnt"], row["epochs_until_risen"]) == ("12", "4")
+    assert {name for name in row if name.startswith("curve.loss")} == {
+        "curve.loss.4", "curve.loss.8", "curve.loss.16", "curve.loss.last"
     }  # fmt: skip
 
 
@@ -299,6 +311,8 @@ def test_runs_of_other_settings_never_share_a_group(tmp_path: Path) -> None:
     ):
         write_run(tmp_path / str(index), *settings)
     groups = group(read_results([tmp_path]), ["cell", "procedure"])
+    with pytest.raises(ConfigError, match=r"GRU, with warmup, lr=0\.1: runs of one procedure differ"):
+        compare(groups, ["test.loss"], ["with warmup"])
     assert [(one.names, len(one.results)) for one in groups] == [
         (("GRU", "with warmup"), 2),
         (("GRU", "with warmup, lr=0.1"), 1),
