@@ -122,7 +122,7 @@ class Agent(Section):
     stop_when_optimal: bool = False
     """End the training as soon as an evaluation finds the policy optimal, or the environment solved."""
     consolidate: int = Field(0, ge=0)
-    """Steps of a round after the training, of at most five, that make the states of a T-Maze policy repeat."""
+    """Steps of a round after the training, of at most twenty, that make the states of a T-Maze policy repeat."""
 
 
 class Monitor(Section):

@@ -15,7 +15,7 @@ from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures import require
 
-ROUNDS = 5
+ROUNDS = 20
 """Most rounds: where one leaves states that creep by roundings, the next mostly ends it."""
 LR = 1e-3
 """Learning rate of Adam; it falls tenfold in the second half, so that states settle."""
@@ -38,16 +38,16 @@ def consolidate(
 ) -> None:
     """Make a policy hold through any waiting what it holds through that of its training, in place.
 
-    It is taught by itself: its values up to ``longest`` steps of waiting, and at the question after them, stay, and
-    what it chooses there it is to choose after further waiting, by a margin. Meanwhile its states are drawn to
-    rest, and disturbed ones back to the others, so that they come to repeat to the last bit. A certificate needs
-    that, see :func:`lightning_warmup.dynamics.certificate.certify`: up to five rounds end once there is one. The
-    policy's errors up to ``longest`` stay as well.
+    It is taught by itself: its values up to ``longest`` steps of waiting, and at a question on the way, stay, and
+    what it chooses at their end it is to choose after further waiting, by a margin. Meanwhile its states are
+    drawn to rest, and disturbed ones back to the others, so that they come to repeat to the last bit. A certificate
+    needs that, see :func:`lightning_warmup.dynamics.certificate.certify`: up to twenty rounds end once there is
+    one. The policy's errors up to ``longest`` stay as well.
 
     Args:
         network: Network with an output for each answer.
         task: The task; its right answers say when to end, and teach nothing.
-        longest: Steps of waiting up to which the policy is trusted, such as the length of its training.
+        longest: Steps of waiting after which the policy is known to be right, such as those of its training.
         steps: Gradient steps of a round.
         seed: Seed of the lengths and the disturbances.
 
@@ -70,7 +70,8 @@ def _consolidate(network: RecurrentNetwork, task: Waiting, longest: int, steps: 
     with in_mode([network, teacher], training=False), torch.enable_grad():
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = LR * 0.1 ** max(0.0, 2 * step / steps - 1)
-            waiting = int(torch.randint(1, longest + 1, (), generator=generator))
+            earlier = int(torch.randint(1, longest + 1, (), generator=generator))
+            waiting = earlier if step % 2 else longest
             further = int(torch.randint(1, FURTHER + 1, (), generator=generator))
             with torch.no_grad():
                 wanted, _ = _play(teacher, task, [task.first, *[task.wait] * waiting])
@@ -79,8 +80,9 @@ def _consolidate(network: RecurrentNetwork, task: Waiting, longest: int, steps: 
             loss = WEIGHT * _unsteadiness(network, task, state, generator)
             for value, want, late in zip(values, wanted, later, strict=True):
                 choice = want.argmax(2, keepdim=True)
-                loss = loss + (value - want).square().mean()
-                loss = loss + _indecision(value, choice) + _indecision(late, choice[:, -1:])
+                loss = loss + (value - want).square().mean() + _indecision(value, choice)
+                if waiting == longest:  # what it chooses there is known to be right
+                    loss = loss + _indecision(late, choice[:, -1:])
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
