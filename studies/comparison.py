@@ -29,7 +29,8 @@ class Compared(NamedTuple):
 def compare(groups: Sequence[Group], figures: Sequence[str], procedures: Sequence[str]) -> list[Compared]:
     """Bring together groups that differ in their last name alone, the procedure.
 
-    The figure of a row is the first of ``figures`` that any of its runs has. Rows of one benchmark stay together.
+    The figure of a row is the first of ``figures`` that any of its runs has. Rows of one benchmark stay together;
+    those with runs of one procedure alone, where several are asked for, are left out.
 
     Raises:
         ConfigError: If runs of one procedure differ in their settings.
@@ -41,6 +42,8 @@ def compare(groups: Sequence[Group], figures: Sequence[str], procedures: Sequenc
         rows.setdefault(names[:-1], {})[names[-1]] = results
     compared = []
     for names, by_procedure in rows.items():
+        if len(by_procedure) == 1 < len(procedures):
+            continue
         there = {name for results in by_procedure.values() for result in results for name in result.figures}
         figure = next((figure for figure in figures if figure in there), figures[-1])
         compared.append(Compared(names, figure, by_procedure))
@@ -49,19 +52,19 @@ def compare(groups: Sequence[Group], figures: Sequence[str], procedures: Sequenc
 
 
 def comparison(
-    compared: Sequence[Compared], names: Sequence[str], procedures: Sequence[str]
+    compared: Sequence[Compared], names: Sequence[str], procedures: Sequence[str], against: str
 ) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a table, procedures in columns.
 
-    The last column says in how many pairs of equal seeds the last procedure is better than the first.
+    The last column says in how many pairs of equal seeds the last procedure is better than ``against``.
     """
-    header = [*map(in_words, names), "figure", "runs", *procedures, "last better than first"]
+    header = [*map(in_words, names), "measure", "runs", *procedures, f"last better than {against}"]
     rows = []
     for row in compared:
         columns = [row.by_procedure.get(procedure, []) for procedure in procedures]
         runs = sum(result.runs for results in columns for result in results)
         spreads = [_spread(results, row.figure) for results in columns]
-        better = _better(columns[-1], columns[0], row.figure)
+        better = _better(columns[-1], row.by_procedure.get(against, []), row.figure)
         rows.append([*row.names, in_words(row.figure), str(runs), *spreads, better])
     return header, rows
 
@@ -84,6 +87,7 @@ def _better(ours: Sequence[Result], theirs: Sequence[Result], figure: str) -> st
 
 def draw_comparison(compared: Sequence[Compared], procedures: Sequence[str], output: Path) -> Path:
     """Draw every run as a point above its procedure, runs of one seed joined, a panel for each task."""
+    compared = [row for row in compared if any(r["seed"] for rs in row.by_procedure.values() for r in rs)]
     columns = min(len(compared), 4)
     count = -(-len(compared) // columns)
     figure = Figure(figsize=(0.5 + 2.5 * columns, 0.5 + 2.4 * count), layout="constrained")
@@ -92,7 +96,7 @@ def draw_comparison(compared: Sequence[Compared], procedures: Sequence[str], out
         seeds: dict[str, dict[int, float]] = {}
         for at, procedure in enumerate(procedures):
             for result in by_procedure.get(procedure, []):
-                if name in result.figures:
+                if name in result.figures and result["seed"]:
                     seeds.setdefault(result["seed"], {})[at] = result.figures[name]
         for points in seeds.values():
             axes.plot(list(points), list(points.values()), color=GREY, linewidth=0.8, zorder=1)

@@ -8,9 +8,9 @@ The page is the text of the verdicts, written by hand, in which lines such as th
     <!-- studies -->
 
 The runs of a row have ``rows`` in common. In a table ``figures`` are its columns. In a comparison the procedures
-are, the figure of a row is the first that its runs have, and the last procedure is compared with the first, seed by
-seed; with a ``name`` it is drawn as well. All other words pick runs by a column or setting, or by ``benchmark``,
-``cell`` or ``procedure``; several values are separated by ``|``.
+are, the measure of a row is the first figure that its runs have, and the last procedure is compared with the first,
+or with ``against``, seed by seed; with a ``name`` it is drawn as well. All other words pick runs by a column or
+setting, or by ``benchmark``, ``cell`` or ``procedure``; several values are separated by ``|``.
 """
 
 from __future__ import annotations
@@ -87,14 +87,21 @@ class Page:
         return self._markdown(header, lines)
 
     def _comparison(
-        self, *, columns: str, figures: str, rows: str = "benchmark cell", name: str = "", **where: str
+        self,
+        *,
+        columns: str,
+        figures: str,
+        rows: str = "benchmark cell",
+        against: str = "",
+        name: str = "",
+        **where: str,
     ) -> str:
         procedures = columns.split("|")
         results = pick(self.results, where | {"procedure": columns})
         if not results:
             return "_No finished run yet._"
         compared = compare(group(results, [*rows.split(), "procedure"]), figures.split(), procedures)
-        text = self._markdown(*comparison(compared, rows.split(), procedures))
+        text = self._markdown(*comparison(compared, rows.split(), procedures, against or procedures[0]))
         if not name:
             return text
         path = draw_comparison(compared, procedures, self.figures / f"{name}.png")

@@ -210,7 +210,7 @@ def test_procedures_are_compared_seed_by_seed(
     ]
     assert main(arguments) == 0
     text = (tmp_path / "page.md").read_text()
-    header = ["cell", "figure", "runs", "without warmup", "with warmup", "last better than first"]
+    header = ["cell", "measure", "runs", "without warmup", "with warmup", "last better than without warmup"]
     assert table_of(text) == [header, *rows]
     assert (tmp_path / "page_figures" / "pairs.png").read_bytes().startswith(b"\x89PNG")
     assert "![Every run, those of one seed joined](page_figures/pairs.png)" in text
