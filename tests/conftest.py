@@ -21,5 +21,5 @@ def train() -> Command:
 def whole_run(train: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A small run from beginning to end: its folder and its output."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    output, _ = train(f"run_dir={folder}", *SMALL, "agent.consolidate=5")  # of control alone
+    output, _ = train(f"run_dir={folder}", *SMALL)
     return folder, output

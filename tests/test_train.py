@@ -58,7 +58,8 @@ def test_another_seed_gives_another_run_on_the_same_test_split(
     train: Command, whole_run: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, _ = whole_run
-    train(f"run_dir={tmp_path / 'other'}", *train.small, "seed=1", "warmup.enabled=false")
+    of_control_alone = "agent.consolidate=5"
+    train(f"run_dir={tmp_path / 'other'}", *train.small, "seed=1", "warmup.enabled=false", of_control_alone)
     other = train.report(tmp_path / "other")
     assert other["test"] != train.report(folder)["test"]
     assert other["vaa"]["after"] is None
