@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,6 @@ def build(config: Config) -> tuple[Any, Any]:
 
 def consolidated(trainer: Any, module: Any, best: Path, report: Any, steps: int) -> Path:
     """Consolidate the best policy, and return its checkpoint; the report gets its certificate from before."""
-    import time
     from dataclasses import asdict
 
     from lightning_warmup.dynamics.certificate import Waiting, certify

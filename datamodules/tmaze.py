@@ -82,7 +82,7 @@ class TMaze(Gym):
 
 def _flawless(episode: Episode, goal: int) -> bool:
     """Return whether every action that was chosen was the best, whatever chance made of it."""
-    at_junction = episode.inputs[:-1, -1] == 1
+    at_junction = episode.inputs[:-1, -1] == 1  # the last observation, one-hot
     return bool((episode.actions == torch.where(at_junction, goal, RIGHT)).all())
 
 

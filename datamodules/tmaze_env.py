@@ -40,7 +40,6 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
         render_mode: ``"ansi"``, ``"rgb_array"`` or None.
 
     Attributes:
-        best: Greatest return.
         told: The ``goal`` of the following episodes.
     """
 
@@ -71,9 +70,8 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
         self.length, self.stochasticity, self.reward = length, stochasticity, reward
         self.told, self.render_mode = goal, render_mode
         self.horizon = math.ceil(3 * length / (1 - stochasticity)) if stochasticity else 3 * length - 1
-        self.best = GOAL_REWARD
         if self.passive:
-            self.horizon, self.best = length + 1, 1.0
+            self.horizon = length + 1
         self.observation_space, self.action_space = Box(0.0, 1.0, (4,), np.float32), Discrete(4)
         self.time = self.horizon  # no episode has begun
 
@@ -114,7 +112,7 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
         if self.passive:
             terminated = self.time == self.horizon
             late = -1 / self.length if self.x < self.time else 0.0
-            reward = (self.turned == self.goal) * self.best if terminated else late
+            reward = float(self.turned == self.goal) if terminated else late
         return self._observe(), reward, terminated, not terminated and self.time == self.horizon, {}
 
     def _reward(self, action: np.int64 | int) -> float:

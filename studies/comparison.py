@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
 from configs.compose import ConfigError
 from lightning_warmup.reporting.figures import GREY, style
+from studies.figures import panel_grid, save_with_legend
 from studies.groups import Group, Result
 from studies.tables import in_words, spread
 
@@ -85,14 +84,16 @@ def _better(ours: Sequence[Result], theirs: Sequence[Result], figure: str) -> st
     return f"{sum(first[seed] > second[seed] for seed in pairs)} of {len(pairs)}" if pairs else ""
 
 
-def draw_comparison(compared: Sequence[Compared], procedures: Sequence[str], output: Path) -> Path:
-    """Draw every run as a point above its procedure, runs of one seed joined, a panel for each task."""
+def draw_comparison(compared: Sequence[Compared], procedures: Sequence[str], output: Path) -> Path | None:
+    """Draw every run as a point above its procedure, runs of one seed joined, a panel for each task.
+
+    Return the file, None if nothing but groups of earlier runs is left.
+    """
     compared = [row for row in compared if any(r["seed"] for rs in row.by_procedure.values() for r in rs)]
-    columns = min(len(compared), 4)
-    count = -(-len(compared) // columns)
-    figure = Figure(figsize=(0.5 + 2.5 * columns, 0.5 + 2.4 * count), layout="constrained")
-    grid = figure.subplots(count, columns, squeeze=False).flatten()
-    for axes, (names, name, by_procedure) in zip(grid, compared, strict=False):
+    if not compared:
+        return None
+    figure, grid = panel_grid(len(compared), min(len(compared), 4), (0.5, 0.5), (2.5, 2.4))
+    for axes, (names, name, by_procedure) in zip(grid, compared, strict=True):
         seeds: dict[str, dict[int, float]] = {}
         for at, procedure in enumerate(procedures):
             for result in by_procedure.get(procedure, []):
@@ -106,15 +107,10 @@ def draw_comparison(compared: Sequence[Compared], procedures: Sequence[str], out
         axes.set_title("\n".join(textwrap.fill(each, 26) for each in names), fontsize="small")
         axes.set_yscale("log" if "loss" in name else "linear")
         axes.grid(alpha=0.3, axis="y")
-    for axes in grid[len(compared) :]:
-        axes.remove()
     handles = {
         label: handle
         for axes in grid
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    shown = [procedure for procedure in procedures if procedure in handles]
-    figure.legend([handles[label] for label in shown], shown, loc="outside lower center", ncols=len(shown))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=110)
-    return output
+    shown = {procedure: handles[procedure] for procedure in procedures if procedure in handles}
+    return save_with_legend(figure, shown, len(shown), output)

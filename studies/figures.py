@@ -57,13 +57,11 @@ def draw(kind: str, panels: Mapping[str, Mapping[str, Sequence[Result]]], output
     if prefix is None:
         return None
     columns = min(len(panels), 3 if len(panels) != 4 else 2)
-    count = -(-len(panels) // columns)
-    figure = Figure(figsize=(1 + 3.2 * columns, 0.9 + 2.7 * count), layout="constrained")
-    grid = figure.subplots(count, columns, squeeze=False, sharey=True, sharex=True).flatten()
+    figure, grid = panel_grid(len(panels), columns, (1, 0.9), (3.2, 2.7), shared=True)
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     handles: dict[str, Any] = {}
     shown: set[float] = set()
-    for axes, (title, lines) in zip(grid, panels.items(), strict=False):
+    for axes, (title, lines) in zip(grid, panels.items(), strict=True):
         for label, results in lines.items():
             if points := points_of(results, prefix):
                 handles[label] = draw_line(axes, points, labels.index(label))
@@ -75,9 +73,28 @@ def draw(kind: str, panels: Mapping[str, Mapping[str, Sequence[Result]]], output
             axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
         axes.label_outer()
-    for axes in grid[len(panels) :]:
-        axes.remove()
     grid[0].set_ylabel(curves[prefix])
+    return save_with_legend(figure, handles, columns, output)
+
+
+def panel_grid(
+    number: int, columns: int, frame: tuple[float, float], panel: tuple[float, float], shared: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels row by row; the sizes, in inches, are of all that is around them and of each.
+
+    ``shared`` is whether all have the same axes.
+    """
+    rows = -(-number // columns)
+    size = (frame[0] + panel[0] * columns, frame[1] + panel[1] * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared).flatten()
+    for axes in grid[number:]:
+        axes.remove()
+    return figure, list(grid[:number])
+
+
+def save_with_legend(figure: Figure, handles: Mapping[str, Any], columns: int, output: Path) -> Path:
+    """Write a figure to a file, with a legend below it of what bears each label; return the file."""
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=110)

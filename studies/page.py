@@ -67,8 +67,8 @@ class Page:
             "table": self._table,
             "comparison": self._comparison,
             "figure": self._figure,
+            "studies": lambda: studies_table(self.results),
         }
-        parts["studies"] = lambda: studies_table(self.results)
         try:
             words = shlex.split(line[2])
             named = dict(word.split("=", 1) for word in words if "=" in word)
@@ -102,9 +102,9 @@ class Page:
             return "_No finished run yet._"
         compared = compare(group(results, [*rows.split(), "procedure"]), figures.split(), procedures)
         text = self._markdown(*comparison(compared, rows.split(), procedures, against or procedures[0]))
-        if not name:
+        path = draw_comparison(compared, procedures, self.figures / f"{name}.png") if name else None
+        if path is None:
             return text
-        path = draw_comparison(compared, procedures, self.figures / f"{name}.png")
         return f"{self._image('Every run, those of one seed joined', path)}\n\n{text}"
 
     def _markdown(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

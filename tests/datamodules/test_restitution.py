@@ -52,6 +52,13 @@ def test_denoising_asks_for_the_marked_values_in_the_order_of_time(input_size, p
             assert torch.equal(target, torch.stack([values[t] for t in marked]))
 
 
+def test_denoising_has_to_hold_under_noise_without_a_mark():
+    held = Denoising(**SMALL | {"input_size": 2}).holding_inputs
+    assert held.shape == (256, 3)
+    assert not held[:, 2].any()
+    assert held[:, :2].std().item() == pytest.approx(1, abs=0.1)
+
+
 def test_the_places_of_the_marks_are_uniform():
     data = Denoising(seq_length=20, test_size=4000, test_lengths=())
     sequences, _ = everything(data.test_dataloader()[0])

@@ -244,6 +244,20 @@ def test_groups_of_earlier_runs_keep_their_quartiles(tmp_path: Path) -> None:
     assert main([str(table), "--output", str(tmp_path / "page.md")]) == 0
     text = (tmp_path / "page.md").read_text()
     assert "| copy | GRU | with warmup | 5 | 0.5 [0.25, 0.75] | 1 |" in text
+    (tmp_path / "verdicts.md").write_text(
+        '<!-- comparison: columns="with warmup" figures="test.loss" name=pairs -->'
+    )
+    assert (
+        main([str(table), "--verdicts", str(tmp_path / "verdicts.md"), "--output", str(tmp_path / "c.md")])
+        == 0
+    )
+    assert table_of((tmp_path / "c.md").read_text())[1][:5] == [
+        "copy",
+        "GRU",
+        "test loss",
+        "5",
+        "0.5 [0.25, 0.75]",
+    ]
     assert "| old | 5 | `abc`, `def` |" in text
 
 
