@@ -304,7 +304,7 @@ def test_help_and_cfg_need_no_torch() -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_policy_that_consolidated_what_it_holds_is_proven_optimal_at_all_greater_lengths(
+def test_the_states_of_a_policy_that_consolidated_what_it_holds_repeat_without_errors(
     train: Command, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""A proof that a policy remembers for ever: its states under a constant input, followed until they repeat."""
+"""Whether a policy remembers: its float32 states under a constant input, followed until they repeat."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Certificate:
     """What a policy does in a task of every length from 2 on.
 
     Attributes:
-        from_length: Least length from which on it is right at every length, which is proven; None if it is not.
+        from_length: Least length from which on it is right until its states repeat; None if there is none.
         all_lengths: Whether that is the shortest one.
         first_failure: Least length at which it is wrong; None if none was met.
         last_failure: Greatest such length, up to ``steps + 1``; None if none was met.
@@ -67,13 +67,13 @@ def certify(network: RecurrentNetwork, task: Waiting, steps: int = 20_000) -> Ce
 
     After every step of waiting the question is put to copies of the states. A step is a function of the states
     alone: once all are where they were before, to the last bit, at a fixed point or in a cycle of rounding, all
-    that can follow has been seen. The N rows step side by side, so this is a proof for policies that play so; at
-    the question, which is put to many states at once, outputs may differ in their last bits.
+    that can follow in this computation has been seen. That is a statement about one machine and one precision, not
+    a proof in real arithmetic: in another precision the states may go on moving.
 
     Args:
         network: Network with an output for each answer.
         task: The task, of at least two rows.
-        steps: Limit of the steps of waiting; a policy whose states do not repeat by then is not certified.
+        steps: Limit of the steps of waiting; a policy whose states do not repeat by then has no ``from_length``.
     """
     with in_mode(network, training=False):
         answers, state = _answer(network, task.first)

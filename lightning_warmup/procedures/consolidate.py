@@ -40,9 +40,9 @@ def consolidate(
 
     It is taught by itself: its values up to ``longest`` steps of waiting, and at a question on the way, stay, and
     what it chooses at their end it is to choose after further waiting, by a margin. Meanwhile its states are
-    drawn to rest, and disturbed ones back to the others, so that they come to repeat to the last bit. A certificate
-    needs that, see :func:`lightning_warmup.dynamics.certificate.certify`: up to twenty rounds end once there is
-    one for all greater lengths. The policy's errors up to ``longest`` stay as well.
+    drawn to rest, and disturbed ones back to the others, so that in float32 they come to repeat to the last bit. A
+    certificate needs that, see :func:`lightning_warmup.dynamics.certificate.certify`: up to twenty rounds end once
+    there is one for all greater lengths. The policy's errors up to ``longest`` stay as well.
 
     Args:
         network: Network with an output for each answer.
@@ -58,8 +58,8 @@ def consolidate(
     require("steps", steps, steps >= 1, "at least 1")
     for number in range(ROUNDS):
         _consolidate(network, task, longest, steps, seed + number)
-        proven = certify(network, task).from_length
-        if proven is not None and proven <= longest + 1:
+        found = certify(network, task).from_length
+        if found is not None and found <= longest + 1:
             break
 
 

@@ -31,7 +31,7 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
     for group in sorted(name for name in report if "_at_" in name):
         rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
     if certified := report.get("certified"):
-        rows.append(("optimal for ever", _certificate(certified)))
+        rows.append(("states repeat", _certificate(certified)))
         if before := report.get("certified_before"):
             rows.append(("  before consolidation", _certificate(before)))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
@@ -42,8 +42,8 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
 
 def _certificate(certified: Mapping[str, Any]) -> str:
     first, rest = certified["from_length"], certified["rest_after"]
-    proof = "not proven" if first is None else f"proven from length {first} on"
-    parts, failures = [proof], (certified["first_failure"], certified["last_failure"])
+    found = "not found" if first is None else f"without errors from length {first} on"
+    parts, failures = [found], (certified["first_failure"], certified["last_failure"])
     if failures[0] is not None:
         followed = failures[1] == certified["steps"] + 1
         parts.append("fails from {} to {}".format(*failures) + ", the longest seen" * followed)

@@ -46,18 +46,18 @@ def test_a_policy_keeps_its_answers_and_comes_to_rest_much_sooner(batch_first: b
     assert after.spectral_radius < before.spectral_radius - 0.01
 
 
-@pytest.mark.parametrize("proven", [True, False])
-def test_rounds_end_with_a_proof(proven: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("repeats", [True, False])
+def test_rounds_end_when_the_states_repeat(repeats: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     task = (
-        TASK if proven else replace(TASK, answers=TASK.answers.flip(0))
+        TASK if repeats else replace(TASK, answers=TASK.answers.flip(0))
     )  # what it was taught is wrong there
     first, all_of_them = taught(batch_first=False), taught(batch_first=False)
     consolidate(all_of_them, task, LONGEST, steps=20)
     monkeypatch.setattr("lightning_warmup.procedures.consolidate.ROUNDS", 1)
     consolidate(first, task, LONGEST, steps=20)
-    assert certify(all_of_them, task).all_lengths == proven
+    assert certify(all_of_them, task).all_lengths == repeats
     same = map(torch.equal, first.parameters(), all_of_them.parameters())
-    assert all(same) == proven
+    assert all(same) == repeats
 
 
 @pytest.mark.parametrize("setting", ["longest", "steps"])

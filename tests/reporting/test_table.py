@@ -54,13 +54,13 @@ def test_a_certificate_is_one_line() -> None:
         "rest_after": 40,
         "distance": 2.934,
     }
-    proven = "proven from length 7 on, fails from 3 to 6, at rest after 40 steps, states 2.9 apart"
-    assert lines(REPORT | {"certified": certificate})["optimal for ever"] == proven
+    repeating = "without errors from length 7 on, fails from 3 to 6, at rest after 40 steps, states 2.9 apart"
+    assert lines(REPORT | {"certified": certificate})["states repeat"] == repeating
     failing = certificate | {"from_length": None, "last_failure": 513}
     both = lines(REPORT | {"certified": certificate, "certified_before": failing})
-    assert both["optimal for ever"] == proven
+    assert both["states repeat"] == repeating
     assert both["before consolidation"].startswith(
-        "not proven, fails from 3 to 513, the longest seen, at rest"
+        "not found, fails from 3 to 513, the longest seen, at rest"
     )
     nothing = {
         "from_length": None,
@@ -70,7 +70,7 @@ def test_a_certificate_is_one_line() -> None:
         "rest_after": None,
         "distance": 0.0,
     }
-    assert lines(REPORT | {"certified": nothing})["optimal for ever"] == (
-        "not proven, not at rest, states 0 apart"
+    assert lines(REPORT | {"certified": nothing})["states repeat"] == (
+        "not found, not at rest, states 0 apart"
     )
-    assert "optimal for ever" not in lines(REPORT | {"certified": None})
+    assert "states repeat" not in lines(REPORT | {"certified": None})
