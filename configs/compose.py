@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from configs.help import help_text, unknown
-from configs.schema import Config, settings_of
+from configs.run import Config, settings_of
 from configs.setting import Setting
 from configs.values import ConfigError, argument, parse_yaml, quote
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from configs.schema import benchmarks, settings_of
+from configs.run import benchmarks, settings_of
 from configs.setting import Setting
 from configs.values import quote, show
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from configs.schema import Config
+from configs.run import Config
 
 
 class _ForOverlays(GenerateJsonSchema):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from configs.compose import CONFIG_FILE, compose, to_yaml
 from configs.help import as_argument
-from configs.schema import Config
+from configs.run import Config
 from configs.values import ConfigError, quote
 
 CHECKPOINTS = "checkpoints"

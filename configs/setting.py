@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
-from configs.values import ConfigError, members, read, show
-
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-_WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
-_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-
-
-class Section(BaseModel):
-    """Settings that belong together; the docstring under each one is its sentence in the help."""
-
-    model_config = _STRICT
+from configs.values import ConfigError, read, show
+from lightning_warmup.settings import Settings, allowed, kind_of
 
 
 @dataclass(frozen=True)
@@ -44,41 +34,22 @@ class Setting:
 
     def allowed(self) -> str:
         """Return in words what may be given: ``whole number >= 1 or null``."""
-        return _describe(self.kind)
+        return allowed(self.kind)
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self.kind, config=_STRICT)
+        return TypeAdapter(self.kind, config=Settings.model_config)
 
 
-def settings_in(section: type[Section], prefix: str = "") -> list[Setting]:
+def settings_in(section: type[Settings], prefix: str = "") -> list[Setting]:
     """Return the settings of a section, without those of the sections in it, which have factories."""
     return [
         Setting(
             f"{prefix}{name}",
-            Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation,
+            kind_of(field),
             field.default,
             " ".join((field.description or "").split()),
         )
         for name, field in section.model_fields.items()
         if field.default_factory is None
     ]
-
-
-def _describe(kind: Any) -> str:
-    origin, (first, *others) = get_origin(kind), get_args(kind) or (kind,)
-    if origin is list:
-        return f"list of: {_describe(first)}"
-    if origin is Literal:
-        return f"one of {', '.join([first, *others])}"
-    if origin is Annotated:
-        limits = [limit for item in others for limit in getattr(item, "metadata", [item])]
-        signs = [
-            (sign, limit, name) for name, sign in _SIGNS.items() for limit in limits if hasattr(limit, name)
-        ]
-        words, null = _describe(first), " or null" if NoneType in members(kind) else ""
-        shown = " and ".join(f"{sign} {getattr(limit, name)}" for sign, limit, name in signs)
-        return f"{words.removesuffix(null)} {shown}".rstrip() + null
-    if not others:
-        return _WORDS[kind]
-    return " or ".join(_describe(m) for m in (first, *others) if m is not int or float not in others)

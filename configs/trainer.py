@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from configs.setting import Section
 from configs.values import ConfigError, quote
+from lightning_warmup.settings import Settings
 
 _DEVICES = re.compile(r"auto|-1|[1-9][0-9]*|[0-9]+(,[0-9]+)+|[0-9]+,")
 _MAX_TIME = re.compile(r"[0-9]{1,6}(:[0-9]{2}){3}")
@@ -36,7 +36,7 @@ Strategy = Annotated[
 ]
 
 
-class Trainer(Section):
+class Trainer(Settings):
     """Parameters of Lightning's Trainer, under their own names and passed on as they are."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"

@@ -7,10 +7,13 @@ stay text, as YAML nodes, until the type of the setting is known, and are read b
 from __future__ import annotations
 
 import re
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
+
+from lightning_warmup.settings import members
 
 _NULL = "tag:yaml.org,2002:null"
 _ARGUMENT = "argument"
@@ -24,6 +27,12 @@ _FORMS = {
 
 class ConfigError(Exception):
     """A mistake in the configuration, told in one line."""
+
+
+def names_in(folder: str) -> Any:
+    """Return the type of the names of the files in a folder of the library."""
+    library = Path(__file__).parents[1] / "lightning_warmup"
+    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py")))]
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,13 +91,6 @@ def read(kind: Any, node: yaml.Node) -> Any:
     if not node.value or not node.value.isprintable():
         raise ConfigError("text must be printable and not empty")
     return node.value
-
-
-def members(kind: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself, without its limits."""
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def show(node: yaml.Node) -> str:

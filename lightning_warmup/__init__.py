@@ -4,46 +4,10 @@ After Lambrechts et al. 2023, "Warming up recurrent neural networks to maximise 
 improves learning" (arXiv 2106.01001).
 """
 
-from lightning_warmup.callbacks.monitor import MultistabilityMonitor
-from lightning_warmup.callbacks.pretrain import PretrainStage
-from lightning_warmup.callbacks.warmup import WarmupStage
-from lightning_warmup.cells import Gate, GatedCell
-from lightning_warmup.dynamics.functional import at_rest, resting_vaa, vaa, vaa_star
-from lightning_warmup.dynamics.measure import Multistability, multistability
-from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
-from lightning_warmup.dynamics.portraits import Portrait, portrait
-from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, Unrolled, find_network, layers_of
-from lightning_warmup.networks.observed import observe
-from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.warmup import WarmupDiverged, warmup
+import lazy_loader
 
 __version__ = "0.2.0"
 
-__all__ = [
-    "VAA",
-    "DoubleLayer",
-    "Gate",
-    "GatedCell",
-    "Multistability",
-    "MultistabilityMonitor",
-    "Portrait",
-    "PretrainStage",
-    "RecurrentNetwork",
-    "RestingFraction",
-    "Unrolled",
-    "VAAStar",
-    "WarmupDiverged",
-    "WarmupResult",
-    "WarmupStage",
-    "WarmupStep",
-    "at_rest",
-    "find_network",
-    "layers_of",
-    "multistability",
-    "observe",
-    "portrait",
-    "resting_vaa",
-    "vaa",
-    "vaa_star",
-    "warmup",
-]
+# The public names are those that __init__.pyi imports; each is imported when it is first asked for, so that what
+# needs no torch, such as the settings, does not wait for it.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

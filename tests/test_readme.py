@@ -113,7 +113,7 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
     for path, content in added.items():
         (fork / path).write_text(content)
     (settings,) = [block for block in blocks("python") if "class Adding(_" in block]
-    schema = fork / "configs" / "benchmarks.py"
+    schema = fork / "configs" / "data.py"
     schema.write_text(f"{schema.read_text()}\n\n{settings}")
 
     overview = run(fork, "python train.py --help").stdout

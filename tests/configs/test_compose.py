@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from configs.compose import ConfigError, compose
-from configs.schema import benchmarks
+from configs.run import benchmarks
 
 # Argument, and the value that its key then has.
 VALID = [

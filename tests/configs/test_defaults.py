@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.schema import Config, benchmarks, settings_of
+from configs.run import Config, benchmarks, settings_of
 from datamodules import datamodule_by_name
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.report import Report

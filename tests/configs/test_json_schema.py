@@ -11,7 +11,7 @@ import yaml
 
 from configs.compose import compose, to_yaml
 from configs.json_schema import json_schema
-from configs.schema import benchmarks
+from configs.run import benchmarks
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))

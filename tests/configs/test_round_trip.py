@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from configs.compose import ConfigError, compose, to_yaml
-from configs.schema import benchmarks, settings_of
+from configs.run import benchmarks, settings_of
 
 
 @pytest.mark.parametrize("benchmark", benchmarks())

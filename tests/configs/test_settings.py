@@ -12,7 +12,7 @@ import pytest
 
 from configs.compose import compose, help_text
 from configs.help import as_argument
-from configs.schema import benchmarks, settings_of
+from configs.run import benchmarks, settings_of
 from configs.setting import Setting, settings_in
 from configs.trainer import Trainer as TrainerSettings
 from configs.values import members

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 import datamodules
-from configs.schema import benchmarks
+from configs.run import benchmarks
 from datamodules import Benchmark, ControlBenchmark, datamodule_by_name, make_benchmark
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.benchmarks import TMaze as Settings
+from configs.data import TMaze as Settings
 from configs.values import ConfigError
 from datamodules.environment import Environment
 from datamodules.replay import Episode, LazyLoader, Replay, histories, padded

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from configs.schema import Config
+from configs.run import Config
 from datamodules.gym import Gym
 from datamodules.replay import Episode, padded
 from datamodules.tmaze import TMaze

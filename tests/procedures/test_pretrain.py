@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from stranger import Stranger, loader, trainer
 from torch import Tensor, nn
 
-from configs.schema import Config
+from configs.run import Config
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.pretrain import PretrainStage
 from lightning_warmup.cells import cell_names

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.setting import Section
 from configs.values import ConfigError
+from lightning_warmup.settings import Settings
 
 
-class Data(Section):
+class Data(Settings):
     """What all benchmarks share."""
 
     name: str

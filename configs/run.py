@@ -1,0 +1,119 @@
+"""A whole run: the root of its settings, and those that belong to no part of it alone."""
+
+from __future__ import annotations
+
+from functools import cache, reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+import configs.data
+from configs.data import CopyFirstInput, Data
+from configs.model import Model
+from configs.optim import Optim
+from configs.setting import Setting, settings_in
+from configs.trainer import Trainer
+from configs.values import ConfigError
+from configs.warmup import Pretrain, Warmup
+from lightning_warmup.settings import Settings
+
+
+def benchmarks() -> dict[str, type[Data]]:
+    """Return the settings class of every benchmark by its `data.name`."""
+    found = [value for value in vars(configs.data).values() if isinstance(value, type)]
+    fields = [(c.model_fields["name"], c) for c in found if issubclass(c, Data)]
+    return {name.default: c for name, c in fields if not name.is_required()}
+
+
+if TYPE_CHECKING:
+    Benchmark = Data
+else:
+    Benchmark = Annotated[reduce(or_, benchmarks().values()), Field(discriminator="name")]
+
+
+class Agent(Settings):
+    """The agent that learns tmaze or gym; other benchmarks ignore it."""
+
+    gamma: float = Field(0.98, ge=0, le=1)
+    """Discount factor of a step."""
+    epsilon: float = Field(0.2, ge=0, le=1)
+    """Probability that an action is one of exploration."""
+    target_update: int = Field(20, ge=1)
+    """Episodes between two updates of the target network."""
+    stop_when_optimal: bool = False
+    """End the training as soon as an evaluation finds the policy optimal, or the environment solved."""
+    consolidate: int = Field(0, ge=0)
+    """Steps of a round after the training, of at most twenty, that make the states of a T-Maze policy repeat."""
+
+
+class Monitor(Settings):
+    """The measure of multistability."""
+
+    steps: int = Field(2000, ge=1)
+    """Steps under a constant input before states are compared in the report."""
+    every_n_epochs: int | None = Field(None, ge=1)
+    """Epochs between two measurements during the training, of 1000 steps each; null = none."""
+
+
+class Tracking(Settings):
+    """Weights & Biases; a CSV log is always written."""
+
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """Weights & Biases: auto is online where an API key is set, else offline."""
+    project: str = "lightning-warmup"
+    """Project in which the run appears."""
+    entity: str | None = None
+    """User or team that owns the run; null = that of the API key."""
+    name: str | None = None
+    """Name of the run; null = that of its folder."""
+    group: str | None = None
+    """Group of runs it belongs to."""
+    tags: list[str] = Field([])
+    """Tags of the run."""
+
+
+class Config(Settings):
+    """A whole configuration."""
+
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """Seed of everything random in the run."""
+    stages: list[Literal["fit", "test"]] = Field(["fit", "test"])
+    """Stages to run, in this order."""
+    ckpt: str | None = None
+    """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
+    ckpt_interval: float = Field(60.0, ge=0)
+    """Longest time between two checkpoints, in seconds."""
+    run_dir: str | None = None
+    """Folder of this run alone; null = a new one under runs/."""
+    data: Benchmark = Field(default_factory=CopyFirstInput)
+    model: Model = Field(default_factory=Model)
+    pretrain: Pretrain = Field(default_factory=Pretrain)
+    warmup: Warmup = Field(default_factory=Warmup)
+    optim: Optim = Field(default_factory=Optim)
+    agent: Agent = Field(default_factory=Agent)
+    monitor: Monitor = Field(default_factory=Monitor)
+    trainer: Trainer = Field(default_factory=Trainer)
+    tracking: Tracking = Field(default_factory=Tracking)
+
+    @model_validator(mode="after")
+    def _check_stages_and_checkpoint(self) -> Config:
+        if self.stages not in (["fit"], ["test"], ["fit", "test"]):
+            raise ConfigError(f"stages=[{','.join(self.stages)}]: must be [fit], [test] or [fit,test]")
+        if self.ckpt == "last" and self.run_dir is None:
+            raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
+        return self
+
+
+@cache
+def settings_of(benchmark: str = "copy_first_input") -> dict[str, Setting]:
+    """Return all settings of a run of one benchmark by their full names."""
+    found = settings_in(Config)
+    for name, field in Config.model_fields.items():
+        if field.default_factory is not None:
+            section: Any = benchmarks()[benchmark] if name == "data" else field.annotation
+            found += settings_in(section, f"{name}.")
+    settings = {setting.key: setting for setting in found}
+    sentence = settings_in(Data)[0].sentence
+    settings["data.name"] = Setting("data.name", Literal[tuple(benchmarks())], benchmark, sentence)
+    return settings
