@@ -39,6 +39,7 @@ KNOWN_TO = {
     "wandb": {"runtime"},
     "gymnasium": {"datamodules"},
     "matplotlib": {"reporting", "studies", "benchmarks"},
+    "scipy": {"studies"},
     "hydra": set(),
 }
 NO_TORCH = {"torch", "lightning", "numpy", "wandb", "torchmetrics", "matplotlib"}
