@@ -35,7 +35,10 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
         draws = np.array(list(product(differences, repeat=count)))
     else:
         draws = np.random.default_rng(0).choice(np.asarray(differences), (_DRAWS, count))
-    low, high = np.quantile(draws.mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means = draws.mean(axis=1)
+    # Of a few different means the outer ones are taken, so that the interval is not too short.
+    low = np.quantile(means, (1 - LEVEL) / 2, method="lower")
+    high = np.quantile(means, (1 + LEVEL) / 2, method="higher")
     return float(low), float(high)
 
 

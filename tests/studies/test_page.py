@@ -148,10 +148,10 @@ def test_a_page_holds_tables_figures_and_studies(
     found = [line[1:6] for line in table_of(text)[:5]]
     assert found == [
         ["cell", "procedure", "runs", "test loss", "epochs until learnt"],
-        ["GRU", "without warmup", "3", "0.901 (0.9 to 0.902)", ""],
         ["GRU", "with warmup", "3", "0.011 (0.01 to 0.012)", "2"],
-        ["nBRC", "without warmup", "3", "0.901 (0.9 to 0.902)", ""],
+        ["GRU", "without warmup", "3", "0.901 (0.9 to 0.902)", ""],
         ["nBRC", "with warmup", "3", "0.011 (0.01 to 1)", "2, 2 of 3"],
+        ["nBRC", "without warmup", "3", "0.901 (0.9 to 0.902)", ""],
     ]
     assert table_of(text)[-1] == ["small", "12", "0, 1, 2", "`0123abc`", "12.0"]
     images = re.findall(r"!\[.*?\]\((.*?)\)", text)
