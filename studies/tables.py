@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from configs.compose import ConfigError
+from lightning_warmup.reporting.rows import markdown
 from studies.groups import Groups, Result, group
 from studies.statistics import paired_interval, probability_of_improvement, share_interval
 
@@ -148,10 +149,3 @@ def studies_table(results: Iterable[Result]) -> str:
         seeds = ", ".join(sorted({run["seed"] for run in runs}, key=lambda seed: (len(seed), seed)))
         rows.append([study, str(len(runs)), seeds, commits + dirty, f"{seconds / 3600:.1f}"])
     return markdown(["study", "runs", "seeds", "commits", "hours"], rows)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown; columns without any entry are left out."""
-    there = [at for at in range(len(header)) if any(row[at] for row in rows)]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line[at] for at in there)} |" for line in lines)

@@ -27,7 +27,7 @@ ARROWS = {
     "_compat": "",
     "lightning_warmup": "",  # its public names are imported when they are first asked for
     "studies": "configs reporting lightning_warmup",
-    "benchmarks": "configs engine cells networks dynamics procedures lightning_warmup train",
+    "benchmarks": "configs engine cells networks dynamics procedures reporting runtime lightning_warmup train",
     "train": "configs datamodules initialisations dynamics procedures modules callbacks reporting runtime",
 }
 """What each room may import beside itself and ``_compat``."""
