@@ -20,9 +20,9 @@ TEXT = f"""\
 
 Measured on {{origin}}.
 
-In the chart, loops run a cell step by step, "one by one" warms up one sequence at a time, and "every step" settles for
-10,000 steps without an early stop. In the table, a training step is a forward and a backward pass, and "a to b" is the
-range over all sizes.
+In the chart, loops run a cell step by step, "one by one" warms up one sequence at a time, and "every step" settles
+for 10,000 steps without an early stop. In the table, a training step is a forward and a backward pass, and "a to b"
+is the range over all sizes.
 
 {{steps}}
 
