@@ -152,6 +152,7 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
     from lightning_warmup.callbacks.pretrain import PretrainStage
     from lightning_warmup.callbacks.warmup import WarmupStage
+    from lightning_warmup.procedures.objectives import objective_by_name
     from lightning_warmup.runtime.checkpoints import checkpoint_callbacks
 
     figure, mode = module.monitor
@@ -162,8 +163,11 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
     if warmup.pop("enabled"):
+        own = {name: warmup.pop(name) for name in [*warmup] if name not in ("lr", "batch_size", "leaky")}
+        kind = objective_by_name(own.pop("objective"))
         try:
-            callbacks.append(WarmupStage(**common, **warmup))
+            objective = kind(**{name: value for name, value in own.items() if value is not None})
+            callbacks.append(WarmupStage(**common, **warmup, objective=objective))
         except ValueError as error:
             raise ValueError(f"warmup.{error}") from error
     if every is not None:

@@ -20,6 +20,9 @@ from .networks import Unrolled as Unrolled
 from .networks import find_network as find_network
 from .networks import layers_of as layers_of
 from .networks.observed import observe as observe
+from .procedures.objectives import Objective as Objective
+from .procedures.objectives.published import Published as Published
+from .procedures.objectives.rest import Rest as Rest
 from .procedures.result import WarmupResult as WarmupResult
 from .procedures.result import WarmupStep as WarmupStep
 from .procedures.warmup import WarmupDiverged as WarmupDiverged

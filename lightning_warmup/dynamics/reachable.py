@@ -71,10 +71,7 @@ def draw_reachable_states(
         sequences = sequences.transpose(0, 1)
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
-    finite = torch.isfinite(sequences).all(2)
-    if lengths is not None:  # what comes after the end does not count
-        finite |= torch.arange(length).unsqueeze(1).to(finite.device) >= lengths.to(finite.device)
-    if not finite.all():
+    if not finite_sequences(sequences, lengths).all():
         raise ValueError("sequences have NaN or infinite values: must be finite")
     if constant_inputs is None:
         inputs = torch.randn(draws, size, generator=generator)
@@ -90,6 +87,15 @@ def check_sequences(sequences: object) -> None:
         raise ValueError(f"sequences are of type {type(sequences).__name__}: must be a tensor of 3 axes")
     if sequences.dim() != 3:
         raise ValueError(f"sequences are of shape {tuple(sequences.shape)}: must be a tensor of 3 axes")
+
+
+def finite_sequences(sequences: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return which sequences ``(T, N, I)`` have finite values alone, up to their lengths, ``(N,)``."""
+    finite = torch.isfinite(sequences).all(2)
+    if lengths is not None:
+        steps = torch.arange(len(sequences), device=finite.device).unsqueeze(1)
+        finite |= steps >= lengths.to(finite.device)
+    return finite.all(0)
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:
