@@ -35,7 +35,7 @@ ARROWS = {
 # Third-party packages that one place alone knows.
 KNOWN_TO = {
     "omegaconf": {"configs"},
-    "pydantic": {"configs", "settings"},
+    "pydantic": {"configs", "settings", "procedures"},
     "wandb": {"runtime"},
     "gymnasium": {"datamodules"},
     "matplotlib": {"reporting", "studies", "benchmarks"},
