@@ -152,26 +152,23 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
     from lightning_warmup.callbacks.pretrain import PretrainStage
     from lightning_warmup.callbacks.warmup import WarmupStage
-    from lightning_warmup.procedures.objectives import objective_by_name
     from lightning_warmup.runtime.checkpoints import checkpoint_callbacks
 
     figure, mode = module.monitor
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
-    warmup, every = dict(vars(config.warmup)), config.monitor.every_n_epochs
     callbacks = checkpoint_callbacks(folder / CHECKPOINTS, figure, mode, config.ckpt_interval)
     callbacks.append(report)
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
-    if warmup.pop("enabled"):
-        own = {name: warmup.pop(name) for name in [*warmup] if name not in ("lr", "batch_size", "leaky")}
-        kind = objective_by_name(own.pop("objective"))
-        try:
-            objective = kind(**{name: value for name, value in own.items() if value is not None})
-            callbacks.append(WarmupStage(**common, **warmup, objective=objective))
-        except ValueError as error:
-            raise ValueError(f"warmup.{error}") from error
-    if every is not None:
-        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=every))
+    if config.warmup.enabled:
+        own = config.warmup
+        callbacks.append(
+            WarmupStage(
+                **common, objective=own.objective, lr=own.lr, batch_size=own.batch_size, leaky=own.leaky
+            )
+        )
+    if config.monitor.every_n_epochs is not None:
+        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=config.monitor.every_n_epochs))
     if config.optim.patience is not None:
         callbacks.append(EarlyStopping(figure, config.optim.min_delta, config.optim.patience, mode=mode))
     return callbacks

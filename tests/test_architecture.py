@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "settings": "",  # what a group of settings is, for the command line and for the library
-    "configs": "settings",
+    "configs": "settings procedures",  # the objectives, whose settings it shows; they need no torch
     "datamodules": "configs",
     "engine": "",
     "cells": "engine",

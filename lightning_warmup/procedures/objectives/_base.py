@@ -66,6 +66,11 @@ class Objective(Settings, ABC):
     draws: ClassVar[int] = 3
     """Draws of the measurement."""
 
+    @property
+    def name(self) -> str:
+        """Name of the objective: that of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
     @abstractmethod
     def layer_loss(self, layer: SettledLayer) -> Tensor:
         """Return the loss of one layer, a differentiable scalar."""
