@@ -45,7 +45,7 @@ def _alternatives(choice: Choice) -> Any:
     for value in choice.kinds:
         fields: dict[str, Any] = {}
         for setting in choice.settings(value):
-            kind = Literal[value] if setting.key == choice.key else setting.kind  # type: ignore[valid-type]
+            kind = Literal[value] if setting.key == choice.key else setting.kind
             name = setting.key.rpartition(".")[2]
             fields[name] = (kind, Field(setting.default, description=setting.sentence))
         kinds.append(create_model(f"{section}_{value}", __base__=Settings, **fields))
