@@ -10,7 +10,8 @@ from configs.values import ConfigError, names_in
 from lightning_warmup.settings import Settings
 
 if TYPE_CHECKING:
-    Cell = Initialisation = str
+    Cell = str
+    Initialisation = str
 else:
     Cell, Initialisation = names_in("cells"), names_in("initialisations")
 

@@ -12,7 +12,6 @@ from configs.run import Config, benchmarks, settings_of
 from datamodules import datamodule_by_name
 from lightning_warmup import WarmupStage
 from lightning_warmup.callbacks.report import Report
-from lightning_warmup.modules.sequence import SequenceModule
 from lightning_warmup.procedures.objectives import objective_by_name
 from lightning_warmup.procedures.warmup import warmup
 
@@ -58,8 +57,5 @@ def test_warmup() -> None:
     assert library == {key: value for key, value in settings.items() if key != "enabled"}
 
 
-def test_module_and_report() -> None:
-    library = defaults(SequenceModule)
-    for key, value in (vars(Config().model) | {"lr": Config().optim.lr}).items():
-        assert library[key] == value, key
+def test_report() -> None:
     assert defaults(Report)["steps"] == Config().monitor.steps
