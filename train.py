@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,13 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
             "seed": config.seed,
-            "trivial_loss": datamodule.trivial_loss,
+            "trivial_loss": module.trivial_loss(datamodule),
             "checkpoint": None if checkpoint is None else str(checkpoint),
         }
         if trainer.is_global_zero:
             files.write_json(folder.path / "report.json", result)
             loggers.log_results(opened, result, draw_run(folder.path))
-            print(f"\n{table(result, datamodule.trivial_loss)}\nfiles  {folder.path}")
+            print(f"\n{table(result, result['trivial_loss'])}\nfiles  {folder.path}")
     process.leave_process_group()
     return result
 
@@ -104,8 +105,8 @@ def build(config: Config) -> tuple[Any, Any]:
         ValueError: If one of them, or the warmup, refuses the configuration.
     """
     from datamodules import make_benchmark
-    from lightning_warmup.modules.dqn import DQNModule
-    from lightning_warmup.modules.sequence import SequenceModule
+    from lightning_warmup.modules import DQNModule, SequenceModule
+    from lightning_warmup.networks import RecurrentNetwork
 
     data = dict(vars(config.data))
     datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
@@ -115,15 +116,15 @@ def build(config: Config) -> tuple[Any, Any]:
         if (wanted := getattr(config, name).batch_size) > most:
             raise ValueError(f"{name}.batch_size={wanted}: must be at most {most}, the training sequences")
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
-    settings = {**sizes, **vars(config.model), "lr": config.optim.lr}
+    network = RecurrentNetwork(**sizes, **config.model.model_dump(), batch_first=True)
     if datamodule.task == "control":
         agent = dict(vars(config.agent))
         if (steps := agent.pop("consolidate")) and not getattr(datamodule, "waiting", lambda: None)():
             raise ValueError(
                 f"agent.consolidate={steps}: must be 0, the right actions of {config.data.name} may change"
             )
-        return datamodule, DQNModule(**settings, **agent)
-    return datamodule, SequenceModule(**settings, task=datamodule.task)
+        return datamodule, DQNModule(network, partial(config.optim.make, mode="max"), **agent)
+    return datamodule, SequenceModule(network, datamodule.task, config.optim.make)
 
 
 def consolidated(trainer: Any, module: Any, best: Path, report: Any, steps: int) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -30,9 +32,15 @@ class RecurrentNetwork(nn.Module):
     Shapes: input ``(T, B, I)``, output ``(T, B, O)``, states ``(L, B, H)``, a tuple of them for an LSTM; unbatched
     ``(T, I)``, ``(T, O)`` and ``(L, H)``.
 
+    Attributes:
+        arguments: The arguments, plain values from which a checkpoint makes the network anew.
+
     Raises:
         ValueError: If a name is unknown, a size is not positive, or ``hidden_size`` is odd and ``double`` is set.
     """
+
+    may_differ: ClassVar[frozenset[str]] = frozenset({"init", "t_max"})
+    """Arguments that say how the weights are drawn, not which network it is."""
 
     def __init__(
         self,
@@ -46,7 +54,9 @@ class RecurrentNetwork(nn.Module):
         t_max: int = 600,
         batch_first: bool = False,
     ) -> None:
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
+        self.arguments: dict[str, Any] = arguments
         if num_layers < 1:
             raise ValueError(f"num_layers={num_layers}: must be at least 1")
         self.batch_first = batch_first

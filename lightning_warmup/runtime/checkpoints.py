@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,6 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from lightning_warmup.runtime.files import replacing
 from lightning_warmup.runtime.signals import Interruption
-
-MAY_DIFFER = {"init", "t_max", "lr", "gamma", "epsilon", "target_update", "stop_when_optimal"}
-"""Hyperparameters of the modules that say how a network is initialised or trained, not which one it is."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -154,17 +152,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"ckpt={str(path)!r}: is no checkpoint, or damaged ({reason})") from None
 
 
-def check_same_network(path: Path, module: LightningModule) -> None:
+def check_same_network(path: Path, module: Any) -> None:
     """Check that a module can be restored from a checkpoint.
+
+    Args:
+        path: The checkpoint.
+        module: A LightningModule; its ``may_differ`` names the hyperparameters that do not shape the network.
 
     Raises:
         ValueError: If the file is no checkpoint, or if a hyperparameter that shapes the network differs there.
     """
-    saved = read_checkpoint(path).get("hyper_parameters", {})
+    saved = _flat(read_checkpoint(path).get("hyper_parameters", {}))
     differ = [
         f"{name}={saved.get(name)!r} there, {value!r} here"
-        for name, value in module.hparams.items()
-        if name not in MAY_DIFFER and saved.get(name) != value
+        for name, value in _flat(module.hparams).items()
+        if name not in module.may_differ and saved.get(name) != value
     ]
     if differ:
         raise ValueError(f"ckpt={str(path)!r}: is of another network: {'; '.join(differ)}")
+
+
+def _flat(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyperparameters with those of the network among them."""
+    others = dict(hyperparameters)
+    return (others.pop("network", None) or {}) | others

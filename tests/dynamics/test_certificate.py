@@ -91,7 +91,7 @@ def test_the_report_of_a_run_has_it(tmp_path):
     found = []
     for settings in ({}, {"stochasticity": 0.2}):
         torch.manual_seed(0)
-        module = DQNModule(9, 4, hidden_size=8)
+        module = DQNModule({"input_size": 9, "hidden_size": 8, "output_size": 4, "num_layers": 2})
         report = Report(tmp_path, steps=10, sequences=module.sequences, network="network")
         arguments = {
             "accelerator": "cpu",

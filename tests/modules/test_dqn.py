@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from torch.optim import Adam
 
 from configs.run import Config
 from datamodules.gym import Gym
@@ -18,7 +19,9 @@ from datamodules.tmaze import TMaze
 from lightning_warmup import WarmupStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.dynamics.measure import multistability
-from lightning_warmup.modules.dqn import DQNModule, histories
+from lightning_warmup.modules import DQNModule
+from lightning_warmup.modules.dqn import histories
+from lightning_warmup.networks import RecurrentNetwork
 
 SMALL = {
     "length": 3,
@@ -30,9 +33,11 @@ SMALL = {
 }
 
 
-def module(seed: int = 0, **settings) -> DQNModule:
+def module(seed: int = 0, lr: float = 1e-3, **settings) -> DQNModule:
     torch.manual_seed(seed)
-    return DQNModule(9, 4, **({"hidden_size": 12, "num_layers": 2} | settings))
+    own = {name: settings.pop(name) for name in ("cell", "double", "hidden_size") if name in settings}
+    sizes = {"input_size": 9, "hidden_size": 12, "output_size": 4, "num_layers": 2}
+    return DQNModule(sizes | own, lambda parameters, _: Adam(parameters, lr=lr), **settings)
 
 
 def trainer(folder: Path, *callbacks: Callback, **arguments) -> Trainer:
@@ -158,7 +163,8 @@ def test_what_is_not_optimal_is_not_called_so(tmp_path):
 
 def test_any_environment_is_learnt_until_it_counts_as_solved(tmp_path):
     data = Gym(env_id="CartPole-v1", max_episode_steps=20, threshold=5, capacity=100, episodes_per_epoch=2)
-    q = DQNModule(data.input_size, data.output_size, hidden_size=8, gamma=0.0, stop_when_optimal=True)
+    network = RecurrentNetwork(data.input_size, 8, data.output_size, batch_first=True)
+    q = DQNModule(network, gamma=0.0, stop_when_optimal=True)
     assert q.monitor == ("val/return", "max")
     run = trainer(tmp_path, WarmupStage("network", histories, steps=2), max_epochs=3)
     run.fit(q, data)
@@ -231,17 +237,16 @@ def test_a_checkpoint_is_tested_alone(tmp_path):
 
 
 def test_the_defaults_are_those_of_the_schema():
-    parameters = inspect.signature(DQNModule.__init__).parameters
-    settings = vars(Config().model) | vars(Config().agent) | {"lr": Config().optim.lr}
-    del settings["consolidate"]
-    assert settings == {name: parameters[name].default for name in list(parameters)[3:]}
+    parameters = inspect.signature(DQNModule.__init__).parameters.values()
+    settings = Config().agent.model_dump(exclude={"consolidate"})
+    assert settings == {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def test_the_seed_of_the_run_decides_everything(tmp_path):
     weights = []
     for seed in (1, 1, 2):
         seed_everything(seed, verbose=False)
-        q = DQNModule(9, 4, hidden_size=8)
+        q = DQNModule({"input_size": 9, "hidden_size": 8, "output_size": 4})
         trainer(tmp_path, max_epochs=1).fit(q, TMaze(**SMALL, seed=seed))
         weights.append(q.network.readout.weight)
     assert torch.equal(weights[0], weights[1])
