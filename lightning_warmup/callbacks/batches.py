@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from lightning_warmup._compat import on_device, training_loader
 from lightning_warmup.callbacks.observed import observed, without_a_trace
 from lightning_warmup.distributed import fewest, rank, world_size
+from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.procedures import Batch, require
 
 ToSequences = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
@@ -77,7 +78,7 @@ def sequence_batches(
             yield from _one_pass(map(take, loader))
     divides = batch_size % world_size() == 0
     require("batch_size", batch_size, divides, f"divisible by the {world_size()} processes")
-    batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
+    batch_dim = 0 if batch_first(rnn) else 1
     yield from _cut_and_joined(trainer, take, batch_size // world_size(), batch_dim, seed)
 
 

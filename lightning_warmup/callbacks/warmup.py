@@ -15,6 +15,7 @@ from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.distributed import world_size
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.networks.observed import as_sequences, watch
 from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.objectives import Objective
@@ -136,7 +137,7 @@ class WarmupStage(Stage):
             return  # it is the turn of another optimizer, which the module switches the network off for
         if self.sequences is None:
             sequences, lengths = as_sequences(rnn, self._batch)
-            batch_dim, rows = 0 if getattr(rnn, "batch_first", False) else 1, self.batch_size // world_size()
+            batch_dim, rows = 0 if batch_first(rnn) else 1, self.batch_size // world_size()
             rows = min(rows, sequences.shape[batch_dim])
             batch = sequences.narrow(batch_dim, 0, rows), None if lengths is None else lengths[:rows]
         else:

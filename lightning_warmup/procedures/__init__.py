@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from lightning_warmup.networks.layout import batch_first
+
 Batch = tuple[Tensor, Tensor | None]
 """Sequences, and the steps of each, ``(B,)``, or None."""
 
 
 def time_first(rnn: object, sequences: Tensor) -> Tensor:
     """Return sequences that are laid out as the network takes them as ``(T, B, I)``."""
-    return sequences.transpose(0, 1) if getattr(rnn, "batch_first", False) else sequences
+    return sequences.transpose(0, 1) if batch_first(rnn) else sequences
 
 
 def require(name: str, value: object, holds: bool, allowed: str) -> None:

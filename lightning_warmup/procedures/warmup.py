@@ -14,6 +14,7 @@ from lightning_warmup.distributed import fewest, gather_batch, of_first, sum_gra
 from lightning_warmup.dynamics.measure import Multistability, retained
 from lightning_warmup.dynamics.reachable import check_sequences, in_mode
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.procedures import Batch, require, shuffled, time_first
 from lightning_warmup.procedures.objectives import Objective
 from lightning_warmup.procedures.plan import WarmupPlan, make_plan
@@ -94,7 +95,7 @@ def warmup(
         rest_weight=rest_weight,
         holding_inputs=holding_inputs,
     )
-    batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
+    batch_dim = 0 if batch_first(rnn) else 1
     check_sequences(sequences)
     sequences = sequences.detach()  # what they were computed by is not warmed up
     number = sequences.shape[batch_dim]
