@@ -107,7 +107,8 @@ class RestingFraction(Metric):
     def __init__(self, tolerance: float = functional.REST_TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tolerance = tolerance
-        self.add_state("moves", [], dist_reduce_fx="cat")  # of every tolerance: a collection shares equal states
+        # Moves, not counts of rest: a collection of two tolerances shares equal states.
+        self.add_state("moves", [], dist_reduce_fx="cat")
 
     def update(self, states: torch.Tensor, next_states: torch.Tensor) -> None:
         self.moves.append(((next_states - states).abs() / (1 + states.abs())).amax(1).detach())
