@@ -12,7 +12,14 @@ from lightning_warmup.dynamics.functional import at_rest, resting_vaa, vaa, vaa_
 from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
 from lightning_warmup.dynamics.portraits import Portrait, portrait
-from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, Unrolled, find_network, layers_of
+from lightning_warmup.networks import (
+    DoubleLayer,
+    RecurrentNetwork,
+    SideMemory,
+    Unrolled,
+    find_network,
+    layers_of,
+)
 from lightning_warmup.networks.observed import observe
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.warmup import WarmupDiverged, warmup
@@ -30,6 +37,7 @@ __all__ = [
     "PretrainStage",
     "RecurrentNetwork",
     "RestingFraction",
+    "SideMemory",
     "Unrolled",
     "VAAStar",
     "WarmupDiverged",

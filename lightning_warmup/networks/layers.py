@@ -16,9 +16,10 @@ from lightning_warmup.cells import LSTM, GatedCell
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.state import State
 from lightning_warmup.networks import observed
-from lightning_warmup.networks.double import DoubleLayer
+from lightning_warmup.networks.double import DoubleLayer, half_of
 from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.networks.unrolled import Unrolled
 from lightning_warmup.networks.whole import Whole, require_features
 
@@ -48,11 +49,11 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     """Split a recurrent module into the layers it is made of.
 
     Args:
-        rnn: A :class:`RecurrentNetwork`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any depth, or a sequence of
-            layers. ``torch.nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` are unrolled over time, and any other module
-            with torch's call is driven whole, with states of any nesting, ``(L, B, H)`` or ``(B, H)`` each; so is a
-            subclass with a ``forward`` of its own, and a module with hooks. The attribute ``batch_first`` is
-            respected.
+        rnn: A :class:`RecurrentNetwork`, a :class:`SideMemory`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any
+            depth, or a sequence of layers. ``torch.nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` are unrolled over
+            time. Any other module with torch's call is driven whole, with states of any nesting, ``(L, B, H)`` or
+            ``(B, H)`` each; so are a subclass with a ``forward`` of its own and a module with hooks. The attribute
+            ``batch_first`` is respected.
 
     Raises:
         ValueError: If this is no network; if it is bidirectional: a backward half has no state to settle; or if its
@@ -68,6 +69,8 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         raise ValueError(
             "bidirectional=True: must be False, a backward half has no state to warm up or measure"
         )
+    if isinstance(rnn, SideMemory) and _calls(rnn, SideMemory):
+        return [_side_layer(rnn, index) for index in range(rnn.num_layers)]
     if isinstance(rnn, DoubleLayer) and _calls(rnn, DoubleLayer):
         halves = list(rnn.first.parameters()), list(rnn.second.parameters())
         return [Layer(_time_first(rnn), rnn.input_size, *halves, rnn.first_state)]
@@ -94,6 +97,14 @@ def _time_first(rnn: nn.Module) -> Run:
         return output.transpose(0, 1), state
 
     return run
+
+
+def _side_layer(rnn: SideMemory, index: int) -> Layer:
+    """Return a layer of a memory and its plain network."""
+    warmed, frozen = list(rnn.memory[index].parameters()), list(rnn.plain[index].parameters())
+    input_size = rnn.hidden_size if index else rnn.input_size
+    below = [rnn.gains[index - 1]] if index else []
+    return Layer(partial(rnn.run_layer, index), input_size, warmed, frozen + below, partial(half_of, index=0))
 
 
 def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
