@@ -16,6 +16,7 @@ from .dynamics.portraits import Portrait as Portrait
 from .dynamics.portraits import portrait as portrait
 from .networks import DoubleLayer as DoubleLayer
 from .networks import RecurrentNetwork as RecurrentNetwork
+from .networks import SideMemory as SideMemory
 from .networks import Unrolled as Unrolled
 from .networks import find_network as find_network
 from .networks import layers_of as layers_of

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
+from lightning_warmup.networks.layout import batch_first
 
 
 def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor) -> list[State]:
@@ -67,7 +68,7 @@ def draw_reachable_states(
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
     check_sequences(sequences)
-    if getattr(rnn, "batch_first", False):
+    if batch_first(rnn):
         sequences = sequences.transpose(0, 1)
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)

@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_the_definition(task: str, lengths: list[int] | None
 
 
 def test_a_double_layer_is_pretrained_in_both_halves() -> None:
-    network = RecurrentNetwork(1, 8, 1, double=True, batch_first=True)
+    network = RecurrentNetwork(1, 8, 1, double=True, batch_first=True, silent=False)
     before = copy.deepcopy(network.layers.state_dict())
     list(pretrain_steps(network, repeat((waves(), None)), PretrainPlan(steps=2)))
     moved = {

@@ -84,7 +84,7 @@ def test_the_first_step_has_the_loss_and_the_gradient_of_the_definition() -> Non
 
 def test_the_second_half_does_not_move_unless_asked() -> None:
     torch.manual_seed(0)
-    network = RecurrentNetwork(1, 8, 1, num_layers=2, cell="gru", double=True)
+    network = RecurrentNetwork(1, 8, 1, num_layers=2, cell="gru", double=True, silent=False)
     sequences = torch.randn(20, 32, 1)
     for leaky in (False, True):
         before = state_of(network)
