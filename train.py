@@ -108,8 +108,7 @@ def build(config: Config) -> tuple[Any, Any]:
     from lightning_warmup.modules import DQNModule, SequenceModule
     from lightning_warmup.networks import RecurrentNetwork
 
-    data = dict(vars(config.data))
-    datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
+    datamodule = make_benchmark(config.data, config.seed)
     most = getattr(datamodule, "sizes", {}).get("train")
     stages = {"warmup": config.warmup.enabled, "pretrain": config.pretrain.task != "none"}
     for name in (name for name, runs in stages.items() if runs and most is not None):
