@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import count
 
@@ -20,7 +20,7 @@ from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
 from lightning_warmup.procedures.schedules import goes_on, least_worthwhile, schedule_of
-from lightning_warmup.procedures.sequences import Batch, shuffled, time_first
+from lightning_warmup.procedures.sequences import Batch, check_device, shuffled, time_first
 from lightning_warmup.procedures.stabilisation import loss_of, measure
 
 Steps = Generator[WarmupStep, None, WarmupResult]
@@ -74,6 +74,7 @@ def warmup(
     """
     plan = WarmupPlan(make_objective(objective, steps), lr, leaky, seed, holding_inputs)
     check_sequences(sequences)
+    check_device(rnn, sequences)
     sequences = time_first(rnn, sequences).detach()  # what they were computed by is not warmed up
     number = sequences.shape[1]
     require("batch_size", batch_size, batch_size >= 2, "at least 2")
@@ -83,12 +84,12 @@ def warmup(
     rows = fewest(min(batch_size, number), sequences.device)
     require("sequences", sequences, rows * world_size() >= 2, "at least 2 sequences, whose states can differ")
     batches = map(gather_batch, shuffled(sequences, lengths, rows, seed))
-    process = warmup_steps(rnn, batches, plan)
-    while True:
-        try:
-            next(process)
-        except StopIteration as end:
-            return end.value
+    with closing(warmup_steps(rnn, batches, plan)) as process:
+        while True:
+            try:
+                next(process)
+            except StopIteration as end:
+                return end.value
 
 
 def warmup_steps(rnn: nn.Module | Sequence[nn.Module], batches: Iterable[Batch], plan: WarmupPlan) -> Steps:
