@@ -50,7 +50,8 @@ class WarmupStage(Stage):
         seed: Seed of the order of the sequences, the cuts, the stabilisations and the constant inputs.
 
     Attributes:
-        result: What the warmup has reached; None before it.
+        result: What the warmup has reached; None before it, and in a process that has others run the fit, as with
+            ``ddp_spawn``.
 
     Raises:
         ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
