@@ -23,7 +23,7 @@ from lightning_warmup.procedures.sequences import Batch, time_first
 class MultistabilityMonitor(Callback):
     """Measures multistability every few epochs of a fit, always on the same training sequences.
 
-    The figures are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
+    The metrics are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
     ``.../residual``, ``.../places_layer_1`` and so on, with the number M of constant steps in the name: a
     network that has been warmed up seldom comes to rest early, so M is kept small here. The random
     streams of training are left alone. Early stopping and checkpoints can follow what is measured after an epoch.
@@ -85,11 +85,11 @@ class MultistabilityMonitor(Callback):
             self.on_train_start(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network after every so many epochs, and offer the figures to other callbacks."""
+        """Measure the network after every so many epochs, and offer the metrics to other callbacks."""
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             rnn = find_network(pl_module, self.network)
-            figures = trainer.strategy.broadcast(self._measure(trainer, rnn))
-            pl_module.log_dict(figures, logger=False, batch_size=1, sync_dist=True)
+            metrics = trainer.strategy.broadcast(self._measure(trainer, rnn))
+            pl_module.log_dict(metrics, logger=False, batch_size=1, sync_dist=True)
 
     def _take(self, trainer: Trainer, module: LightningModule) -> Batch:
         """Take the sequences, laid out as the network takes them."""
@@ -106,12 +106,12 @@ class MultistabilityMonitor(Callback):
             return {}
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(self.seed)
-        figures = asdict(
+        found = asdict(
             multistability(rnn, *self._batch, steps=self.steps, draws=self.draws, generator=generator)
         )
-        layers = figures.pop("places_per_layer")
-        figures |= {f"places_layer_{index}": number for index, number in enumerate(layers, start=1)}
-        metrics = {f"monitor_M{self.steps}/{name}": value for name, value in figures.items()}
+        layers = found.pop("places_per_layer")
+        found |= {f"places_layer_{index}": number for index, number in enumerate(layers, start=1)}
+        metrics = {f"monitor_M{self.steps}/{name}": value for name, value in found.items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
         self.seconds += time.perf_counter() - start

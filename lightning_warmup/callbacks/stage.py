@@ -82,7 +82,7 @@ class Stage(Callback, ABC):
 
     @abstractmethod
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[Any]:
-        """Move the network step by step; yield for each a dataclass of figures that has a field ``step``."""
+        """Move the network step by step; yield for each a dataclass of metrics that has a field ``step``."""
 
     @abstractmethod
     def summary(self) -> dict[str, Any]:
@@ -193,15 +193,15 @@ def _stages(trainer: Trainer) -> list[Stage]:
     return [callback for callback in trainer.callbacks if isinstance(callback, Stage)]  # type: ignore[attr-defined]
 
 
-def _log(trainer: Trainer, group: str, figures: dict[str, Any]) -> None:
-    """Log the figures of a step as ``group/*``."""
-    metrics = {f"{group}/{key}": value for key, value in figures.items() if value is not None}
+def _log(trainer: Trainer, group: str, seen: dict[str, Any]) -> None:
+    """Log the metrics of a step as ``group/*``."""
+    metrics = {f"{group}/{key}": value for key, value in seen.items() if value is not None}
     for logger in trainer.loggers:
         define_metric = getattr(getattr(logger, "experiment", None), "define_metric", None)
         if define_metric is None:
-            logger.log_metrics(metrics, step=figures["step"])
+            logger.log_metrics(metrics, step=seen["step"])
             continue
-        if figures["step"] == 0:  # Weights & Biases: not on the axis of the training steps
+        if seen["step"] == 0:  # Weights & Biases: not on the axis of the training steps
             define_metric(f"{group}/step")
             define_metric(f"{group}/*", step_metric=f"{group}/step")
         logger.log_metrics(metrics)

@@ -176,10 +176,10 @@ class WarmupStage(Stage):
         result, objective = self.result, self.plan.objective
         if result is None:
             return None
-        figures = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
+        metrics = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
         text = ", ".join(
             f"{words} {value:.2f}" + f" (goal {objective.goal})" * (name == objective.metric)
-            for name, (words, value) in figures.items()
+            for name, (words, value) in metrics.items()
         )
         text += f" at M = {result.settle_steps:,} after {len(result)} steps"
         if result.attempts > 1:

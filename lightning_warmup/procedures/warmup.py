@@ -202,8 +202,8 @@ class _Warmup:
                 optimizer.step()
                 stars = torch.stack([layer.vaa_star.detach() for layer in layers])
                 unrests = torch.stack([layer.unrest.detach() for layer in layers])
-                figures = [loss.detach(), stars.mean(), norm, unrests.mean(), stars.min(), unrests.max()]
-                *seen, worst_star, worst_unrest = take_from_first(torch.stack(figures)).tolist()
+                numbers = [loss.detach(), stars.mean(), norm, unrests.mean(), stars.min(), unrests.max()]
+                *seen, worst_star, worst_unrest = take_from_first(torch.stack(numbers)).tolist()
                 found = WarmupStep(step, attempt, stabilization, *seen)
                 self._check_finite(found, last=index == schedule.steps - 1)
                 schedule.adapt(index, stabilization, worst_star, worst_unrest)
@@ -224,11 +224,11 @@ class _Warmup:
         return batch
 
     def _check_finite(self, seen: WarmupStep, last: bool) -> None:
-        """Refuse figures that are not finite, and after the last step weights that are not."""
+        """Refuse a loss or a gradient that is not finite, and after the last step weights that are not."""
         where = f"warmup diverged at step {seen.step} with lr={self._plan.lr}"
         if not (math.isfinite(seen.loss) and math.isfinite(seen.gradient_norm)):
-            figures = f"loss {seen.loss:g}, gradient norm {seen.gradient_norm:g}; a smaller lr may help"
-            raise WarmupDiverged(f"{where}: {figures}")
+            what = f"loss {seen.loss:g}, gradient norm {seen.gradient_norm:g}; a smaller lr may help"
+            raise WarmupDiverged(f"{where}: {what}")
         if last and not all(torch.isfinite(p).all() for p in self._warmed):
             raise WarmupDiverged(f"{where}: a weight is not finite")
 
@@ -236,6 +236,6 @@ class _Warmup:
         """Measure the network in eval mode on the last batch."""
         with in_mode(self._rnn, training=False):
             found = measure(self._plan, self._layers, self._batch)
-        figures = torch.tensor([found.vaa, found.resting_vaa], device=self._warmed[0].device)
-        vaa, resting_vaa = take_from_first(figures).tolist()
+        numbers = torch.tensor([found.vaa, found.resting_vaa], device=self._warmed[0].device)
+        vaa, resting_vaa = take_from_first(numbers).tolist()
         return replace(found, vaa=vaa, resting_vaa=resting_vaa)
