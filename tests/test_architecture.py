@@ -21,13 +21,13 @@ ARROWS = {
     "procedures": "dynamics networks engine distributed settings",
     "modules": "networks settings",
     "callbacks": "procedures dynamics networks distributed",
-    "reporting": "dynamics",
+    "reporting": "dynamics runtime",
     "runtime": "",
     "distributed": "",
     "_compat": "",
     "lightning_warmup": "",  # its public names are imported when they are first asked for
-    "studies": "configs reporting lightning_warmup",
-    "benchmarks": "configs engine cells networks dynamics procedures lightning_warmup train",
+    "studies": "configs reporting runtime lightning_warmup",
+    "benchmarks": "configs engine cells networks dynamics procedures runtime lightning_warmup train",
     "train": "configs datamodules initialisations dynamics procedures modules callbacks reporting runtime",
 }
 """What each room may import beside itself and ``_compat``."""

@@ -73,8 +73,8 @@ class MultistabilityMonitor(Callback):
         self._batch = time_first(rnn, rows), lengths
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network before its first epoch."""
-        if trainer.global_step == 0:
+        """Measure the network before its first epoch; a fit that is resumed has done so already."""
+        if trainer.global_step == 0 and trainer.ckpt_path is None:
             self._measure(trainer, find_network(pl_module, self.network))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

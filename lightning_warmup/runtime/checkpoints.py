@@ -86,6 +86,12 @@ class LatestCheckpoint(Checkpoint):
         self._time, self._step = time.monotonic(), trainer.global_step
         self.interruption.end_together(trainer)
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note how many rows the metrics file has, which a resumed run will not log again."""
+        checkpoint["logged_rows"] = sum(getattr(logger, "rows", 0) for logger in trainer.loggers)
+
     def state_dict(self) -> dict[str, Any]:
         return {"stopped": self._stopped}
 
