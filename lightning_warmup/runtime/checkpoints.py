@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from lightning_warmup.runtime.files import replacing
+from lightning_warmup.runtime.metrics_file import MetricsFile
 from lightning_warmup.runtime.signals import Interruption
 
 
@@ -90,7 +91,8 @@ class LatestCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Note how many rows the metrics file has, which a resumed run will not log again."""
-        checkpoint["logged_rows"] = sum(getattr(logger, "rows", 0) for logger in trainer.loggers)
+        rows = [logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+        checkpoint["logged_rows"] = sum(rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"stopped": self._stopped}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from lightning_warmup.runtime.checkpoints import read_checkpoint
 from lightning_warmup.runtime.files import append_rows, read_rows, write_rows
 
 ROWS_IN_MEMORY = 20
@@ -89,7 +89,7 @@ def resumed_metrics_file(folder: Path, checkpoint: Path | None, training: bool) 
         return MetricsFile(path)
     rows = [row for row in read_rows(path) if row.get("step", "").isdigit()]
     if training:
-        saved = read_checkpoint(checkpoint)
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         logged, step = saved.get("logged_rows", 0), saved["global_step"]
         rows = [row for number, row in enumerate(rows) if number < logged or int(row["step"]) < step]
     return MetricsFile(path, rows)
