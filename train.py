@@ -156,18 +156,19 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
 
     figure, mode = module.monitor
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
-    warmup, every = dict(vars(config.warmup)), config.monitor.every_n_epochs
     callbacks = checkpoint_callbacks(folder / CHECKPOINTS, figure, mode, config.ckpt_interval)
     callbacks.append(report)
     if config.pretrain.task != "none":
         callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
-    if warmup.pop("enabled"):
-        try:
-            callbacks.append(WarmupStage(**common, **warmup))
-        except ValueError as error:
-            raise ValueError(f"warmup.{error}") from error
-    if every is not None:
-        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=every))
+    if config.warmup.enabled:
+        own = config.warmup
+        callbacks.append(
+            WarmupStage(
+                **common, objective=own.objective, lr=own.lr, batch_size=own.batch_size, leaky=own.leaky
+            )
+        )
+    if config.monitor.every_n_epochs is not None:
+        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=config.monitor.every_n_epochs))
     if config.optim.patience is not None:
         callbacks.append(EarlyStopping(figure, config.optim.min_delta, config.optim.patience, mode=mode))
     return callbacks

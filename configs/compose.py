@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from configs.help import help_text, unknown
-from configs.run import Config, settings_of
+from configs.run import Config, choices, settings_of
 from configs.setting import Setting
 from configs.values import ConfigError, argument, parse_yaml, quote
 
@@ -50,12 +50,14 @@ def compose(argv: Sequence[str]) -> Config:
     if run_dir is not None and _latest(entries, settings["ckpt"]) == "last":
         saved = Path(run_dir, CONFIG_FILE)
         entries = [*(_overlay(saved) if os.path.isfile(saved) else ()), *entries]
-    benchmark = _latest(entries, settings["data.name"])
-    settings = settings_of(benchmark)
-    tree: dict[str, Any] = {"data": {"name": benchmark}}
+    chosen = {section: _latest(entries, settings[choice.key]) for section, choice in choices().items()}
+    settings = settings_of(**chosen)
+    tree: dict[str, Any] = {
+        section: {choices()[section].key.rpartition(".")[2]: value} for section, value in chosen.items()
+    }
     for entry in entries:
         if entry.key not in settings:
-            raise ConfigError(entry.where + unknown(entry.key, entry.node, benchmark))
+            raise ConfigError(entry.where + unknown(entry.key, entry.node, chosen))
         section, _, name = entry.key.rpartition(".")
         (tree.setdefault(section, {}) if section else tree)[name] = _value(entry, settings[entry.key])
     return Config.model_validate(tree)

@@ -16,10 +16,14 @@ from .dynamics.portraits import Portrait as Portrait
 from .dynamics.portraits import portrait as portrait
 from .networks import DoubleLayer as DoubleLayer
 from .networks import RecurrentNetwork as RecurrentNetwork
+from .networks import SideMemory as SideMemory
 from .networks import Unrolled as Unrolled
 from .networks import find_network as find_network
 from .networks import layers_of as layers_of
 from .networks.observed import observe as observe
+from .procedures.objectives import Objective as Objective
+from .procedures.objectives.published import Published as Published
+from .procedures.objectives.rest import Rest as Rest
 from .procedures.result import WarmupResult as WarmupResult
 from .procedures.result import WarmupStep as WarmupStep
 from .procedures.warmup import WarmupDiverged as WarmupDiverged

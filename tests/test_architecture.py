@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "settings": "",  # what a group of settings is, for the command line and for the library
-    "configs": "settings",
+    "configs": "settings procedures",  # the objectives, whose settings it shows; they need no torch
     "datamodules": "configs",
     "engine": "",
     "cells": "engine",
@@ -35,7 +35,7 @@ ARROWS = {
 # Third-party packages that one place alone knows.
 KNOWN_TO = {
     "omegaconf": {"configs"},
-    "pydantic": {"configs", "settings"},
+    "pydantic": {"configs", "settings", "procedures"},
     "wandb": {"runtime"},
     "gymnasium": {"datamodules"},
     "matplotlib": {"reporting", "studies", "benchmarks"},

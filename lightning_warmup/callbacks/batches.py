@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_warmup._compat import on_device, training_loader
 from lightning_warmup.callbacks.observed import observed, without_a_trace
-from lightning_warmup.distributed import fewest, rank, world_size
-from lightning_warmup.procedures import Batch, require
+from lightning_warmup.distributed import fewest, gather_batch, rank, world_size
+from lightning_warmup.procedures import require
+from lightning_warmup.procedures.sequences import Batch, time_first
 
 ToSequences = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
 """A function from a batch, or a batch and the module, to sequences or ``(sequences, lengths)``, laid out as the
@@ -32,16 +33,18 @@ Row = tuple[Tensor, "Tensor | None"]
 def sequences_of(
     trainer: Trainer, module: LightningModule, rnn: nn.Module, to_sequences: ToSequences | None, batch: Any
 ) -> Batch:
-    """Return the sequences of a batch that a training step is given, and their lengths or None.
+    """Return the sequences of a batch that a training step is given, ``(T, B, I)``, and their lengths or None.
 
     Without a function they are those that the network is given in the training step, see
     :func:`lightning_warmup.callbacks.observed.observed`.
     """
     if to_sequences is None:
-        return observed(trainer, module, rnn, batch)
-    with without_a_trace(trainer, module):
-        found = to_sequences(batch, module) if _takes_module(to_sequences) else to_sequences(batch)
-    return found if isinstance(found, tuple) else (found, None)
+        sequences, lengths = observed(trainer, module, rnn, batch)
+    else:
+        with without_a_trace(trainer, module):
+            found = to_sequences(batch, module) if _takes_module(to_sequences) else to_sequences(batch)
+        sequences, lengths = found if isinstance(found, tuple) else (found, None)
+    return time_first(rnn, sequences), lengths
 
 
 def sequence_batches(
@@ -52,7 +55,7 @@ def sequence_batches(
     batch_size: int,
     seed: int,
 ) -> Generator[Batch]:
-    """Yield training sequences and their lengths or None, batch after batch without end; close it after use.
+    """Yield the global batches, the same on every process, without end; close it after use.
 
     They come from the datamodule's ``warmup_dataloader(batch_size)`` if it has one; else from the batches that the
     training will see, wherever they are given: the rows of each are put into random order, then cut and joined to
@@ -74,21 +77,18 @@ def sequence_batches(
     if hasattr(datamodule, "warmup_dataloader"):
         loader = datamodule.warmup_dataloader(batch_size)
         while True:
-            yield from _one_pass(map(take, loader))
+            yield from map(gather_batch, _one_pass(map(take, loader)))
     divides = batch_size % world_size() == 0
     require("batch_size", batch_size, divides, f"divisible by the {world_size()} processes")
-    batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
-    yield from _cut_and_joined(trainer, take, batch_size // world_size(), batch_dim, seed)
+    yield from map(gather_batch, _cut_and_joined(trainer, take, batch_size // world_size(), seed))
 
 
-def _cut_and_joined(
-    trainer: Trainer, take: Callable[[Any], Batch], share: int, batch_dim: int, seed: int
-) -> Iterator[Batch]:
+def _cut_and_joined(trainer: Trainer, take: Callable[[Any], Batch], share: int, seed: int) -> Iterator[Batch]:
     """Yield this process's share of batches, the same number of rows on every process and each time."""
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed + rank())
     with _read(training_loader(trainer)) as loader:
-        passes = (_one_pass(_rows(loader, take, batch_dim, order)) for _ in repeat(None))
+        passes = (_one_pass(_rows(loader, take, order)) for _ in repeat(None))
         first = next(passes)
         rows = list(islice(first, share))
         share = fewest(len(rows), trainer.strategy.root_device)
@@ -96,7 +96,7 @@ def _cut_and_joined(
         require("batch_size", total, total > 1, "at least 2, so many sequences the training data must hold")
         endless = chain(rows, first, chain.from_iterable(passes))
         while True:
-            yield _joined(list(islice(endless, share)), batch_dim)
+            yield _joined(list(islice(endless, share)))
 
 
 def _takes_module(function: ToSequences) -> bool:
@@ -155,23 +155,21 @@ def _one_pass(items: Iterator[Any]) -> Iterator[Any]:
         raise ValueError("the training data hold no batch to take sequences from, or can be read only once")
 
 
-def _rows(
-    loader: CombinedLoader, take: Callable[[Any], Batch], batch_dim: int, order: torch.Generator
-) -> Iterator[Row]:
+def _rows(loader: CombinedLoader, take: Callable[[Any], Batch], order: torch.Generator) -> Iterator[Row]:
     """Yield the sequences of a loader, those of each batch in random order, each ``(T, I)``, cut to its length."""
     batches = iter(loader)
     for batch, _, _ in islice(batches, sized_len(loader)):  # only now does it know how many there are
         sequences, lengths = take(batch)
-        for row in torch.randperm(sequences.shape[batch_dim], generator=order).tolist():
-            sequence = sequences.select(batch_dim, row)
+        for row in torch.randperm(sequences.shape[1], generator=order).tolist():
+            sequence = sequences[:, row]
             yield (sequence, None) if lengths is None else (sequence[: lengths[row]], lengths[row])
 
 
-def _joined(rows: list[Row], batch_dim: int) -> Batch:
-    """Return rows as a batch with the sequences in a given dimension; see :func:`sequence_batches`."""
+def _joined(rows: list[Row]) -> Batch:
+    """Return rows as a batch; see :func:`sequence_batches`."""
     sequences = [sequence for sequence, _ in rows]
     lengths = [length for _, length in rows if length is not None]
     if lengths:
-        return pad_sequence(sequences, batch_first=batch_dim == 0), torch.stack(lengths)
+        return pad_sequence(sequences), torch.stack(lengths)
     shortest = min(map(len, sequences))
-    return torch.stack([sequence[:shortest] for sequence in sequences], batch_dim), None
+    return torch.stack([sequence[:shortest] for sequence in sequences], 1), None

@@ -12,10 +12,10 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
-from lightning_warmup.distributed import gather_batch, world_size
+from lightning_warmup.distributed import world_size
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.procedures import Batch, time_first
+from lightning_warmup.procedures.sequences import Batch, time_first
 
 
 class MultistabilityMonitor(Callback):
@@ -69,8 +69,7 @@ class MultistabilityMonitor(Callback):
         source = trainer, pl_module, rnn, self.sequences, count, self.seed
         with isolate_rng(), closing(sequence_batches(*source)) as batches:
             sequences, lengths = next(batches)
-        rows, lengths = gather_batch((time_first(rnn, sequences), lengths))
-        self._batch = time_first(rnn, rows), lengths
+        self._batch = time_first(rnn, sequences), lengths
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the network before its first epoch; a fit that is resumed has done so already."""

@@ -14,7 +14,7 @@ from torch import nn
 
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.observed import ASK, observe
-from lightning_warmup.procedures import Batch
+from lightning_warmup.procedures.sequences import Batch
 
 
 def observed(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Batch:

@@ -17,6 +17,7 @@ from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.procedures.sequences import time_first
 
 SEQUENCES = 64  # N of a reported VAA, or all that there are
 REPORTED = ("vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")
@@ -139,7 +140,8 @@ class Report(Callback):
         batch = on_device(trainer, trainer.datamodule.first_test_batch(SEQUENCES))  # type: ignore[attr-defined]
         rnn = find_network(module, self.network)
         sequences, lengths = sequences_of(trainer, module, rnn, self.sequences, batch)
-        self.count = sequences.shape[0 if getattr(rnn, "batch_first", False) else 1]
+        self.count = sequences.shape[1]
+        sequences = time_first(rnn, sequences)
         figures = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
         figures["rest"] = figures.pop("resting_fraction")
         if trainer.is_global_zero:

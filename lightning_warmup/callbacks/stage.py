@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.procedures import Batch, require
+from lightning_warmup.procedures import require
+from lightning_warmup.procedures.sequences import Batch
 
 
 class Stage(Callback, ABC):
@@ -38,7 +39,8 @@ class Stage(Callback, ABC):
             them. With lengths, as of packed sequences, whole prefixes replace random cuts.
         batch_size: Sequences per step, over all processes; training batches are cut and joined to it, see
             :func:`lightning_warmup.callbacks.batches.sequence_batches`.
-        plan: How to move the weights, with ``steps`` and ``seed``.
+        steps: Gradient steps; a missed goal can take further ones.
+        seed: Seed of the order of the sequences.
 
     Attributes:
         name: Name of the stage in logs and reports.
@@ -55,11 +57,11 @@ class Stage(Callback, ABC):
     shown: ClassVar[dict[str, str]]
 
     def __init__(
-        self, network: str | None, sequences: ToSequences | None, batch_size: int, plan: Any
+        self, network: str | None, sequences: ToSequences | None, batch_size: int, steps: int, seed: int
     ) -> None:
         require("batch_size", batch_size, batch_size >= 1, "at least 1")
         self.network, self.sequences = network, sequences
-        self.batch_size, self.plan = batch_size, plan
+        self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.done, self.seconds = False, 0.0
         self._network: ReferenceType[nn.Module] | None = None  # that it has run for, if that is known
         self._resumed = False
@@ -68,9 +70,9 @@ class Stage(Callback, ABC):
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[Any]:
         """Move the network step by step; yield for each a dataclass of figures that has a field ``step``."""
 
+    @abstractmethod
     def summary(self) -> dict[str, Any]:
         """Return what the report says of the stage: how it moved the weights, and what it has reached."""
-        return asdict(self.plan)
 
     def outcome(self) -> str | None:
         """Return what the stage has reached, in one line."""
@@ -109,11 +111,11 @@ class Stage(Callback, ABC):
         alike = [other for other in trainer.callbacks if type(other) is type(self)]  # type: ignore[attr-defined]
         group = self.name if len(alike) == 1 else f"{self.name}/{self.network}"
         hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
-        source = trainer, pl_module, rnn, self.sequences, self.batch_size, self.plan.seed
+        source = trainer, pl_module, rnn, self.sequences, self.batch_size, self.seed
         with isolate_rng(), closing(sequence_batches(*source)) as batches:
-            progress = tqdm(self.run(rnn, batches), desc=title, total=self.plan.steps, disable=hidden)
+            progress = tqdm(self.run(rnn, batches), desc=title, total=self.steps, disable=hidden)
             for number, step in enumerate(progress, start=1):
-                progress.total = max(number, self.plan.steps)  # a missed goal takes further steps
+                progress.total = max(number, self.steps)  # a missed goal takes further steps
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
                 _log(trainer, group, asdict(step))
         if (outcome := self.outcome()) is not None:

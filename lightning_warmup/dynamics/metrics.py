@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.plot import plot_single_or_multi_val
 
@@ -45,21 +45,14 @@ class VAA(Metric):
         self.add_state("states", [], dist_reduce_fx="cat")  # every pair counts: batches cannot be summed up
 
     def update(self, states: torch.Tensor) -> None:
-        self.states.append(states)
+        self.states.append(states.detach())
 
     def compute(self) -> torch.Tensor:
         return functional.vaa(dim_zero_cat(self.states), self.epsilon)
 
     def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
         """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return plot_single_or_multi_val(
-            self.compute() if val is None else val,
-            ax=ax,
-            higher_is_better=self.higher_is_better,
-            lower_bound=self.plot_lower_bound,
-            upper_bound=self.plot_upper_bound,
-            name=type(self).__name__,
-        )
+        return _plot(self, val, ax)
 
 
 class VAAStar(VAA):
@@ -76,11 +69,20 @@ class VAAStar(VAA):
 
     is_differentiable = True
 
+    def update(self, states: torch.Tensor) -> None:
+        # torchmetrics takes gradients in ``forward`` alone, for the value of the batch
+        self.states.append(states if torch.is_grad_enabled() else states.detach())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        value = super().forward(*args, **kwargs)
+        self.states = [states.detach() for states in self.states]
+        return value
+
     def compute(self) -> torch.Tensor:
         return functional.vaa_star(dim_zero_cat(self.states), self.epsilon)
 
 
-class RestingFraction(MeanMetric):
+class RestingFraction(Metric):
     """Compute the fraction of settled states that one more step does not move.
 
     As input to ``update`` the metric accepts settled ``states`` and ``next_states``, the same one step later, both
@@ -96,13 +98,35 @@ class RestingFraction(MeanMetric):
         tensor(0.5000)
     """
 
-    is_differentiable = False  # type: ignore[assignment]
-    higher_is_better = True  # type: ignore[assignment]
+    moves: list[torch.Tensor]
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
     plot_lower_bound, plot_upper_bound = 0.0, 1.0
 
     def __init__(self, tolerance: float = functional.REST_TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tolerance = tolerance
+        # Moves, not counts of rest: a collection of two tolerances shares equal states.
+        self.add_state("moves", [], dist_reduce_fx="cat")
 
-    def update(self, states: torch.Tensor, next_states: torch.Tensor) -> None:  # type: ignore[override]
-        super().update(functional.at_rest(states, next_states, self.tolerance).float())
+    def update(self, states: torch.Tensor, next_states: torch.Tensor) -> None:
+        self.moves.append(((next_states - states).abs() / (1 + states.abs())).amax(1).detach())
+
+    def compute(self) -> torch.Tensor:
+        return (dim_zero_cat(self.moves) <= self.tolerance).float().mean()
+
+    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
+        return _plot(self, val, ax)
+
+
+def _plot(metric: Metric, val: torch.Tensor | Sequence[torch.Tensor] | None, ax: Any) -> Any:
+    return plot_single_or_multi_val(
+        metric.compute() if val is None else val,
+        ax=ax,
+        higher_is_better=metric.higher_is_better,
+        lower_bound=metric.plot_lower_bound,
+        upper_bound=metric.plot_upper_bound,
+        name=type(metric).__name__,
+    )

@@ -7,7 +7,18 @@ from torch import nn
 from lightning_warmup.cells import GatedCell
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.networks.unrolled import Unrolled
+
+KNOWN = (
+    RecurrentNetwork,
+    SideMemory,
+    DoubleLayer,
+    GatedCell,
+    Unrolled,
+    nn.RNNBase,
+    nn.RNNCellBase,
+)
 
 
 def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
@@ -32,10 +43,7 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
         return named
     found: dict[str, nn.Module] = {}
     for path, child in module.named_modules():
-        known = isinstance(
-            child, (RecurrentNetwork, DoubleLayer, GatedCell, Unrolled, nn.RNNBase, nn.RNNCellBase)
-        )
-        if known and not any(path.startswith(f"{outer}.") for outer in found):
+        if isinstance(child, KNOWN) and not any(f".{path}".startswith(f".{outer}.") for outer in found):
             found[path] = child
     if not found:
         raise ValueError(

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
+from lightning_warmup.networks.layout import batch_first
+
 ASK = "pass sequences=..., a function"
 
 
@@ -69,9 +71,9 @@ def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor 
 
 def as_sequences(rnn: nn.Module, input: Any) -> tuple[Tensor, Tensor | None]:
     """Return an input of a network as :func:`observe` does."""
-    lengths, batch_first = None, bool(getattr(rnn, "batch_first", False))
+    lengths = None
     if isinstance(input, PackedSequence):
-        input, lengths = pad_packed_sequence(input, batch_first)
+        input, lengths = pad_packed_sequence(input, batch_first(rnn))
     name = type(rnn).__name__
     if not isinstance(input, Tensor) or input.dim() != 3 or not input.is_floating_point():
         kind = (
@@ -82,7 +84,7 @@ def as_sequences(rnn: nn.Module, input: Any) -> tuple[Tensor, Tensor | None]:
         raise ValueError(
             f"sequences=None: the {name} is given {kind}, must be floating-point sequences of 3 axes: {ASK}"
         )
-    if input.shape[1 if batch_first else 0] == 1:
+    if input.shape[1 if batch_first(rnn) else 0] == 1:
         raise ValueError(
             f"sequences=None: the {name} is given one step at a time, must be whole sequences: {ASK}"
         )

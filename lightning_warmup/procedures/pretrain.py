@@ -16,10 +16,11 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.distributed import gather_rows, sum_gradients
+from lightning_warmup.distributed import take_from_first
 from lightning_warmup.dynamics.reachable import in_mode, reachable_states, run_layers
 from lightning_warmup.networks.layers import Layer, layers_of
-from lightning_warmup.procedures import Batch, require, time_first
+from lightning_warmup.procedures import require
+from lightning_warmup.procedures.sequences import Batch
 
 TASKS = ("autoencode", "next_step")
 
@@ -52,7 +53,7 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`. Its own read-out stays as it is.
-        batches: This process's share of each global batch.
+        batches: The global batches, the same on every process, ``(T, B, I)``.
         plan: How to move the weights.
 
     Yields:
@@ -67,7 +68,7 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
     with in_mode(rnn, training=True):
         for step, (sequences, lengths) in enumerate(islice(batches, plan.steps)):
             with torch.enable_grad():
-                outputs, targets, active = _task(encoder, decoder, time_first(rnn, sequences), lengths)
+                outputs, targets, active = _task(encoder, decoder, sequences, lengths)
                 if step == 0:
                     with torch.random.fork_rng(devices=[]):
                         torch.manual_seed(plan.seed)
@@ -75,17 +76,17 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
                     parameters += head.parameters()
                     optimizer = torch.optim.Adam(parameters, lr=plan.lr)
                 errors = (head(outputs) - targets).square().mean(2)[active]
-                loss = errors.sum() / gather_rows(active.sum(0)).sum()
+                loss = errors.mean()
                 optimizer.zero_grad()
                 loss.backward()
-            sum_gradients(parameters)
-            mean = float(gather_rows(loss.detach().reshape(1)).sum())
-            if not math.isfinite(mean):
+            if not torch.isfinite(loss):
                 hint = f"with lr={plan.lr}; a smaller lr may help"
                 raise RuntimeError(f"pretraining diverged at step {step} {hint}")
             optimizer.step()
-            yield PretrainStep(step, mean)
+            yield PretrainStep(step, loss.item())
     rnn.zero_grad()
+    for parameter in rnn.parameters():
+        take_from_first(parameter.detach())
 
 
 def _task(

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from configs.compose import ConfigError, compose
+from configs.compose import ConfigError, compose, to_yaml
 from configs.run import benchmarks
+from lightning_warmup.procedures.objectives.rest import Rest
 
 # Argument, and the value that its key then has.
 VALID = [
@@ -265,7 +267,7 @@ def test_the_later_wins_wherever_it_comes_from(overlay: Any) -> None:
     first = overlay("seed: 1\nmodel: {num_layers: 3}\ndata: {test_lengths: [7, 8]}\n", "first.yaml")
     second = overlay("seed: 2\nwarmup:\n  steps: 7\ndata:\n  test_lengths: [9]\n", "second.yml")
     config = compose([first, "seed=3", second, "warmup.steps=8"])
-    assert (config.seed, config.model.num_layers, config.warmup.steps) == (2, 3, 8)
+    assert (config.seed, config.model.num_layers, config.warmup.objective.steps) == (2, 3, 8)
     assert config.data == type(config.data)(test_lengths=[9])
     assert compose([second, first, "seed=3"]).seed == 3
 
@@ -304,3 +306,12 @@ def test_environment_variables_in_overlays(overlay: Any, monkeypatch: pytest.Mon
     assert config.tracking.tags == ["a", "b"]
     assert "whole number" in error_of([overlay("seed: ${oc.env:A_LIST}\n")])
     assert "reserved" in error_of([overlay("run_dir: ${oc.env:A_TRAP}\n")])
+
+
+def test_an_objective_has_settings_of_its_own() -> None:
+    config = compose(["warmup.rest_weight=0.5", "warmup.objective=rest", "warmup.steps=7"])
+    assert config.warmup.objective == Rest(rest_weight=0.5, steps=7)
+    again = yaml.safe_load(to_yaml(config))["warmup"]
+    assert (again["objective"], again["rest_weight"], again["epsilon"]) == ("rest", 0.5, Rest().epsilon)
+    with pytest.raises(ConfigError, match="only with rest"):
+        compose(["warmup.rest_weight=0.5"])

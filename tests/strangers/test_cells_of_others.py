@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from stranger import loader, trainer
 from torch import Tensor, nn
 
-from lightning_warmup import WarmupStage, multistability
+from lightning_warmup import Published, WarmupStage, multistability
 
 
 class Whole(LightningModule):
@@ -69,7 +69,7 @@ class Nested(nn.Module):
 
 
 # Enough at M = 100; the plain cell needs the defaults.
-QUICK: dict[str, Any] = {"steps": 80, "extension": 1, "max_stabilization": 80}
+QUICK: dict[str, Any] = {"objective": Published(steps=80, extension=1, max_stabilization=80)}
 
 
 def steps_first(batch: list[Tensor]) -> Tensor:
