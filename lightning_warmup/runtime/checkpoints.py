@@ -106,7 +106,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         folder: Folder of the checkpoints. On resume it may be another one than before, if the run was moved.
-        monitor: Name of the logged figure that decides.
+        monitor: Name of the logged metric that decides.
         mode: ``"min"`` or ``"max"``: the best is the least or the greatest.
     """
 
