@@ -106,7 +106,6 @@ def build(config: Config) -> tuple[Any, Any]:
     """
     from datamodules import make_benchmark
     from lightning_warmup.modules import DQNModule, SequenceModule
-    from lightning_warmup.networks import RecurrentNetwork
 
     datamodule = make_benchmark(config.data, config.seed)
     most = getattr(datamodule, "sizes", {}).get("train")
@@ -115,7 +114,7 @@ def build(config: Config) -> tuple[Any, Any]:
         if (wanted := getattr(config, name).batch_size) > most:
             raise ValueError(f"{name}.batch_size={wanted}: must be at most {most}, the training sequences")
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
-    network = RecurrentNetwork(**sizes, **config.model.model_dump(), batch_first=True)
+    network = {**sizes, **config.model.model_dump()}
     if datamodule.task == "control":
         agent = dict(vars(config.agent))
         if (steps := agent.pop("consolidate")) and not getattr(datamodule, "waiting", lambda: None)():

@@ -72,8 +72,8 @@ class MultistabilityMonitor(Callback):
                 self._batch = self._take(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network before its first epoch."""
-        if trainer.global_step == 0 and self._batch is not None:
+        """Measure the network before its first epoch; a fit that is resumed has done so already."""
+        if trainer.global_step == 0 and trainer.ckpt_path is None and self._batch is not None:
             self._measure(trainer, find_network(pl_module, self.network))
 
     def on_train_batch_start(

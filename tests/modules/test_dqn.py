@@ -20,7 +20,6 @@ from lightning_warmup import WarmupStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.modules import DQNModule
-from lightning_warmup.modules.dqn import histories
 from lightning_warmup.networks import RecurrentNetwork
 
 SMALL = {
@@ -114,7 +113,7 @@ def test_the_target_follows_every_so_many_episodes(tmp_path):
 
 @pytest.mark.parametrize("double", [False, True])
 def test_the_stage_warms_the_network_up_and_the_target_follows(tmp_path, double):
-    q, stage = module(double=double), WarmupStage("network", histories, steps=5, batch_size=16)
+    q, stage = module(double=double), WarmupStage("network", DQNModule.sequences, steps=5, batch_size=16)
     before = {name: value.clone() for name, value in q.network.state_dict().items()}
     watch = Watch()
     trainer(tmp_path, stage, watch, max_steps=1).fit(q, benchmark("tmaze", **SMALL))
@@ -130,7 +129,7 @@ def test_warmed_up_on_histories_it_reaches_more_states(tmp_path):
     q, data = module(hidden_size=16), benchmark("tmaze", length=5, capacity=500)
     sequences, lengths = data.first_test_batch(64)
     assert multistability(q.network, sequences, lengths, steps=100).vaa < 0.1
-    trainer(tmp_path, WarmupStage("network", histories, steps=40), max_steps=1).fit(q, data)
+    trainer(tmp_path, WarmupStage("network", DQNModule.sequences, steps=40), max_steps=1).fit(q, data)
     assert multistability(q.network, sequences, lengths, steps=100).vaa > 0.3
 
 
@@ -168,7 +167,7 @@ def test_any_environment_is_learnt_until_it_counts_as_solved(tmp_path):
     network = RecurrentNetwork(data.input_size, 8, data.output_size, batch_first=True)
     q = DQNModule(network, gamma=0.0, stop_when_optimal=True)
     assert q.monitor == ("val/return", "max")
-    run = trainer(tmp_path, WarmupStage("network", histories, steps=2), max_epochs=3)
+    run = trainer(tmp_path, WarmupStage("network", DQNModule.sequences, steps=2), max_epochs=3)
     run.fit(q, data)
     assert (run.current_epoch, data.episodes_played) == (1, 2)
     assert run.callback_metrics["val/solved"] == 1
@@ -209,15 +208,15 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path, saved, samples):
     settings = RESUME | {"samples": samples, "stochasticity": 0.2}
     q, data = module(target_update=2, lr=1e-2), benchmark("tmaze", **settings)
     stage = {"steps": 2, "batch_size": 8}
-    trainer(tmp_path, WarmupStage("network", histories, **stage), max_epochs=3).fit(q, data)
+    trainer(tmp_path, WarmupStage("network", DQNModule.sequences, **stage), max_epochs=3).fit(q, data)
 
     path = tmp_path / "saved.ckpt"
     killed = module(target_update=2, lr=1e-2), benchmark("tmaze", **settings)
-    callbacks = WarmupStage("network", histories, **stage), Crash(saved, saved + 3, path)
+    callbacks = WarmupStage("network", DQNModule.sequences, **stage), Crash(saved, saved + 3, path)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         trainer(tmp_path, *callbacks, max_epochs=3).fit(*killed)
     resumed = module(seed=5, target_update=2, lr=1e-2), benchmark("tmaze", **settings)
-    run = trainer(tmp_path, WarmupStage("network", histories, **stage), max_epochs=3)
+    run = trainer(tmp_path, WarmupStage("network", DQNModule.sequences, **stage), max_epochs=3)
     run.fit(*resumed, ckpt_path=path, weights_only=True)
     assert run.global_step == 36
     expected, found = final(q, data), final(*resumed)
@@ -261,7 +260,7 @@ def in_process(rank: int, folder: Path, port: int) -> None:
     """The fit of one of two processes, as a launcher starts it."""
     os.environ.update(WORLD_SIZE="2", LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_PORT=str(port))
     q, data = module(target_update=2), benchmark("tmaze", **SMALL)
-    stage = WarmupStage("network", histories, steps=3, batch_size=16)
+    stage = WarmupStage("network", DQNModule.sequences, steps=3, batch_size=16)
     trainer(folder, stage, strategy="ddp", devices=2).fit(q, data)
     torch.save(final(q, data), folder / f"{rank}.pt")
 
@@ -273,7 +272,7 @@ def test_two_processes_learn_as_one_does(tmp_path):
     torch.multiprocessing.spawn(in_process, (tmp_path, port), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     q, data = module(target_update=2), benchmark("tmaze", **SMALL)
-    trainer(tmp_path, WarmupStage("network", histories, steps=3, batch_size=16)).fit(q, data)
+    trainer(tmp_path, WarmupStage("network", DQNModule.sequences, steps=3, batch_size=16)).fit(q, data)
     assert first["played"] == 6
     for name, expected in final(q, data).items():
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, equal_nan=True)

@@ -168,7 +168,7 @@ def waits(parameters: Any, total_steps: float) -> dict[str, Any]:
     """An optimiser whose rate falls after every validation, since none is good enough."""
     optimizer = torch.optim.Adam(parameters, lr=0.01)
     schedule = ReduceLROnPlateau(optimizer, patience=0, threshold=0.9)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
 @pytest.mark.parametrize("saved", [2, 9, 12])
