@@ -9,8 +9,9 @@ from lightning_warmup.callbacks.pretrain import PretrainStage
 from lightning_warmup.callbacks.warmup import WarmupStage
 from lightning_warmup.cells import Gate, GatedCell
 from lightning_warmup.dynamics.functional import at_rest, resting_vaa, vaa, vaa_star
+from lightning_warmup.dynamics.horizon import MemoryHorizon, memory_horizon
 from lightning_warmup.dynamics.measure import Multistability, multistability
-from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
+from lightning_warmup.dynamics.metrics import VAA, MemorySpan, RestingFraction, VAAStar
 from lightning_warmup.dynamics.portraits import Portrait, portrait
 from lightning_warmup.networks import (
     DoubleLayer,
@@ -31,6 +32,8 @@ __all__ = [
     "DoubleLayer",
     "Gate",
     "GatedCell",
+    "MemoryHorizon",
+    "MemorySpan",
     "Multistability",
     "MultistabilityMonitor",
     "Portrait",
@@ -47,6 +50,7 @@ __all__ = [
     "at_rest",
     "find_network",
     "layers_of",
+    "memory_horizon",
     "multistability",
     "observe",
     "portrait",
