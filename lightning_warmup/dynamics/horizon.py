@@ -92,7 +92,7 @@ def memory_horizon(
     lengths: Tensor | None = None,
     *,
     limit: int = 2000,
-    gradient_limit: int = 500,
+    gradient_limit: int = 300,
     pairs: int = 16,
     left: float = LEFT,
     generator: torch.Generator | None = None,
@@ -235,6 +235,7 @@ def _pulled_back(
         inputs, before = inputs.clone().requires_grad_(), join_states(states).clone().requires_grad_()
         after = join_states(run_layers(layers, inputs, split_states(before, states))[1])
         weights = gradient.clone()  # one of inference mode is none for autograd
-        return torch.autograd.grad(
+        by_inputs, by_states = torch.autograd.grad(
             after, [inputs, before], weights, allow_unused=True, materialize_grads=True
         )
+    return by_inputs, by_states
