@@ -119,8 +119,8 @@ def memory_span(shares: Tensor, steps: Tensor, left: float = LEFT) -> Tensor:
         Spans, ``(N,)``, float64; 0 where the share is ``left`` or less from the beginning.
 
     Example:
-        >>> memory_span(torch.tensor([[1.0], [0.1], [0.01]]), torch.tensor([0, 10, 20]), left=0.1)
-        tensor([10.], dtype=torch.float64)
+        >>> memory_span(torch.tensor([[1.0], [0.25], [0.0625]]), torch.tensor([0, 10, 20]), left=0.5)
+        tensor([5.], dtype=torch.float64)
     """
     shares, steps = shares.double(), steps.to(shares.device).double()
     above = shares > left

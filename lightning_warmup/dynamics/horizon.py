@@ -120,7 +120,7 @@ def memory_horizon(
     Example:
         >>> _ = torch.manual_seed(0)
         >>> print(memory_horizon(torch.nn.GRU(1, 8), torch.randn(30, 64, 1)))
-        memory: 12 steps; gradient: 13 steps (12 to 13)
+        memory: 12 steps; gradient: 12 steps (11 to 13)
     """
     for name, value in {"limit": limit, "gradient_limit": gradient_limit, "pairs": pairs}.items():
         if value < 1:
