@@ -133,10 +133,10 @@ class MemorySpan(Metric):
         kwargs: Settings of every :class:`torchmetrics.Metric`.
 
     Example:
-        >>> metric = MemorySpan()
-        >>> fading = 0.1 ** torch.arange(6.0).view(6, 1, 1)
+        >>> metric = MemorySpan(left=0.25)
+        >>> fading = 0.5 ** torch.arange(6.0).view(6, 1, 1)
         >>> metric(fading, 0 * fading)
-        tensor(3., dtype=torch.float64)
+        tensor(2., dtype=torch.float64)
     """
 
     shares: list[torch.Tensor]
