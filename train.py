@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.compose import Config, ConfigError, compose, help_text, to_yaml
-from configs.run_folder import CHECKPOINTS, RunFolder, give_up, go_on, open_run_folder, started_by
+from configs.launch import started_by
+from configs.run_folder import CHECKPOINTS, RunFolder, give_up, go_on, open_run_folder
 
 
 def main(argv: list[str]) -> int:
