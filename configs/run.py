@@ -14,7 +14,7 @@ from configs.model import Model
 from configs.optim import Optim
 from configs.setting import Setting, described, settings_in
 from configs.trainer import Trainer
-from configs.values import ConfigError
+from configs.values import ConfigError, UserPath
 from configs.warmup import Pretrain, Warmup
 from lightning_warmup.procedures.objectives import objective_by_name, objective_names
 from lightning_warmup.settings import Settings
@@ -81,11 +81,11 @@ class Config(Settings):
     """Seed of everything random in the run."""
     stages: list[Literal["fit", "test"]] = Field(["fit", "test"])
     """Stages to run, in this order."""
-    ckpt: str | None = None
+    ckpt: UserPath | None = None
     """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
     ckpt_interval: float = Field(60.0, ge=0)
     """Longest time between two checkpoints, in seconds."""
-    run_dir: str | None = None
+    run_dir: UserPath | None = None
     """Folder of this run alone; null = a new one under runs/."""
     data: Benchmark = Field(default_factory=CopyFirstInput)
     model: Model = Field(default_factory=Model)
