@@ -57,12 +57,7 @@ def check_launch(config: Config, environ: Mapping[str, str]) -> None:
             f"trainer.devices={config.trainer.devices!r}: must be auto, or with trainer.num_nodes give the "
             f"{environ['WORLD_SIZE']} processes that torchrun starts"
         )
-    sizes = {"data": config.data.batch_size}
-    if config.warmup.enabled:
-        sizes["warmup"] = config.warmup.batch_size
-    if config.pretrain.task != "none":
-        sizes["pretrain"] = config.pretrain.batch_size
-    for section, size in sizes.items():
+    for section, size in {"data": config.data.batch_size, **config.stage_batches()}.items():
         if size % (processes or 1):
             raise ConfigError(f"{section}.batch_size={size}: must be divisible by the {processes} processes")
 
