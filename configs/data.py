@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from configs.values import UserPath
 from lightning_warmup.settings import Settings
 
 
@@ -99,7 +100,7 @@ class FlipFlop(Generated):
 class MNIST(Data):
     """What the benchmarks of MNIST share."""
 
-    root: str = "data/mnist"
+    root: UserPath = "data/mnist"
     """Folder of the four MNIST files; missing ones are downloaded there."""
     black_pixels: int = Field(5, ge=0)
     """Steps appended to each image, which the network has to remember through."""
@@ -146,9 +147,9 @@ class Series(Data):
     """Give the class or the value of each sequence of a file at its last step."""
 
     name: Literal["series"] = "series"
-    root: str = "data/series.npz"
+    root: UserPath = "data/series.npz"
     """File of the sequences: .npz, or .ts of the UCR and UEA archives."""
-    test_root: str | None = None
+    test_root: UserPath | None = None
     """File of the test sequences; null = a part of root."""
     val_fraction: float = Field(0.2, gt=0, lt=1)
     """Part of the sequences in root for validation."""

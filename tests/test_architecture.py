@@ -28,7 +28,7 @@ ARROWS = {
     "lightning_warmup": "",  # its public names are imported when they are first asked for
     "studies": "configs reporting runtime lightning_warmup",
     "benchmarks": "configs engine cells networks dynamics procedures runtime lightning_warmup train",
-    "train": "configs datamodules initialisations dynamics procedures modules callbacks reporting runtime",
+    "train": "configs datamodules initialisations networks dynamics procedures modules callbacks reporting runtime",
 }
 """What each room may import beside itself and ``_compat``."""
 
