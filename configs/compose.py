@@ -61,7 +61,7 @@ def compose(argv: Sequence[str]) -> Config:
         section, _, name = entry.key.rpartition(".")
         (tree.setdefault(section, {}) if section else tree)[name] = _value(entry, settings[entry.key])
     try:
-        return Config.model_validate(tree)
+        return Config(**tree)
     except ValueError as error:  # settings that do not go together
         raise ConfigError(str(error)) from None
 

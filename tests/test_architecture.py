@@ -27,7 +27,7 @@ ARROWS = {
     "_compat": "",
     "lightning_warmup": "",  # its public names are imported when they are first asked for
     "studies": "configs reporting runtime lightning_warmup",
-    "benchmarks": "configs engine cells networks dynamics procedures runtime lightning_warmup train",
+    "benchmarks": "configs engine cells networks dynamics procedures reporting runtime lightning_warmup train",
     "train": "configs datamodules initialisations networks dynamics procedures modules callbacks reporting runtime",
 }
 """What each room may import beside itself and ``_compat``."""
@@ -39,6 +39,7 @@ KNOWN_TO = {
     "wandb": {"runtime"},
     "gymnasium": {"datamodules"},
     "matplotlib": {"reporting", "studies", "benchmarks"},
+    "scipy": {"studies"},
     "hydra": set(),
 }
 NO_TORCH = {"torch", "lightning", "numpy", "wandb", "torchmetrics", "matplotlib"}

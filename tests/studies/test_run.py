@@ -18,9 +18,10 @@ import yaml
 from command import SMALL
 
 from configs.compose import compose, to_yaml
+from lightning_warmup.reporting.rows import Row, read_rows
 from studies import launch
 from studies.grid import read_study
-from studies.results import Row, add_rows, read_rows, settings_in
+from studies.results import add_rows, settings_in
 from studies.run import check, main
 
 ROOT = Path(__file__).parents[2]
