@@ -1,4 +1,4 @@
-"""Check the certificate of a run again, from its weights and boxes: ``python -m lightning_warmup.proofs RUN_FOLDER``."""
+"""Check a run's certificate again, from weights and boxes: ``python -m lightning_warmup.proofs RUN_FOLDER``."""
 
 from __future__ import annotations
 

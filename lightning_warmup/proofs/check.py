@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from lightning_warmup.proofs.automata import Automaton
-from lightning_warmup.proofs.intervals import Interval
+from lightning_warmup.proofs.intervals import Interval, widened
 from lightning_warmup.proofs.machine import Machine
 
 STRINGS, SYMBOLS = 1024, 2000
@@ -112,9 +112,7 @@ def images(
 ) -> Interval:
     """Return bounds on the states after one symbol each, ``(N, U)``."""
     inputs = Interval(automaton.lower[symbols], automaton.upper[symbols])
-    if moved.inputs:
-        inputs = inputs + Interval.around(torch.zeros_like(inputs.lower), moved.inputs)
-    return machine.step(inputs, before, moved.units)
+    return machine.step(widened(inputs, moved.inputs), before, moved.units)
 
 
 def leaves(machine: Machine, automaton: Automaton, boxes: Boxes, moved: Moved = STILL) -> str | None:

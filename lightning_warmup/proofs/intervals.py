@@ -125,6 +125,11 @@ def as_interval(value: Bounded, like: Interval | None = None) -> Interval:
     return Interval(point, point)
 
 
+def widened(a: Interval, radius: float) -> Interval:
+    """Return all that is within a radius of an interval, entry by entry."""
+    return _outwards(a.lower - radius, a.upper + radius) if radius else a
+
+
 def add(a: Bounded, b: Bounded) -> Interval:
     """Add: the ends add up."""
     a, b = _both(a, b)

@@ -13,7 +13,7 @@ from lightning_warmup.cells import GRU, LSTM, RNN, GatedCell
 from lightning_warmup.engine.gates import Gate, Weights, stacked_weights
 from lightning_warmup.engine.scan import loop
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork
-from lightning_warmup.proofs.intervals import Interval
+from lightning_warmup.proofs.intervals import Interval, widened
 
 Values: TypeAlias = Any  # tensors, or intervals, which torch's functions take as well
 
@@ -93,12 +93,10 @@ class Machine:
             outputs = []
             for part in parts:
                 before = [_held(state[:, where]) for where in part.states]
-                _, *after = loop(part.step, part.gates, input[None], before, part.weights)
+                after: Values = loop(part.step, part.gates, input[None], before, part.weights)[1:]
                 towards += [getattr(each, "candidate", None) or each for each in after]
                 if disturbance:
-                    after = [
-                        each + Interval.around(torch.zeros_like(each.lower), disturbance) for each in after
-                    ]
+                    after = tuple(widened(each, disturbance) for each in after)
                 outputs.append(after[0])
                 new += after
             input = torch.cat(outputs, 1)
