@@ -7,5 +7,6 @@ what is right (:mod:`automata`). A box for each state of the automaton is a proo
 
 from lightning_warmup.proofs.automata import Automaton
 from lightning_warmup.proofs.certify import Certificate, certify
+from lightning_warmup.proofs.train import prove
 
-__all__ = ["Automaton", "Certificate", "certify"]
+__all__ = ["Automaton", "Certificate", "certify", "prove"]

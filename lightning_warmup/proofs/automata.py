@@ -90,6 +90,17 @@ class Automaton:
         """The right answer in each state ``(S,)``, -1 where nothing is asked for."""
         return torch.tensor([self.answers.get(state, -1) for state in self.states])
 
+    def strings(self, length: int) -> int:
+        """Return how many strings of a length can go on for ever."""
+        counts = {0: 1}
+        for _ in range(length):
+            new: dict[int, int] = {}
+            for source, _, target in self.edges.tolist():
+                if source in counts and target in self.endless:
+                    new[target] = new.get(target, 0) + counts[source]
+            counts = new
+        return sum(counts.values())
+
     def longest(self, state: int) -> int:
         """Return how many symbols can follow a state that is not ``endless``."""
         targets = [target for source, _, target in self.edges.tolist() if source == state]

@@ -111,6 +111,7 @@ def certify(
     readout: nn.Linear | None = None,
     radii: Sequence[float] = RADII,
     seed: int = 0,
+    boxes: Boxes | None = None,
 ) -> Certificate:
     """Look for boxes that prove a network right for every string of an automaton.
 
@@ -124,15 +125,18 @@ def certify(
         readout: The linear layer that answers; None is the network's own.
         radii: How far boxes are drawn around what is met; the first that gives a proof is taken.
         seed: Seed of the strings.
+        boxes: Boxes that are tried before any others, such as those of a training for them.
 
     Raises:
         ValueError: If the sizes of the network are not those of the automaton, or it is another module.
     """
     start = time.perf_counter()
     machine = Machine(network, readout)
-    _check_sizes(machine, automaton)
+    check_sizes(machine, automaton)
     met = explore(machine, automaton, seed=seed)
-    boxes, finding = _search(machine, automaton, met, radii)
+    finding = Finding("boxes=None: none are given") if boxes is None else check(machine, automaton, boxes)
+    if finding.condition is not None:
+        boxes, finding = _search(machine, automaton, met, radii)
     found: dict[str, Any] = {"disturbance": 0.0, "input_disturbance": 0.0}
     found |= {"radius": None, "median_radius": None}
     if boxes is not None:
@@ -252,7 +256,8 @@ def _greatest(holds: Callable[[float], bool]) -> float:
     return float(2**low)
 
 
-def _check_sizes(machine: Machine, automaton: Automaton) -> None:
+def check_sizes(machine: Machine, automaton: Automaton) -> None:
+    """Raise a ValueError unless a network takes the symbols of an automaton and gives its answers."""
     features, outputs = machine.sizes
     if automaton.lower.shape[1] != features:
         raise ValueError(

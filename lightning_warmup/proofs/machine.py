@@ -102,6 +102,15 @@ class Machine:
             input = torch.cat(outputs, 1)
         return torch.cat(new, 1), torch.cat(towards, 1)
 
+    def joined(self, state: Any) -> Tensor:
+        """Return states as the network gives them, ``(L, N, H)`` or a tuple of such, as ``(N, U)``."""
+        tensors, found = state if isinstance(state, tuple) else (state,), []
+        for index, parts in enumerate(self.layers):
+            sizes = [part.states[0].stop - part.states[0].start for part in parts]
+            halves = [tensor[index].double().split(sizes, 1) for tensor in tensors]
+            found += [half[place] for place in range(len(parts)) for half in halves]
+        return torch.cat(found, 1)
+
     def outputs(self, state: Tensor) -> Tensor:
         """Return the read-out's outputs, ``(N, O)``."""
         return F.linear(self._read(state), self._weight, self._bias)
