@@ -133,10 +133,13 @@ def certify(
     start = time.perf_counter()
     machine = Machine(network, readout)
     check_sizes(machine, automaton)
-    met = explore(machine, automaton, seed=seed)
-    finding = Finding("boxes=None: none are given") if boxes is None else check(machine, automaton, boxes)
+    counterexample, finding = None, Finding("boxes=None: none are given")
+    if boxes is not None:
+        finding = check(machine, automaton, boxes)
     if finding.condition is not None:
+        met = explore(machine, automaton, seed=seed)
         boxes, finding = _search(machine, automaton, met, radii)
+        counterexample = None if boxes is not None else met.counterexample
     found: dict[str, Any] = {"disturbance": 0.0, "input_disturbance": 0.0}
     found |= {"radius": None, "median_radius": None}
     if boxes is not None:
@@ -148,7 +151,7 @@ def certify(
         arithmetic="real",
         seconds=time.perf_counter() - start,
         condition=finding.condition,
-        counterexample=None if boxes is not None else met.counterexample,
+        counterexample=counterexample,
         automaton=automaton,
         boxes=boxes,
         **found,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.networks import RecurrentNetwork
-from lightning_warmup.proofs import check as checks
 from lightning_warmup.proofs.automata import Automaton
 from lightning_warmup.proofs.certify import Certificate, certify, check_sizes, fill, widen
 from lightning_warmup.proofs.check import STILL, Boxes, Moved, check
+from lightning_warmup.proofs.check import STRINGS as MOST_STRINGS
 from lightning_warmup.proofs.explore import explore
 from lightning_warmup.proofs.intervals import Interval
 from lightning_warmup.proofs.machine import Machine
@@ -149,7 +149,7 @@ class _Training:
         again = torch.zeros(len(automaton.states), dtype=torch.bool)
         again[self.recurrent] = True
         self.again, self.edges = again, automaton.edges[again[automaton.edges[:, 0]]]
-        self.at_once = automaton.strings(longest) > checks.STRINGS
+        self.at_once = automaton.strings(longest) > MOST_STRINGS
         met = explore(Machine(network, readout), automaton, symbols=4 * longest, seed=seed)
         hulls = met.boxes(len(again), 0 if self.at_once else longest, 0.0, automaton.recurrent)
         lower, upper = (end[self.recurrent].nan_to_num(0.0, 0.0, 0.0) for end in hulls)
