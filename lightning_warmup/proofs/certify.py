@@ -97,7 +97,7 @@ def check_again(network: nn.Module, path: str | Path, readout: nn.Linear | None 
         automaton = Automaton.from_arrays(arrays)
         boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
         moved = _moved(float(arrays["disturbance"]), float(arrays["input_disturbance"]))
-    machine, shape = Machine(network, readout), (len(automaton.states), boxes.lower.shape[-1])
+    machine, shape = Machine(network, readout), tuple(boxes.lower.shape)
     expected = len(automaton.states), machine.units
     if boxes.lower.shape != expected or boxes.upper.shape != expected:
         raise ValueError(f"boxes={shape}: must be of shape {expected}, states and units")

@@ -18,9 +18,9 @@ from lightning_warmup.proofs.intervals import Interval
 from lightning_warmup.proofs.machine import Machine
 from lightning_warmup.proofs.strings import Strings, draw
 
-LR, BOXES_LR = 3e-3, 3e-2
+LR, BOXES_LR = 3e-3, 1e-2
 """Learning rates of Adam, for weights and for boxes; in the second half they fall to a twentieth."""
-ROOM, LEAD, DISTURBANCE = 0.4, 0.1, 1e-3
+ROOM, LEAD, DISTURBANCE = 0.2, 0.1, 1e-3
 """What is asked for: room of images in their boxes, in radii, the least lead of an answer, and a disturbance."""
 LEAVING, MISLEADING, ENTERING, SLOW = 0.3, 3.0, 0.3, 0.01
 """Weights of images that leave a box, of answers that do not lead, of strings that are not in their boxes, and of
