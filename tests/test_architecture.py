@@ -18,6 +18,7 @@ ARROWS = {
     "initialisations": "cells engine",
     "networks": "cells initialisations engine",
     "dynamics": "networks engine",
+    "proofs": "networks cells engine",  # a proof can be checked from weights and boxes alone
     "procedures": "dynamics networks engine distributed settings",
     "modules": "networks settings",
     "callbacks": "procedures dynamics networks distributed",
