@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -14,7 +15,10 @@ from torch.utils.hooks import RemovableHandle
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.distributed import fewest, gather_batch, world_size
+from lightning_warmup.dynamics.horizon import Spans, memory_horizon
+from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
@@ -52,6 +56,7 @@ class WarmupStage(Stage):
     Attributes:
         result: What the warmup has reached; None before it, and in a process that has others run the fit, as with
             ``ddp_spawn``.
+        memory: How many steps the network remembered before and after it; None before it.
 
     Raises:
         ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
@@ -80,6 +85,8 @@ class WarmupStage(Stage):
         super().__init__(network, sequences, batch_size, aim.steps, seed)
         self.plan = WarmupPlan(aim, lr, leaky, seed, holding_inputs)
         self.result: WarmupResult | None = None
+        self.memory: tuple[Spans, Spans] | None = None
+        self._length = 0  # of the sequences, in steps
         self._batch: Any = None
         self._watch: RemovableHandle | None = None
 
@@ -99,8 +106,12 @@ class WarmupStage(Stage):
             rank_zero_info(text)
 
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[WarmupStep]:
-        """Warm the network up."""
-        self.result = yield from warmup_steps(rnn, batches, self.plan)
+        """Warm the network up; measure on the first batch how many steps it remembers, before and after."""
+        first = next(batches)
+        before = _memory(rnn, first)
+        self.result = yield from warmup_steps(rnn, chain([first], batches), self.plan)
+        self.memory = before, _memory(rnn, first)
+        self._length = len(first[0])
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -190,5 +201,14 @@ class WarmupStage(Stage):
             text += (
                 f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
             )
+        if self.memory is not None:
+            before, after = self.memory
+            text = f"memory: {before} -> {after}; your sequences: {self._length:,}. {text}"
         asked = objective.steps
         return text + ("" if result.goal_reached else f"; try steps={3 * asked}, now {asked}")
+
+
+def _memory(rnn: nn.Module, batch: Batch) -> Spans:
+    """Return how many steps a network remembers what it read of a batch."""
+    with in_mode(rnn, training=False):
+        return memory_horizon(layers_of(rnn), *batch).forward
