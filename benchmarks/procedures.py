@@ -27,7 +27,7 @@ from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import WarmupStep
-from lightning_warmup.procedures.warmup import Warmup
+from lightning_warmup.procedures.warmup import warmup_steps
 
 LONGEST = 200  # stabilisation; each step draws its own from 1..200
 DRAWS = 3  # of the constant input that states settle under
@@ -50,8 +50,8 @@ def both(
     network = RecurrentNetwork(1, H, 1, L, cell)
     batches = [torch.randn(T, B, 1) for _ in range(steps)]
     slow = warmup_one_by_one([*map(as_commonly_written, network.layers)], batches, LONGEST)
-    objective = Published(max_stabilization=LONGEST, stabilization_ramp=LONGEST)
-    fast = iter(Warmup(network, [(sequences, None) for sequences in batches], WarmupPlan(objective, steps)))
+    objective = Published(steps=steps, max_stabilization=LONGEST, stabilization_ramp=LONGEST)
+    fast = warmup_steps(network, [(sequences, None) for sequences in batches], WarmupPlan(objective))
     found: list[WarmupStep] = []
     losses: list[float] = []
     contenders = {

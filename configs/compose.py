@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from configs.help import help_text, unknown
-from configs.run import Config, settings_of
+from configs.run import Config, choices, settings_of
 from configs.setting import Setting
-from configs.values import ConfigError, argument, parse_yaml, quote
+from configs.values import ConfigError, argument, parse_yaml, quote, with_home
 
 __all__ = ["CONFIG_FILE", "Config", "ConfigError", "compose", "help_text", "to_yaml"]
 
@@ -50,15 +50,20 @@ def compose(argv: Sequence[str]) -> Config:
     if run_dir is not None and _latest(entries, settings["ckpt"]) == "last":
         saved = Path(run_dir, CONFIG_FILE)
         entries = [*(_overlay(saved) if os.path.isfile(saved) else ()), *entries]
-    benchmark = _latest(entries, settings["data.name"])
-    settings = settings_of(benchmark)
-    tree: dict[str, Any] = {"data": {"name": benchmark}}
+    chosen = {section: _latest(entries, settings[choice.key]) for section, choice in choices().items()}
+    settings = settings_of(**chosen)
+    tree: dict[str, Any] = {
+        section: {choices()[section].key.rpartition(".")[2]: value} for section, value in chosen.items()
+    }
     for entry in entries:
         if entry.key not in settings:
-            raise ConfigError(entry.where + unknown(entry.key, entry.node, benchmark))
+            raise ConfigError(entry.where + unknown(entry.key, entry.node, chosen))
         section, _, name = entry.key.rpartition(".")
         (tree.setdefault(section, {}) if section else tree)[name] = _value(entry, settings[entry.key])
-    return Config.model_validate(tree)
+    try:
+        return Config(**tree)
+    except ValueError as error:  # settings that do not go together
+        raise ConfigError(str(error)) from None
 
 
 def to_yaml(config: Config, leave_out: Sequence[str] = ()) -> str:
@@ -89,7 +94,7 @@ def _read(text: str) -> Iterator[Entry]:
 def _overlay(path: Path) -> Iterator[Entry]:
     """Yield the entries of a YAML file."""
     try:
-        root = parse_yaml(path.read_text(encoding="utf-8"))
+        root = parse_yaml(Path(with_home(str(path))).read_text(encoding="utf-8"))
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError("must hold settings, as key: value")
     except ConfigError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
 import yaml
 
-from configs.run import benchmarks, settings_of
+from configs.run import Choice, choices, settings_of
 from configs.setting import Setting
 from configs.values import quote, show
 
@@ -27,31 +27,33 @@ def help_text() -> str:
         sections.setdefault(setting.key.rpartition(".")[0], []).append(setting)
     lines = [_USAGE]
     for section, settings in sections.items():
-        if section == "data":
-            for name in benchmarks():
-                own = [setting for key, setting in settings_of(name).items() if key.startswith("data.")]
-                lines += ["", f"data, with data.name={name}", *_rows(own)]
+        lines += [""] + [section] * bool(section)
+        if choice := choices().get(section):
+            lines += _rows_of_choice(choice)
         else:
-            lines += ["", *([section] if section else []), *_rows(settings)]
+            lines += _rows(settings)
     return "\n".join(lines)
 
 
-def unknown(key: str, node: yaml.Node, benchmark: str) -> str:
+def unknown(key: str, node: yaml.Node, chosen: Mapping[str, str]) -> str:
     """Return why a key names no setting, and which ones may have been meant.
 
     Args:
         key: The key.
         node: The value that it was given, for an example.
-        benchmark: The `data.name` of the run.
+        chosen: The choices of the run by their sections.
     """
-    keys = list(settings_of(benchmark))
+    keys = list(settings_of(**chosen))
     inside = [other for other in keys if other.startswith(f"{key}.")]
     if inside:
         value = show(node).strip("'") if isinstance(node, yaml.ScalarNode) else "..."
         return f"{quote(key)} is a section: give its settings one by one, as {inside[0]}={value}"
-    owners = [name for name in benchmarks() if key in settings_of(name)]
-    if owners:
-        return f"no setting {quote(key)} with data.name={benchmark}, only with {', '.join(owners)}"
+    section = key.partition(".")[0]
+    if choice := choices().get(section):
+        owners = [value for value in choice.kinds if key in settings_of(**{section: value})]
+        if owners:
+            with_it = f"{choice.key}={chosen[section]}"
+            return f"no setting {quote(key)} with {with_it}, only with {', '.join(owners)}"
     likeness = {other: _likeness(key[:80], other) for other in keys}
     nearest = sorted(
         (other for other in keys if likeness[other] > 0.7), key=likeness.__getitem__, reverse=True
@@ -73,6 +75,18 @@ def _likeness(key: str, other: str) -> float:
     """Return the likeness of two keys, or of their last parts if that is greater: from 0 to 1."""
     pairs = (key, other), (key.rpartition(".")[2], other.rpartition(".")[2])
     return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+
+def _rows_of_choice(choice: Choice) -> list[str]:
+    """Return the rows of a section that depends on a choice: what is common, then what each value adds."""
+    by_value = {value: choice.settings(value) for value in choice.kinds}
+    common = choice.settings(choice.default)[: len(choice.common.model_fields)]
+    keys = {setting.key for setting in common}
+    lines = _rows(common)
+    for value, settings in by_value.items():
+        lines += ["", f"{choice.key.partition('.')[0]}, with {choice.key}={value}"]
+        lines += _rows(setting for setting in settings if setting.key not in keys)
+    return lines
 
 
 def _rows(settings: Iterable[Setting]) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import reduce
+from operator import or_
+from typing import Any, Literal
 
+from pydantic import Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-from configs.run import Config
+from configs.run import Choice, Config, choices
+from lightning_warmup.settings import Settings
 
 
 class _ForOverlays(GenerateJsonSchema):
-    """What an overlay may hold: YAML reads some texts as numbers, and `data` need not name its benchmark."""
+    """What an overlay may hold: YAML reads some texts as numbers."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -23,14 +27,29 @@ class _ForOverlays(GenerateJsonSchema):
         names = schema["expected"]
         return {"enum": [*names, *(int(name) for name in names if name.isdigit())]}
 
-    def tagged_union_schema(self, schema: Any) -> dict[str, Any]:
-        return {"anyOf": super().tagged_union_schema(schema)["oneOf"]}
-
 
 def json_schema() -> str:
     """Return the JSON schema of an overlay, a setting a line."""
-    text = json.dumps(Config.model_json_schema(schema_generator=_ForOverlays))
+    sections: dict[str, Any] = {name: (_alternatives(choice), ...) for name, choice in choices().items()}
+    overlay = create_model("Config", __base__=Config, **sections)
+    schema = overlay.model_json_schema(schema_generator=_ForOverlays)
+    schema.pop("required")
+    text = json.dumps(schema)
     return text.replace('}, "', '},\n"') + "\n"
+
+
+def _alternatives(choice: Choice) -> Any:
+    """Return what the section of a choice may hold: one kind of settings for each value of it."""
+    section = choice.key.partition(".")[0]
+    kinds = []
+    for value in choice.kinds:
+        fields: dict[str, Any] = {}
+        for setting in choice.settings(value):
+            kind = Literal[value] if setting.key == choice.key else setting.kind
+            name = setting.key.rpartition(".")[2]
+            fields[name] = (kind, Field(setting.default, description=setting.sentence))
+        kinds.append(create_model(f"{section}_{value}", __base__=Settings, **fields))
+    return reduce(or_, kinds)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field, model_validator
 
@@ -12,10 +12,11 @@ import configs.data
 from configs.data import CopyFirstInput, Data
 from configs.model import Model
 from configs.optim import Optim
-from configs.setting import Setting, settings_in
+from configs.setting import Setting, described, settings_in
 from configs.trainer import Trainer
-from configs.values import ConfigError
+from configs.values import ConfigError, UserPath
 from configs.warmup import Pretrain, Warmup
+from lightning_warmup.procedures.objectives import objective_by_name, objective_names
 from lightning_warmup.settings import Settings
 
 
@@ -80,11 +81,11 @@ class Config(Settings):
     """Seed of everything random in the run."""
     stages: list[Literal["fit", "test"]] = Field(["fit", "test"])
     """Stages to run, in this order."""
-    ckpt: str | None = None
+    ckpt: UserPath | None = None
     """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
     ckpt_interval: float = Field(60.0, ge=0)
     """Longest time between two checkpoints, in seconds."""
-    run_dir: str | None = None
+    run_dir: UserPath | None = None
     """Folder of this run alone; null = a new one under runs/."""
     data: Benchmark = Field(default_factory=CopyFirstInput)
     model: Model = Field(default_factory=Model)
@@ -104,16 +105,75 @@ class Config(Settings):
             raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
         return self
 
+    def stage_batches(self) -> dict[str, int]:
+        """Return the batch sizes of the stages before the training, by their sections."""
+        runs = {"warmup": self.warmup.enabled, "pretrain": self.pretrain.task != "none"}
+        return {name: getattr(self, name).batch_size for name in runs if runs[name]}
+
+    def check_against(self, datamodule: Any) -> None:
+        """Check what only a datamodule knows: how many sequences it has, and whether a policy can be certified.
+
+        Raises:
+            ConfigError: If it does not allow a setting.
+        """
+        most = getattr(datamodule, "sizes", {}).get("train", float("inf"))
+        for name, size in self.stage_batches().items():
+            if size > most:
+                raise ConfigError(f"{name}.batch_size={size}: must be at most {most}, the training sequences")
+        steps = self.agent.consolidate
+        if datamodule.task == "control" and steps and not getattr(datamodule, "waiting", lambda: None)():
+            raise ConfigError(
+                f"agent.consolidate={steps}: must be 0, the right actions of {self.data.name} may change"
+            )
+
+
+class Choice(NamedTuple):
+    """A setting whose value decides which other settings its section has.
+
+    Attributes:
+        key: Full name of the setting.
+        default: Its value where none is given.
+        common: Settings of the section whatever is chosen; its class has the sentence about the choice itself.
+        kinds: What the section has beside these, by the values of the setting.
+    """
+
+    key: str
+    default: str
+    common: type[Settings]
+    kinds: dict[str, type[Settings]]
+
+    def settings(self, value: str) -> list[Setting]:
+        """Return the settings of the section for a value of the choice."""
+        section, _, name = self.key.rpartition(".")
+        own = Setting(self.key, Literal[tuple(self.kinds)], value, described(self.common, name))
+        others = settings_in(self.common, f"{section}.") + settings_in(self.kinds[value], f"{section}.")
+        by_key = {setting.key: setting for setting in others} | {self.key: own}
+        order = [f"{section}.{name}" for name in self.common.model_fields]
+        return [by_key.pop(key) for key in order] + list(by_key.values())
+
 
 @cache
-def settings_of(benchmark: str = "copy_first_input") -> dict[str, Setting]:
-    """Return all settings of a run of one benchmark by their full names."""
+def choices() -> dict[str, Choice]:
+    """Return the sections whose settings depend on a choice, by their names."""
+    objectives = {name: objective_by_name(name) for name in objective_names()}
+    return {
+        "data": Choice("data.name", CopyFirstInput().name, Data, dict(benchmarks())),
+        "warmup": Choice("warmup.objective", Warmup().objective.name, Warmup, dict(objectives)),
+    }
+
+
+@cache
+def settings_of(**chosen: str) -> dict[str, Setting]:
+    """Return all settings of a run by their full names.
+
+    Args:
+        chosen: Values of choices by their sections, as ``data="denoising"``.
+    """
     found = settings_in(Config)
     for name, field in Config.model_fields.items():
-        if field.default_factory is not None:
-            section: Any = benchmarks()[benchmark] if name == "data" else field.annotation
-            found += settings_in(section, f"{name}.")
-    settings = {setting.key: setting for setting in found}
-    sentence = settings_in(Data)[0].sentence
-    settings["data.name"] = Setting("data.name", Literal[tuple(benchmarks())], benchmark, sentence)
-    return settings
+        if name in choices():
+            choice = choices()[name]
+            found += choice.settings(chosen.get(name, choice.default))
+        elif field.default_factory is not None:
+            found += settings_in(cast(type[Settings], field.annotation), f"{name}.")
+    return {setting.key: setting for setting in found}

@@ -42,14 +42,14 @@ class Setting:
 
 
 def settings_in(section: type[Settings], prefix: str = "") -> list[Setting]:
-    """Return the settings of a section, without those of the sections in it, which have factories."""
+    """Return the settings of a section that have a default, without those of the sections in it."""
     return [
-        Setting(
-            f"{prefix}{name}",
-            kind_of(field),
-            field.default,
-            " ".join((field.description or "").split()),
-        )
+        Setting(f"{prefix}{name}", kind_of(field), field.default, described(section, name))
         for name, field in section.model_fields.items()
-        if field.default_factory is None
+        if field.default_factory is None and not field.is_required()
     ]
+
+
+def described(section: type[Settings], name: str) -> str:
+    """Return the sentence about a setting, in one line."""
+    return " ".join((section.model_fields[name].description or "").split())

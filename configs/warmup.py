@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from configs.values import names_in
+from lightning_warmup.procedures.objectives import Objective, objective_by_name
+from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.settings import Settings
-
-if TYPE_CHECKING:
-    Objective = str
-else:
-    Objective = names_in("procedures/objectives")
 
 
 class Pretrain(Settings):
@@ -29,32 +25,31 @@ class Pretrain(Settings):
 
 
 class Warmup(Settings):
-    """The warmup before the training."""
+    """The warmup before the training; the settings of its objective stand beside the others."""
 
     enabled: bool = True
     """Warm up the network before the training."""
-    objective: Objective = "published"
-    """Aim: VAA* alone (published), or states that also come to rest apart from each other (rest)."""
-    steps: int | None = Field(None, ge=1)
-    """Gradient steps; with objective=rest the most over attempts of 150 to 300; null = 100, rest 900."""
-    extension: int | None = Field(None, ge=1)
-    """Most steps of all attempts, as a multiple of steps. After a missed goal another follows if 100 are left, with
-    objective=rest 300; 1 = the steps of the paper; null = 7, rest 1."""
+    objective: SerializeAsAny[Objective] = Field(default_factory=Published)
+    """Aim: many places that states end in (published), or many that they also come to rest in (rest)."""
     lr: float = Field(1e-2, gt=0)
     """Learning rate of the warmup's own Adam; with objective=rest doubled from the third attempt on."""
     batch_size: int = Field(32, ge=2)
     """Sequences in a warmup batch, over all processes."""
-    epsilon: float | None = Field(None, gt=0)
-    """Distance below which two states are one equilibrium; null = 0.0001, rest 0.003."""
-    target: float | None = Field(None, gt=0, le=1)
-    """VAA* to reach, from above or below; null = 0.95."""
-    max_stabilization: int | None = Field(None, ge=1)
-    """Upper limit of the stabilisation, in steps under a constant input; null = 200, rest 400."""
-    stabilization_ramp: int | None = Field(None, ge=0)
-    """Steps by which that limit grows with each warmup step, not with objective=rest; null = 10."""
-    rest_weight: float | None = Field(None, ge=0)
-    """Weight in the loss of the states' motion, only with objective=rest; null = 0.6."""
-    regularize: float | None = Field(None, ge=0)
-    """Weight of the objective in the loss of every fourth training step, 0 = none; null = 0.0, rest 1.0."""
     leaky: bool = False
     """Let a partial warmup also move the second half of lower layers, as in the authors' code."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _make_the_objective(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(values.get("objective"), Objective):
+            return values
+        kind = objective_by_name(values.get("objective", Published().name))
+        own = {name: value for name, value in values.items() if name in kind.model_fields}
+        others = {name: value for name, value in values.items() if name not in own}
+        return others | {"objective": kind(**own)}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = serialize(self)
+        own = values["objective"]
+        return values | {"objective": self.objective.name} | own

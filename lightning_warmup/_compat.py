@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import copy
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightning.pytorch.trainer.connectors.data_connector import (
 )
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from lightning.pytorch.utilities import CombinedLoader
+from torch import nn
 from torch.utils.data import DataLoader
 
 
@@ -26,6 +28,14 @@ def functorch_active() -> bool:
     Why: the engine's and torch's fused backward passes have no rule for it. Read in torch 2.13.
     """
     return torch._C._are_functorch_transforms_active()
+
+
+def call_hooks(module: nn.Module) -> list[Callable[..., Any]]:
+    """Return the functions that run before and after a module's forward pass, and may change what its call does.
+
+    Why: torch registers and removes hooks, but does not list them. Read in torch 2.13.
+    """
+    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
 
 
 def training_loader(trainer: Trainer) -> CombinedLoader:

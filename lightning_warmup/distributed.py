@@ -1,11 +1,10 @@
-"""Rows of states and gradients that several processes share."""
+"""What processes share: every one sees the same global batch, computes the same, and takes over the first one's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
+from torch.nn.functional import pad
 
 
 def world_size() -> int:
@@ -19,34 +18,31 @@ def rank() -> int:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Gather the rows of all processes in order of rank, ``(N / P, H)`` to ``(N, H)``, the same on each of them.
-
-    It is differentiable for a loss that every process computes alike: each takes the gradient of its own rows, and
-    :func:`sum_gradients` adds up what they give for the weights.
-    """
+    """Gather the rows of all processes in order of rank, ``(N / P, ...)`` to ``(N, ...)``, the same on each."""
     if world_size() == 1:
         return rows
-    own = rows.contiguous()
-    gathered = [torch.empty_like(own) for _ in range(world_size())]
-    distributed.all_gather(gathered, own.detach())
-    gathered[rank()] = own  # with its gradient
+    gathered = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    distributed.all_gather(gathered, rows.contiguous())
     return torch.cat(gathered)
 
 
-def gather_sequences(sequences: Tensor) -> Tensor:
-    """Gather sequences, ``(T, N / P, I)``, cut to the shortest T of all processes, to ``(T, N, I)``."""
-    if world_size() == 1:
-        return sequences
-    shortest = fewest(len(sequences), sequences.device)
-    return gather_rows(sequences[:shortest].transpose(0, 1)).transpose(0, 1)
-
-
 def gather_batch(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-    """Gather sequences as :func:`gather_sequences` does, and their lengths, ``(N / P,)``, cut alike, or None."""
-    sequences, lengths = gather_sequences(batch[0]), batch[1]
-    if lengths is not None:
-        lengths = gather_rows(lengths.to(sequences.device)).clamp(max=len(sequences))
-    return sequences, lengths
+    """Gather sequences, ``(T, N / P, I)`` to ``(T, N, I)``, and their lengths, ``(N / P,)`` to ``(N,)``, or None.
+
+    Each process gives as many as the one that has the fewest. Sequences of different T are padded to the longest if
+    there are lengths, else cut to the shortest.
+    """
+    if world_size() == 1:
+        return batch
+    sequences, lengths = batch
+    sizes = gather_rows(torch.tensor([sequences.shape[:2]], device=sequences.device))
+    rows = int(sizes[:, 1].min())
+    if lengths is None:
+        sequences = sequences[: int(sizes[:, 0].min())]
+    else:
+        sequences = pad(sequences, (0, 0, 0, 0, 0, int(sizes[:, 0].max()) - len(sequences)))
+        lengths = gather_rows(lengths[:rows].to(sequences.device))
+    return gather_rows(sequences[:, :rows].transpose(0, 1)).transpose(0, 1), lengths
 
 
 def fewest(number: int, device: torch.device) -> int:
@@ -54,20 +50,8 @@ def fewest(number: int, device: torch.device) -> int:
     return int(gather_rows(torch.tensor([number], device=device)).min())
 
 
-def of_first(value: float, device: torch.device) -> float:
-    """Return the number that the first process has."""
-    return value if world_size() == 1 else float(gather_rows(torch.tensor([value], device=device))[0])
-
-
-def sum_over_processes(tensor: Tensor) -> Tensor:
-    """Return the sum of a tensor over all processes, which may overwrite it."""
+def take_from_first(tensor: Tensor) -> Tensor:
+    """Set a tensor to that of the first process, and return it: processes may round differently."""
     if world_size() > 1:
-        distributed.all_reduce(tensor)
+        distributed.broadcast(tensor, src=0)
     return tensor
-
-
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Add up the gradients of all processes, in place."""
-    for parameter in parameters:
-        if parameter.grad is not None:
-            sum_over_processes(parameter.grad)

@@ -17,7 +17,7 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from lightning_warmup import Portrait, RecurrentNetwork, portrait, warmup
+from lightning_warmup import Portrait, Published, RecurrentNetwork, portrait, warmup
 from lightning_warmup.reporting.figures import GREY, finish, save, style
 from studies.figures import draw_line, points_of
 from studies.groups import Result, read_results
@@ -29,7 +29,7 @@ LABELS = {
     "rest": "after the warmup for rest",
 }
 WARMUPS: dict[str, dict[str, Any]] = {
-    "published": {"extension": 1},
+    "published": {"objective": Published(extension=1)},
     "rest": {"objective": "rest"},
 }
 LENGTH, HIDDEN, STATES, STEPS = 100, 64, 64, 2000

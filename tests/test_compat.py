@@ -40,3 +40,18 @@ def test_training_loader_and_on_device(tmp_path: Path) -> None:
     assert [batch[0].shape for batch in seen] == [(16, 20, 1)] * 2
     assert seen[0][0].dtype == torch.double
     assert len(module.seen) == 2
+
+
+def test_call_hooks() -> None:
+    def before(module: torch.nn.Module, args: object) -> None:
+        pass
+
+    def after(module: torch.nn.Module, args: object, result: object) -> None:
+        pass
+
+    module = torch.nn.Identity()
+    handles = module.register_forward_pre_hook(before), module.register_forward_hook(after)
+    assert _compat.call_hooks(module) == [before, after]
+    for handle in handles:
+        handle.remove()
+    assert _compat.call_hooks(module) == []

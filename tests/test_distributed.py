@@ -14,12 +14,16 @@ import torch
 from command import ROOT, Command
 from torch import Tensor, distributed, multiprocessing, nn
 
-from lightning_warmup.distributed import gather_rows, rank, sum_gradients, world_size
+from lightning_warmup import warmup
+from lightning_warmup.distributed import gather_batch, rank, take_from_first, world_size
 from lightning_warmup.dynamics.functional import at_rest, vaa, vaa_star
 from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
 from lightning_warmup.procedures.objectives import make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
-from lightning_warmup.procedures.warmup import Warmup
+from lightning_warmup.procedures.pretrain import TASKS, PretrainPlan, pretrain_steps
+from lightning_warmup.procedures.regularize import add_gradient
+from lightning_warmup.procedures.sequences import Batch
+from lightning_warmup.procedures.warmup import warmup_steps
 
 DDP = ["trainer.strategy=ddp", "trainer.devices=2"]
 
@@ -28,33 +32,30 @@ def states() -> Tensor:
     return 1e-3 * torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
 
 
-def warmed_up(rows: slice) -> tuple[list[float], list[Tensor]]:
-    """Losses and weights of warmups on these rows of every global batch."""
-    losses, weights = [], []
-    for objective in ("published", "rest"):
+def procedures(rows: slice) -> tuple[list[float], list[Tensor]]:
+    """Losses and weights of all procedures on these rows of every global batch."""
+    losses, tensors = [], []
+    whole = torch.randn(5, 10, 12, 1, generator=torch.Generator().manual_seed(1))
+    for name in ("published", "rest", *TASKS):
         torch.manual_seed(0)
         network = nn.GRU(1, 6, num_layers=2)
-        batches = torch.randn(5, 10, 12, 1, generator=torch.Generator().manual_seed(1))
-        shares = [(batch[:, rows], None) for batch in batches]
-        losses += [
-            step.loss for step in Warmup(network, shares, WarmupPlan(make_objective(objective), steps=5))
-        ]
-        weights += [p.detach() for p in network.parameters()]
-    return losses, weights
+        batches = [gather_batch((batch[:, rows], None)) for batch in whole]
+        if name in TASKS:
+            losses += [step.loss for step in pretrain_steps(network, batches, PretrainPlan(name, 5))]
+        else:
+            plan = WarmupPlan(make_objective(name, steps=5))
+            losses += [step.loss for step in warmup_steps(network, batches, plan)]
+            add_gradient(plan, network, batches[0], step=0)
+            tensors += [p.grad.clone() for p in network.parameters() if p.grad is not None]
+        tensors += [p.detach() for p in network.parameters()]
+    return losses, tensors
 
 
-def measured_on_shares_of_different_length(number: int) -> list[float]:
-    """What warmups have reached whose sequences are longer on the second process."""
-    found = []
-    for objective in ("published", "rest"):
-        torch.manual_seed(0)
-        sequences, lengths = torch.randn(10 + 3 * number, 6, 1), torch.arange(6) + 5 + 3 * number
-        for batch in ((sequences, lengths), (sequences, None)):
-            warmup = Warmup(nn.GRU(1, 6), [batch], WarmupPlan(make_objective(objective), steps=1))
-            found += [step.loss for step in warmup]
-            assert warmup.result is not None
-            found += [warmup.result.vaa, warmup.result.resting_vaa]
-    return found
+def share(number: int, sequences: int = 6) -> Batch:
+    """Sequences that are longer on the second process, and their lengths."""
+    length = 10 + 3 * number
+    values = torch.arange(length * sequences).reshape(length, sequences, 1) + 1000.0 * (number + 1)
+    return values, torch.arange(sequences) + 5 + 3 * number
 
 
 def in_process(number: int, store: str, folder: str) -> None:
@@ -62,19 +63,19 @@ def in_process(number: int, store: str, folder: str) -> None:
     mine = slice(6 * number, 6 * number + 6)
     rows = states()[mine]
     found: dict[str, object] = {"world": (rank(), world_size())}
-    weight = nn.Parameter(torch.ones(3))
-    vaa_star(gather_rows(rows * weight)).backward()
-    sum_gradients([weight])
     metrics = [VAA(), VAAStar(), RestingFraction()]
     for metric in metrics[:2]:
         metric.update(rows)
     metrics[2].update(rows, rows + 1e-6 * (torch.arange(6)[:, None] % 3))
-    found["different lengths"] = measured_on_shares_of_different_length(number)
-    torch.save(
-        found
-        | {"gradient": weight.grad, "metrics": [m.compute() for m in metrics], "warmup": warmed_up(mine)},
-        Path(folder) / f"{number}.pt",
-    )
+    found["metrics"] = [metric.compute() for metric in metrics]
+    found["procedures"] = procedures(mine)
+    sequences, lengths = share(number, sequences=6 + number)
+    found["batches"] = gather_batch((sequences, lengths)), gather_batch((sequences, None))
+    torch.manual_seed(0)
+    own = torch.randn(10, 20 + number, 1, generator=torch.Generator().manual_seed(number))
+    found["own data"] = [step.loss for step in warmup(nn.GRU(1, 6), own, steps=3)]
+    found["first"] = take_from_first(torch.tensor([1.0 + number]))
+    torch.save(found, Path(folder) / f"{number}.pt")
     distributed.destroy_process_group()
 
 
@@ -83,21 +84,24 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"{number}.pt") for number in range(2))
     assert first["world"] == (0, 2)
     assert second["world"] == (1, 2)
-    assert first["different lengths"] == second["different lengths"]
 
-    weight = nn.Parameter(torch.ones(3))
-    vaa_star(states() * weight).backward()
     moved = states() + 1e-6 * (torch.arange(12)[:, None] % 6 % 3)
     expected = [vaa(states()), vaa_star(states().detach()), at_rest(states(), moved).float().mean()]
-    losses, weights = warmed_up(slice(None))
+    losses, tensors = procedures(slice(None))
+    (one, ends), (other, other_ends) = share(0), share(1, sequences=7)
     for found in (first, second):
-        torch.testing.assert_close(found["gradient"], weight.grad)
         torch.testing.assert_close(torch.stack(found["metrics"]), torch.stack(expected))
-        assert found["warmup"][0] == pytest.approx(losses, rel=1e-4)
-        for one, other in zip(found["warmup"][1], weights, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
-    for one, other in zip(first["warmup"][1], second["warmup"][1], strict=True):
-        assert torch.equal(one, other)
+        assert found["procedures"][0] == losses
+        assert all(map(torch.equal, found["procedures"][1], tensors))
+        (padded, lengths), (cut, none) = found["batches"]
+        assert torch.equal(lengths, torch.cat([ends, other_ends[:6]]))
+        assert torch.equal(padded[:10, :6], one)
+        assert not padded[10:, :6].any()
+        assert torch.equal(padded[:, 6:], other[:, :6])
+        assert torch.equal(cut, torch.cat([one, other[:10, :6]], dim=1))
+        assert none is None
+        assert float(found["first"]) == 1.0
+    assert first["own data"] == second["own data"]
 
 
 def flat(report: dict[str, object]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -65,7 +66,7 @@ def fork(tmp_path: Path) -> Path:
 
 
 def test_it_is_short_and_its_pictures_exist() -> None:
-    assert len(README.splitlines()) < 250
+    assert len(README.splitlines()) < 300
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / path).is_file()
 
@@ -96,6 +97,30 @@ def test_the_mnist_command_runs(fork: Path) -> None:
     run(fork, command.replace("data/mnist", os.environ["MNIST_ROOT"]), *SIZES["mnist"])
 
 
+def test_a_trained_network_is_used(fork: Path) -> None:
+    run(fork, "python train.py run_dir=runs/warmup", *SMALL)
+    (code,) = [block for block in blocks("python") if "load_from_checkpoint" in block]
+    (fork / "use.py").write_text(code)
+    assert run(fork, "python use.py").stdout.strip().endswith("True")
+
+
+def test_a_fork_changes_its_training(fork: Path) -> None:
+    path = "lightning_warmup/modules/robust.py"
+    (fork / path).write_text(files_to_add()[path])
+    script = (fork / "train.py").read_text()
+    changed = script.replace("return datamodule, SequenceModule(", "return datamodule, Robust(")
+    assert changed != script
+    imported = "    from datamodules import make_benchmark\n"
+    changed = changed.replace(imported, f"{imported}    from lightning_warmup.modules.robust import Robust\n")
+    (fork / "train.py").write_text(changed)
+    (settings,) = [words for words in re.findall(r"`python train.py (.*?)`", README) if "optim.name" in words]
+    settings = settings.replace("optim.rise_steps=100", "optim.rise_steps=1")
+    shown = run(fork, f"python train.py run_dir=runs/robust {settings}", *SMALL, "data.batch_size=8").stdout
+    assert "test absolute_error" in shown.replace("  ", " ")
+    report = json.loads((fork / "runs" / "robust" / "report.json").read_text())
+    assert 0.2 < report["trivial_loss"] < 0.4
+
+
 def files_to_add() -> dict[str, str]:
     """Path and content of the files that the fork section writes."""
     section = README[README.index("## Fork it") :]
@@ -105,6 +130,7 @@ def files_to_add() -> dict[str, str]:
 
 def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(fork: Path) -> None:
     added = files_to_add()
+    del added["lightning_warmup/modules/robust.py"]
     assert sorted(added) == [
         "datamodules/adding.py",
         "lightning_warmup/cells/janet.py",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from typing import Any
 
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.procedures import Batch
 from lightning_warmup.procedures.pretrain import PretrainPlan, PretrainStep, pretrain_steps
+from lightning_warmup.procedures.sequences import Batch
 
 
 class PretrainStage(Stage):
@@ -42,8 +44,13 @@ class PretrainStage(Stage):
         batch_size: int = 32,
         seed: int = 0,
     ) -> None:
-        super().__init__(network, sequences, batch_size, PretrainPlan(task, steps, lr, seed))
+        super().__init__(network, sequences, batch_size, steps, seed)
+        self.plan = PretrainPlan(task, steps, lr, seed)
 
-    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[PretrainStep]:
+    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[PretrainStep]:
         """Pretrain the network."""
         return pretrain_steps(rnn, batches, self.plan)
+
+    def summary(self) -> dict[str, Any]:
+        """Return how the network was pretrained."""
+        return asdict(self.plan)

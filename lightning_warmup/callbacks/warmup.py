@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -13,32 +14,49 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.distributed import world_size
+from lightning_warmup.distributed import fewest, gather_batch, world_size
+from lightning_warmup.dynamics.horizon import Spans, memory_horizon
+from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.networks.observed import as_sequences, watch
-from lightning_warmup.procedures import Batch
-from lightning_warmup.procedures.objectives import Objective
-from lightning_warmup.procedures.plan import WarmupPlan, make_plan
-from lightning_warmup.procedures.regularize import Regularizer
+from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
+from lightning_warmup.procedures.objectives import Objective, make_objective
+from lightning_warmup.procedures.plan import WarmupPlan
+from lightning_warmup.procedures.regularize import add_gradient, takes_part
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.warmup import Warmup
+from lightning_warmup.procedures.sequences import Batch, time_first
+from lightning_warmup.procedures.warmup import warmup_steps
 
 
 class WarmupStage(Stage):
     """Warm up the recurrent network of a LightningModule when a fit starts.
 
-    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``warmup/*``. If the datamodule
-    has ``holding_inputs``, an objective that has this setting takes them, unless others are given.
+    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``warmup/*``. An objective can
+    also be kept in training, by its ``regularize``: it then takes part in every fourth training step, on
+    ``batch_size`` of the sequences that the network is given in it, or on all that ``sequences`` makes of it.
 
     Args:
-        network: This, ``sequences`` and ``batch_size`` are arguments of every stage, the others of
-            :func:`lightning_warmup.procedures.warmup.warmup`.
-        regularize: Weight of the objective in the loss of every fourth training step, on ``batch_size`` of the
-            sequences that the network is given in it, or on all that ``sequences`` makes of it; 0 is not at all; by
-            default the objective's own: 0, with ``"rest"`` 1, which needs clipped gradients.
+        network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
+            if there is exactly one.
+        sequences: A function from ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``; by
+            default they are those that the network is given in the training step, see
+            :class:`lightning_warmup.callbacks.stage.Stage`.
+        objective: What to aim at: ``"published"``, ``"rest"``, or an objective with settings of its own, such as
+            ``Published(extension=1)`` or ``Rest(epsilon=1e-3)``.
+        steps: Gradient steps; by default those of the objective, 100 or, with ``"rest"``, at most 900. A goal that
+            is missed can take further ones, see ``extension`` of the objective.
+        lr: Learning rate of the warmup's own Adam.
+        batch_size: Sequences in a step, over all processes.
+        holding_inputs: Inputs ``(K, I)`` under which the network has to hold what it has read, for ``"rest"``; by
+            default ``holding_inputs`` of the datamodule, or any step of the sequences.
+        leaky: Whether a partial warmup also moves the frozen parameters of all layers but the last, as the authors'
+            code does.
+        seed: Seed of the order of the sequences, the cuts, the stabilisations and the constant inputs.
 
     Attributes:
-        result: What the warmup has reached; None before it.
+        result: What the warmup has reached; None before it, and in a process that has others run the fit, as with
+            ``ddp_spawn``.
+        memory: How many steps the network remembered before and after it; None before it.
 
     Raises:
         ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
@@ -49,7 +67,6 @@ class WarmupStage(Stage):
     """
 
     name, shown = "warmup", {"VAA*": "vaa_star", "M": "stabilization"}
-    plan: WarmupPlan
 
     def __init__(
         self,
@@ -58,69 +75,51 @@ class WarmupStage(Stage):
         *,
         objective: str | Objective = "published",
         steps: int | None = None,
-        extension: int | None = None,
         lr: float = 1e-2,
         batch_size: int = 32,
-        epsilon: float | None = None,
-        target: float | None = None,
-        max_stabilization: int | None = None,
-        stabilization_ramp: int | None = None,
-        rest_weight: float | None = None,
         holding_inputs: Tensor | None = None,
         leaky: bool = False,
-        regularize: float | None = None,
         seed: int = 0,
     ) -> None:
-        plan = make_plan(
-            objective,
-            steps=steps,
-            extension=extension,
-            lr=lr,
-            leaky=leaky,
-            seed=seed,
-            epsilon=epsilon,
-            target=target,
-            max_stabilization=max_stabilization,
-            stabilization_ramp=stabilization_ramp,
-            rest_weight=rest_weight,
-            holding_inputs=holding_inputs,
-        )
-        super().__init__(network, sequences, batch_size, plan)
-        aim = plan.objective
-        self.regularizer = Regularizer(aim, aim.regularize if regularize is None else regularize, seed)
+        aim = make_objective(objective, steps)
+        super().__init__(network, sequences, batch_size, aim.steps, seed)
+        self.plan = WarmupPlan(aim, lr, leaky, seed, holding_inputs)
         self.result: WarmupResult | None = None
+        self.memory: tuple[Spans, Spans] | None = None
+        self._length = 0  # of the sequences, in steps
         self._batch: Any = None
         self._watch: RemovableHandle | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the holding inputs of the datamodule, and run the stage."""
         held = getattr(trainer.datamodule, "holding_inputs", None)  # type: ignore[attr-defined]
-        if held is not None:
-            aim = self.plan.objective.that_holds_under(held)
-            self.plan = replace(self.plan, objective=aim)
-            self.regularizer = replace(self.regularizer, objective=aim)
+        if self.plan.objective.together and self.plan.holding_inputs is None:
+            self.plan = replace(self.plan, holding_inputs=held)
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is kept in training, and whether gradients are clipped, without which it can fail."""
-        if self.regularizer.weight > 0:
-            text = f"Warmup: regularize={self.regularizer.weight:g}, its objective is kept in training"
+        if (weight := self.plan.objective.regularize) > 0:
+            text = f"Warmup: regularize={weight:g}, its objective is kept in training"
             if not trainer.gradient_clip_val:
                 text += "; gradients are not clipped and may grow: try gradient_clip_val=0.1"
             rank_zero_info(text)
 
-    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[WarmupStep]:
-        """Warm the network up."""
-        warmup = Warmup(rnn, batches, self.plan)
-        yield from warmup
-        self.result = warmup.result
+    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[WarmupStep]:
+        """Warm the network up; measure on the first batch how many steps it remembers, before and after."""
+        first = next(batches)
+        before = _memory(rnn, first)
+        self.result = yield from warmup_steps(rnn, chain([first], batches), self.plan)
+        self.memory = before, _memory(rnn, first)
+        self._length = len(first[0])
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Hold a batch that the objective takes part in, or what the network is given in its training step."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         self._let_go()
-        if not self.regularizer.takes_part(trainer.global_step):
+        if not takes_part(self.plan, trainer.global_step):
             return
         if self.sequences is None:
             self._watch = watch(find_network(pl_module, self.network), self._hold)
@@ -134,18 +133,25 @@ class WarmupStage(Stage):
         rnn = find_network(pl_module, self.network)
         if not any(parameter.requires_grad for parameter in rnn.parameters()):
             return  # it is the turn of another optimizer, which the module switches the network off for
-        if self.sequences is None:
-            sequences, lengths = as_sequences(rnn, self._batch)
-            batch_dim, rows = 0 if getattr(rnn, "batch_first", False) else 1, self.batch_size // world_size()
-            rows = min(rows, sequences.shape[batch_dim])
-            batch = sequences.narrow(batch_dim, 0, rows), None if lengths is None else lengths[:rows]
-        else:
-            batch = sequences_of(trainer, pl_module, rnn, self.sequences, self._batch)
+        batch, self._batch = self._present_batch(trainer, pl_module, rnn), None
+        if fewest(0 if batch is None else 1, pl_module.device) == 0 or batch is None:
+            return
         # At half precision the gradients of the training are scaled.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1.0
-        self.regularizer.add_gradient(rnn, batch, trainer.global_step, trainer.accumulate_grad_batches, scale)
-        self._batch = None
+        accumulated = trainer.accumulate_grad_batches
+        add_gradient(self.plan, rnn, gather_batch(batch), trainer.global_step, accumulated, scale)
+
+    def _present_batch(self, trainer: Trainer, module: LightningModule, rnn: nn.Module) -> Batch | None:
+        """Return the sequences of the batch that is held, None if they have a single step."""
+        if self.sequences is not None:
+            return sequences_of(trainer, module, rnn, self.sequences, self._batch)
+        try:
+            sequences, lengths = as_sequences(rnn, self._batch)
+        except NoSequences:
+            return None
+        rows = self.batch_size // world_size()
+        return time_first(rnn, sequences)[:, :rows], None if lengths is None else lengths[:rows]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave nothing behind."""
@@ -169,15 +175,7 @@ class WarmupStage(Stage):
 
     def summary(self) -> dict[str, Any]:
         """Return the settings that were used and what the warmup has reached."""
-        aim, plan = self.plan.objective, self.plan
-        own = {field.name: getattr(aim, field.name) for field in fields(aim) if field.init and field.repr}
-        used = {
-            "steps": plan.steps,
-            "extension": plan.extension,
-            "lr": plan.lr,
-            **own,
-            "regularize": self.regularizer.weight,
-        }
+        used = dict(self.plan.objective) | {"lr": self.plan.lr}
         if self.result is None:
             return used
         reached = asdict(self.result)
@@ -189,10 +187,10 @@ class WarmupStage(Stage):
         result, objective = self.result, self.plan.objective
         if result is None:
             return None
-        figures = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
+        metrics = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
         text = ", ".join(
-            f"{words} {value:.2f}" + f" (goal {objective.goal})" * (name == objective.figure)
-            for name, (words, value) in figures.items()
+            f"{words} {value:.2f}" + f" (goal {objective.goal})" * (name == objective.metric)
+            for name, (words, value) in metrics.items()
         )
         text += f" at M = {result.settle_steps:,} after {len(result)} steps"
         if result.attempts > 1:
@@ -203,5 +201,14 @@ class WarmupStage(Stage):
             text += (
                 f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
             )
-        asked = self.plan.steps
+        if self.memory is not None:
+            before, after = self.memory
+            text = f"memory: {before} -> {after}; your sequences: {self._length:,}. {text}"
+        asked = objective.steps
         return text + ("" if result.goal_reached else f"; try steps={3 * asked}, now {asked}")
+
+
+def _memory(rnn: nn.Module, batch: Batch) -> Spans:
+    """Return how many steps a network remembers what it read of a batch."""
+    with in_mode(rnn, training=False):
+        return memory_horizon(layers_of(rnn), *batch).forward

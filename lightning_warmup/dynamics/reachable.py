@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
+from lightning_warmup.networks.layout import batch_first
 
 
 def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor) -> list[State]:
@@ -67,14 +68,11 @@ def draw_reachable_states(
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
     check_sequences(sequences)
-    if getattr(rnn, "batch_first", False):
+    if batch_first(rnn):
         sequences = sequences.transpose(0, 1)
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
-    finite = torch.isfinite(sequences).all(2)
-    if lengths is not None:  # what comes after the end does not count
-        finite |= torch.arange(length).unsqueeze(1).to(finite.device) >= lengths.to(finite.device)
-    if not finite.all():
+    if not finite_sequences(sequences, lengths).all():
         raise ValueError("sequences have NaN or infinite values: must be finite")
     if constant_inputs is None:
         inputs = torch.randn(draws, size, generator=generator)
@@ -90,6 +88,15 @@ def check_sequences(sequences: object) -> None:
         raise ValueError(f"sequences are of type {type(sequences).__name__}: must be a tensor of 3 axes")
     if sequences.dim() != 3:
         raise ValueError(f"sequences are of shape {tuple(sequences.shape)}: must be a tensor of 3 axes")
+
+
+def finite_sequences(sequences: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return which sequences ``(T, N, I)`` have finite values alone, up to their lengths, ``(N,)``."""
+    finite = torch.isfinite(sequences).all(2)
+    if lengths is not None:
+        steps = torch.arange(len(sequences), device=finite.device).unsqueeze(1)
+        finite |= steps >= lengths.to(finite.device)
+    return finite.all(0)
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:

@@ -4,29 +4,16 @@ import copy
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_warmup.modules.finite import check_finite
-from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.modules.parts import MakeOptimizer, NetworkModule, adam
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def histories(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
-    """Return the histories ``(B, T, I)`` of a batch and their lengths ``(B,)``, for the warmup.
-
-    A batch of histories is that already; those of a training batch end at the last step that is learnt from.
-    """
-    if len(batch) == 2:
-        return batch
-    inputs, _, _, _, weights = batch
-    steps = torch.arange(1, weights.shape[1] + 1, device=weights.device)
-    return inputs, ((weights > 0) * steps).amax(1)
-
-
-class DQNModule(LightningModule):
-    """Learns the values of actions from whole histories, and plays the next ones by them, with Adam.
+class DQNModule(NetworkModule):
+    """Learns the values of actions from whole histories, and plays the next ones by them.
 
     The network gives ``Q(history, action)`` for every action at every step. A training batch is ``(inputs, actions,
     rewards, terminated, weights)``: inputs ``(B, T + 1, I)``, the others ``(B, T)``. The loss is
@@ -37,59 +24,61 @@ class DQNModule(LightningModule):
     where ``Q_target`` is a copy of the network, renewed every ``target_update`` episodes, first after a warmup.
 
     ``trainer.datamodule`` plays the episodes: one each ``gradient_steps`` training batches by ``collect``, and some
-    without exploration after every epoch by ``evaluate``, whose figures, such as the return, are logged as
-    ``val/...``. ``solved`` names the one of them that is 1 as soon as nothing is left to learn, and the figure that
+    without exploration after every epoch by ``evaluate``, whose metrics, such as the return, are logged as
+    ``val/...``. ``solved`` names the one of them that is 1 as soon as nothing is left to learn, and the metric that
     then says how many episodes had been played. ``val/value`` is the mean of the greatest Q over a fixed set of
-    histories. ``test`` gives the figures of the trained policy by their full names.
+    histories. ``test`` gives the metrics of the trained policy by their full names.
 
     Args:
-        input_size, output_size, cell, hidden_size, num_layers, double, init, t_max: As for
-            :class:`RecurrentNetwork`, of O actions.
-        lr: Learning rate of Adam.
+        network: A network with an output for each of O actions, see :class:`NetworkModule`.
+        optimizer: As for :class:`SequenceModule`.
         gamma: Discount of a step, in [0, 1].
         epsilon: Probability in [0, 1] that an action is one of exploration.
         target_update: Episodes between two updates of the target network.
         stop_when_optimal: Whether to end the fit when ``solved``.
 
     Attributes:
-        network, monitor, sequences: As of :class:`SequenceModule`; :func:`histories` gives the sequences, and with
-            ``gamma=0`` the return is monitored, since the discounted one is the first reward alone.
+        monitor: The discounted return; with ``gamma=0``, where that is the first reward alone, the return.
         target: The copy that the targets are taken from.
 
     Raises:
-        ValueError: As :class:`RecurrentNetwork`.
+        ValueError: As :class:`NetworkModule`.
     """
 
-    sequences = staticmethod(histories)
+    may_differ = NetworkModule.may_differ | {"gamma", "epsilon", "target_update", "stop_when_optimal"}
     solved_at: Tensor
     latest_return: Tensor
 
     def __init__(
         self,
-        input_size: int,
-        output_size: int,
-        cell: str = "gru",
-        hidden_size: int = 128,
-        num_layers: int = 2,
-        double: bool = False,
-        init: str = "default",
-        t_max: int = 600,
-        lr: float = 1e-3,
+        network: nn.Module | dict[str, Any] | None = None,
+        optimizer: MakeOptimizer = adam,
+        *,
         gamma: float = 0.98,
         epsilon: float = 0.2,
         target_update: int = 20,
         stop_when_optimal: bool = False,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters(logger=False)
-        self.lr, self.gamma, self.epsilon = lr, gamma, epsilon
+        settings = {"gamma": gamma, "epsilon": epsilon, "target_update": target_update}
+        super().__init__(network, optimizer, **settings, stop_when_optimal=stop_when_optimal)
+        self.gamma, self.epsilon = gamma, epsilon
         self.target_update, self.stop_when_optimal = target_update, stop_when_optimal
         self.monitor = "val/discounted_return" if gamma else "val/return", "max"
-        sizes = input_size, hidden_size, output_size, num_layers
-        self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
-        for figure in ("solved_at", "latest_return"):
-            self.register_buffer(figure, torch.tensor(torch.nan))
+        for name in ("solved_at", "latest_return"):
+            self.register_buffer(name, torch.tensor(torch.nan))
+
+    @staticmethod
+    def sequences(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
+        """Return the histories ``(B, T, I)`` of a batch and their lengths ``(B,)``, for the warmup.
+
+        A batch of histories is that already; those of a training batch end at the last step that is learnt from.
+        """
+        if len(batch) == 2:
+            return batch
+        inputs, _, _, _, weights = batch
+        steps = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+        return inputs, ((weights > 0) * steps).amax(1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the values ``(B, T, O)`` of all actions after each step."""
@@ -98,7 +87,7 @@ class DQNModule(LightningModule):
     @torch.no_grad()
     def act(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return the actions of greatest value, ``(B,)``, after further inputs ``(B, T, I)``, and the new state."""
-        values, state = self.network(inputs.to(self.network.readout.weight), state)
+        values, state = self.network(inputs.to(next(self.network.parameters())), state)
         return values[:, -1].argmax(1).cpu(), state
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -122,24 +111,21 @@ class DQNModule(LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         tasks, (sequences, lengths) = self._tasks(), batch
-        figures = tasks.evaluate(self.act, self.gamma)
+        metrics = tasks.evaluate(self.act, self.gamma)
         seen = torch.arange(sequences.shape[1], device=lengths.device) < lengths.unsqueeze(1)
-        figures["value"] = self(sequences).amax(2)[seen].mean()
+        metrics["value"] = self(sequences).amax(2)[seen].mean()
         solved, solved_at = tasks.solved
-        if figures.get(solved) and not self.trainer.sanity_checking:
+        if metrics.get(solved) and not self.trainer.sanity_checking:
             if self.solved_at.isnan():
                 self.solved_at.fill_(tasks.episodes_played)
             self.trainer.should_stop |= self.stop_when_optimal
         if not self.solved_at.isnan():
-            figures[solved_at] = self.solved_at
-        for name, figure in figures.items():
-            self.log(f"val/{name}", figure, prog_bar=name == "return")
+            metrics[solved_at] = self.solved_at
+        for name, metric in metrics.items():
+            self.log(f"val/{name}", metric, prog_bar=name == "return")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.log_dict(self._tasks().test(self.act, self.gamma))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), lr=self.lr)
 
     def _tasks(self) -> Any:
         return self.trainer.datamodule  # type: ignore[attr-defined]

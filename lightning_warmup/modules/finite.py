@@ -17,7 +17,9 @@ def check_finite(loss: Tensor, module: LightningModule, data: Sequence[Tensor] =
         return
     if not all(tensor.isfinite().all() for tensor in data):
         raise ValueError(f"data: NaN or infinite values in a batch, at step {module.global_step}")
+    rates = [group["lr"] for optimizer in module.trainer.optimizers for group in optimizer.param_groups]
+    rate = f" with lr={rates[0]:g}" if rates else ""
     raise TrainingDiverged(
-        f"training diverged at step {module.global_step} with lr={module.lr}: loss {loss.item():g}; "
+        f"training diverged at step {module.global_step}{rate}: loss {loss.item():g}; "
         "a smaller lr or trainer.gradient_clip_val may help"
     )

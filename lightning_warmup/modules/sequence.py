@@ -1,85 +1,119 @@
 """The LightningModule for regression and classification at marked time steps."""
 
-from typing import ClassVar, cast
+from __future__ import annotations
+
+from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, SumMetric
-from torchmetrics.classification import MulticlassAccuracy
 
+from lightning_warmup.modules.constant import best_constant_loss
 from lightning_warmup.modules.finite import check_finite
-from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.modules.parts import MakeOptimizer, NetworkModule, adam
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def sequences_of(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
-    """Return the sequences ``(B, T, I)`` of a batch, and their lengths ``(B,)`` if read-outs are each one's own."""
-    sequences, _, read_at = batch
-    return sequences if read_at.dim() == 1 else (sequences, read_at.amax(1) + 1)
+class Accuracy(MeanMetric):
+    """The share of read-outs whose greatest output is that of the right class."""
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:  # type: ignore[override]
+        super().update((outputs.argmax(-1) == targets).float())
 
 
-class SequenceModule(LightningModule):
-    """Trains a :class:`RecurrentNetwork` on outputs at marked time steps, with Adam.
+class Errors(SumMetric):
+    """The number of read-outs whose greatest output is not that of the right class."""
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:  # type: ignore[override]
+        super().update((outputs.argmax(-1) != targets).sum())
+
+
+class SequenceModule(NetworkModule):
+    """Trains a network on outputs at marked time steps.
 
     A batch is ``(sequences, targets, read_at)``: sequences ``(B, T, I)``; targets ``(B, K, O)`` for regression or
     ``(B, K)`` class numbers for classification; read_at ``(K,)``, the time steps that are read out, or ``(B, K)``,
     those of each sequence, at least one, and -1 where it has fewer than K. Such a sequence ends at the last step
     that is read out; what follows is padding.
 
-    The loss is the mean squared error or the cross-entropy, a mean over read-outs; it is logged as ``train/loss``,
-    ``val/loss`` and ``test/loss``, for classification beside the accuracy and the number of wrong read-outs,
-    ``errors``. Test loaders after the first one are logged under the names that the datamodule has for them in
-    ``test_names``, such as ``length/T``: as ``test_at_length/T``, ``accuracy_at_length/T``, ``errors_at_length/T``.
+    A subclass may override :meth:`loss` and :meth:`metrics`. The loss is logged as ``train/loss``, ``val/loss`` and
+    ``test/loss``, the metrics beside it as ``val/NAME`` and ``test/NAME``. Test loaders after the first one are
+    logged under the names that the datamodule has for them in ``test_names``, such as ``length/T``: as
+    ``test_at_length/T``, and ``NAME_at_length/T``.
 
     Args:
-        input_size, output_size, task: I; O, outputs or classes; ``"regression"`` or ``"classification"``.
-        lr: Learning rate of Adam.
-        cell, hidden_size, num_layers, double, init, t_max: As for :class:`RecurrentNetwork`.
-
-    Attributes:
-        network: What is trained, and warmed up.
-        monitor: The figure that tells the best checkpoint, and whether its least or greatest value is best.
-        sequences: :func:`sequences_of`, for the warmup.
+        network: The network or its arguments, see :class:`NetworkModule`.
+        task: ``"regression"`` or ``"classification"``; chooses the loss and the metrics.
+        optimizer: A function from the parameters and the number of training steps to a torch optimiser, or to
+            Lightning's dict of an optimiser and its ``lr_scheduler``.
 
     Raises:
-        ValueError: If ``task`` is unknown, or as :class:`RecurrentNetwork`.
+        ValueError: If ``task`` is unknown, or as :class:`NetworkModule`.
+
+    Example:
+        ``SequenceModule({"input_size": 1, "hidden_size": 32, "output_size": 1})``
     """
 
-    monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
-    sequences = staticmethod(sequences_of)
+    monitor = ("val/loss", "min")
 
     def __init__(
         self,
-        input_size: int,
-        output_size: int,
+        network: nn.Module | dict[str, Any] | None = None,
         task: str = "regression",
-        cell: str = "gru",
-        hidden_size: int = 128,
-        num_layers: int = 2,
-        double: bool = False,
-        init: str = "default",
-        t_max: int = 600,
-        lr: float = 1e-3,
+        optimizer: MakeOptimizer = adam,
     ) -> None:
-        super().__init__()
         if task not in ("regression", "classification"):
             raise ValueError(f"task={task!r}: choose regression or classification")
-        self.save_hyperparameters(logger=False)
-        self.task, self.lr = task, lr
-        sizes = input_size, hidden_size, output_size, num_layers
-        self.network = RecurrentNetwork(*sizes, cell, double, init, t_max, batch_first=True)
-        self.val_figures, self.test_figures = self._new_figures(), nn.ModuleList([self._new_figures()])
+        super().__init__(network, optimizer, task=task)
+        self.task = task
+        self.val_metrics, self.test_metrics = self._new_metrics(), nn.ModuleList([self._new_metrics()])
         self.test_names: tuple[str, ...] = ()
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of read-outs: by default the mean squared error or the cross-entropy.
+
+        Args:
+            outputs: ``(..., O)`` for regression, ``(R, O)`` for classification.
+            targets: Of the same shape, or ``(R,)`` class numbers.
+        """
+        function = F.mse_loss if self.task == "regression" else F.cross_entropy
+        return function(outputs, targets)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Return new metrics to log beside the loss; they are updated by outputs ``(R, O)`` and their targets."""
+        if self.task == "regression":
+            return {}
+        return {"accuracy": Accuracy(), "errors": Errors()}
+
+    def trivial_loss(self, datamodule: Any) -> float | None:
+        """Return the loss of the best constant prediction on the test split, None if that is not known.
+
+        It is the datamodule's ``trivial_loss`` for the default loss, and computed from the targets for another.
+        """
+        default = type(self).loss is SequenceModule.loss
+        if (default and datamodule.trivial_loss is not None) or not hasattr(datamodule, "split"):
+            return datamodule.trivial_loss if default else None
+        test = datamodule.split("test")
+        read_out = test.steps >= 0 if test.steps.dim() == 2 else ...
+        targets = test.targets[read_out]
+        rows = targets.flatten(0, -2) if self.task == "regression" else targets.flatten()
+        return best_constant_loss(self.loss, rows.to(self.device), datamodule.output_size)
+
+    @staticmethod
+    def sequences(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the sequences ``(B, T, I)`` of a batch, and lengths ``(B,)`` if read-outs are each one's own."""
+        sequences, _, read_at = batch
+        return sequences if read_at.dim() == 1 else (sequences, read_at.amax(1) + 1)
 
     def forward(self, sequences: Tensor, read_at: Tensor | None = None) -> Tensor:
         """Return the outputs ``(B, K, O)`` at the time steps ``read_at``, or at all of them."""
         return self.network(sequences, read_at=read_at)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss, outputs, _ = self._loss(batch)
+        outputs, targets = self._read_out(batch)
+        loss = self.loss(outputs, targets)
         check_finite(loss, self, batch[:2])
         if batch[2].dim() == 2 and self.trainer.world_size > 1:
             # Gradients are averaged over processes, which have different numbers of read-outs.
@@ -89,13 +123,12 @@ class SequenceModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        figures = self._update(self.val_figures, batch, finite=True)
-        for name, metric in figures.items():
+        for name, metric in self._update(self.val_metrics, batch, finite=True).items():
             self.log(f"val/{name}", metric, prog_bar=True)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        figures = self._update(self.test_figures[dataloader_idx], batch, finite=dataloader_idx == 0)
-        for name, metric in figures.items():
+        metrics = self._update(self.test_metrics[dataloader_idx], batch, finite=dataloader_idx == 0)
+        for name, metric in metrics.items():
             key = f"test/{name}"
             if dataloader_idx:
                 key = f"{'test' if name == 'loss' else name}_at_{self.test_names[dataloader_idx - 1]}"
@@ -103,36 +136,34 @@ class SequenceModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         self.test_names = getattr(self.trainer.datamodule, "test_names", ())  # type: ignore[attr-defined]
-        self.test_figures = nn.ModuleList(self._new_figures() for _ in ("", *self.test_names))
+        self.test_metrics = nn.ModuleList(self._new_metrics() for _ in ("", *self.test_names))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.lr)
-
-    def _update(self, figures: nn.Module, batch: Batch, finite: bool) -> dict[str, Metric]:
-        """Update the figures by a batch and return them; refuse a loss that is not finite if it must be."""
-        loss, outputs, targets = self._loss(batch)
+    def _update(self, metrics: nn.Module, batch: Batch, finite: bool) -> dict[str, Metric]:
+        """Update metrics by a batch and return them; refuse a loss that is not finite if it must be."""
+        outputs, targets = self._read_out(batch)
+        loss = self.loss(outputs, targets)
         if finite:
             check_finite(loss, self, batch[:2])
-        metrics = cast(dict[str, Metric], dict(figures.named_children()))
-        metrics["loss"].update(loss, len(outputs))
-        if self.task == "classification":
-            metrics["accuracy"].update(outputs.flatten(0, -2), targets.flatten())
-            metrics["errors"].update((outputs.argmax(-1) != targets).sum())
-        return metrics
+        found = cast(dict[str, Metric], dict(metrics.named_children()))
+        found["loss"].update(loss, len(outputs))
+        rows = (
+            (outputs, targets)
+            if self.task == "classification"
+            else (outputs.flatten(0, -2), targets.flatten(0, -2))
+        )
+        for name in found.keys() - {"loss"}:
+            found[name].update(*rows)
+        return found
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the outputs and the targets: (B, K, ...), or (R, ...) for R read-outs at own steps."""
+    def _read_out(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the targets of a batch, as :meth:`loss` takes them."""
         sequences, targets, read_at = batch
         outputs = self(sequences, read_at)
         if read_at.dim() == 2:
             outputs, targets = outputs[read_at >= 0], targets[read_at >= 0]
-        if self.task == "regression":
-            return F.mse_loss(outputs, targets), outputs, targets
-        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten()), outputs, targets
-
-    def _new_figures(self) -> nn.ModuleDict:
-        figures = nn.ModuleDict({"loss": MeanMetric()})
         if self.task == "classification":
-            figures["accuracy"] = MulticlassAccuracy(self.hparams["output_size"], average="micro")
-            figures["errors"] = SumMetric()
-        return figures
+            outputs, targets = outputs.flatten(0, -2), targets.flatten()
+        return outputs, targets
+
+    def _new_metrics(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"loss": MeanMetric(), **self.metrics()})

@@ -4,6 +4,7 @@ from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import Layer, layers_of
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.networks.unrolled import Unrolled
 
-__all__ = ["DoubleLayer", "Layer", "RecurrentNetwork", "Unrolled", "find_network", "layers_of"]
+__all__ = ["DoubleLayer", "Layer", "RecurrentNetwork", "SideMemory", "Unrolled", "find_network", "layers_of"]

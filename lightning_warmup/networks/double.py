@@ -39,14 +39,15 @@ class DoubleLayer(nn.Module):
 
     def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
         first, h_first = self.first(input, None if h_0 is None else self.first_state(h_0))
-        second, h_second = self.second(input, None if h_0 is None else _half(h_0, 1))
+        second, h_second = self.second(input, None if h_0 is None else half_of(h_0, 1))
         h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
         return torch.cat([first, second], dim=-1), h_n
 
     def first_state(self, state: State) -> State:
         """Return the first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
-        return _half(state, 0)
+        return half_of(state, 0)
 
 
-def _half(state: State, index: int) -> State:
+def half_of(state: State, index: int) -> State:
+    """Return the first or the second half of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
     return map_state(lambda tensor: tensor.chunk(2, dim=-1)[index].contiguous(), state)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from lightning_warmup.cells import GatedCell
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.networks.unrolled import Unrolled
+
+KNOWN = (
+    RecurrentNetwork,
+    SideMemory,
+    DoubleLayer,
+    GatedCell,
+    Unrolled,
+    nn.RNNBase,
+    nn.RNNCellBase,
+)
 
 
 def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
@@ -29,13 +41,13 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
             named, (nn.RNNBase, nn.RNNCellBase, nn.ModuleList)
         ):
             raise ValueError(f"network={name!r}: is a {type(named).__name__}, must be a recurrent network")
+        if isinstance(named, torch.jit.ScriptModule):
+            wanted = "must not be scripted or traced; do that after the training"
+            raise ValueError(f"network={name!r}: {wanted}")
         return named
     found: dict[str, nn.Module] = {}
     for path, child in module.named_modules():
-        known = isinstance(
-            child, (RecurrentNetwork, DoubleLayer, GatedCell, Unrolled, nn.RNNBase, nn.RNNCellBase)
-        )
-        if known and not any(path.startswith(f"{outer}.") for outer in found):
+        if isinstance(child, KNOWN) and not any(f".{path}".startswith(f".{outer}.") for outer in found):
             found[path] = child
     if not found:
         raise ValueError(

@@ -11,11 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from lightning_warmup.cells import GatedCell
+from lightning_warmup._compat import call_hooks
+from lightning_warmup.cells import LSTM, GatedCell
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.state import State
-from lightning_warmup.networks.double import DoubleLayer
+from lightning_warmup.networks import observed
+from lightning_warmup.networks.double import DoubleLayer, half_of
+from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.networks.unrolled import Unrolled
 from lightning_warmup.networks.whole import Whole, require_features
 
@@ -45,29 +49,34 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     """Split a recurrent module into the layers it is made of.
 
     Args:
-        rnn: A :class:`RecurrentNetwork`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any depth, or a sequence of
-            layers. ``torch.nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` are unrolled over time, and any other module
-            with torch's call is driven whole, with states of any nesting, ``(L, B, H)`` or ``(B, H)`` each. Its
-            attribute ``batch_first`` is respected.
+        rnn: A :class:`RecurrentNetwork`, a :class:`SideMemory`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any
+            depth, or a sequence of layers. ``torch.nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` are unrolled over
+            time. Any other module with torch's call is driven whole, with states of any nesting, ``(L, B, H)`` or
+            ``(B, H)`` each; so are a subclass with a ``forward`` of its own and a module with hooks. The attribute
+            ``batch_first`` is respected.
 
     Raises:
         ValueError: If this is no network; if it is bidirectional: a backward half has no state to settle; or if its
-            weights are computed in a hook. Where a layer runs: if it does not have torch's call.
+            weights are computed elsewhere. Where a layer runs: if it does not have torch's call.
     """
-    if isinstance(rnn, RecurrentNetwork):
+    if isinstance(rnn, RecurrentNetwork) and _calls(rnn, RecurrentNetwork):
         return layers_of(rnn.layers)
     if isinstance(rnn, (nn.ModuleList, list, tuple)):
         return [layer for part in rnn for layer in ([part] if isinstance(part, Layer) else layers_of(part))]
     if not isinstance(rnn, nn.Module):
         raise ValueError(f"network={type(rnn).__name__}: must be a recurrent torch.nn.Module")
+    if isinstance(rnn, torch.jit.ScriptModule):
+        raise ValueError("network=ScriptModule: must not be scripted or traced; do that after the training")
     if getattr(rnn, "bidirectional", False):
         raise ValueError(
             "bidirectional=True: must be False, a backward half has no state to warm up or measure"
         )
-    if isinstance(rnn, DoubleLayer):
+    if isinstance(rnn, SideMemory) and _calls(rnn, SideMemory):
+        return [_side_layer(rnn, index) for index in range(rnn.num_layers)]
+    if isinstance(rnn, DoubleLayer) and _calls(rnn, DoubleLayer):
         halves = list(rnn.first.parameters()), list(rnn.second.parameters())
         return [Layer(_time_first(rnn), rnn.input_size, *halves, rnn.first_state)]
-    if isinstance(rnn, nn.RNNBase):
+    if isinstance(rnn, nn.RNNBase) and _calls(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
         return [_torch_layer(rnn, index) for index in range(rnn.num_layers)]
     if isinstance(rnn, GatedCell):
         return [Layer(_time_first(rnn), rnn.input_size, list(rnn.parameters()))]
@@ -75,16 +84,29 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     return [Layer(partial(chunked, whole), whole.input_size, list(rnn.parameters()))]
 
 
-def _time_first(rnn: nn.Module) -> Run:
-    batch_first = bool(getattr(rnn, "batch_first", False))
+def _calls(rnn: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Return whether the module's call is the forward pass of one of these classes and nothing else."""
+    own = "forward" in vars(rnn) or type(rnn).__call__ is not nn.Module.__call__
+    hooks = [hook for hook in call_hooks(rnn) if hook.__module__ != observed.__name__]  # those only look
+    return not own and not hooks and any(type(rnn).forward is kind.forward for kind in kinds)
 
+
+def _time_first(rnn: nn.Module) -> Run:
     def run(input: Tensor, state: State | None) -> tuple[Tensor, State]:
-        if not batch_first:
+        if not batch_first(rnn):
             return rnn(input, state)
         output, state = rnn(input.transpose(0, 1), state)
         return output.transpose(0, 1), state
 
     return run
+
+
+def _side_layer(rnn: SideMemory, index: int) -> Layer:
+    """Return a layer of a memory and its plain network."""
+    warmed, frozen = list(rnn.memory[index].parameters()), list(rnn.plain[index].parameters())
+    input_size = rnn.hidden_size if index else rnn.input_size
+    below = [rnn.gains[index - 1]] if index else []
+    return Layer(partial(rnn.run_layer, index), input_size, warmed, frozen + below, partial(half_of, index=0))
 
 
 def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
@@ -112,8 +134,6 @@ def _parameters_of(rnn: nn.RNNBase, index: int) -> list[nn.Parameter]:
     plain = all(isinstance(weight, nn.Parameter) for weight in rnn.all_weights[index])
     if not plain and not is_parametrized(rnn):
         allowed = "use torch.nn.utils.parametrize, as torch.nn.utils.parametrizations.weight_norm does"
-        raise ValueError(
-            f"network={type(rnn).__name__}: its weights must not be computed in a hook; {allowed}"
-        )
+        raise ValueError(f"network={type(rnn).__name__}: its weights must be its own parameters; {allowed}")
     of_layer = re.compile(rf"_l{index}(\D|$)")
     return [parameter for name, parameter in rnn.named_parameters() if of_layer.search(name)]

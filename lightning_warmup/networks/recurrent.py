@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightning_warmup.cells import cell_by_name
 from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.initialisations import initialise
 from lightning_warmup.networks.double import DoubleLayer
+from lightning_warmup.networks.side_memory import SideMemory
 
 CHUNK = 200  # steps that are held at once where only some are read and no gradient is taken
 
@@ -22,17 +28,25 @@ class RecurrentNetwork(nn.Module):
         output_size: Outputs O of the read-out.
         num_layers: Layers L of the stack.
         cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`.
-        double: Whether every layer is a :class:`DoubleLayer`.
+        double: Whether every layer has two halves, of which a warmup moves one.
         init: Name of the initialisation, see :mod:`lightning_warmup.initialisations`.
         t_max: Longest time scale of the chrono initialisation, in steps.
         batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
+        silent: Whether layers with halves form a :class:`SideMemory`, so that the network starts as the plain
+            one of the halves that a warmup leaves alone; otherwise each is a :class:`DoubleLayer`, as published.
 
     Shapes: input ``(T, B, I)``, output ``(T, B, O)``, states ``(L, B, H)``, a tuple of them for an LSTM; unbatched
     ``(T, I)``, ``(T, O)`` and ``(L, H)``.
 
+    Attributes:
+        arguments: The arguments, plain values from which a checkpoint makes the network anew.
+
     Raises:
         ValueError: If a name is unknown, a size is not positive, or ``hidden_size`` is odd and ``double`` is set.
     """
+
+    may_differ: ClassVar[frozenset[str]] = frozenset({"init", "t_max"})
+    """Arguments that say how the weights are drawn, not which network it is."""
 
     def __init__(
         self,
@@ -45,20 +59,24 @@ class RecurrentNetwork(nn.Module):
         init: str = "default",
         t_max: int = 600,
         batch_first: bool = False,
+        silent: bool = True,
     ) -> None:
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
+        self.arguments: dict[str, Any] = arguments
         if num_layers < 1:
             raise ValueError(f"num_layers={num_layers}: must be at least 1")
         self.batch_first = batch_first
-        make = cell_by_name(cell)
-        self.layers = nn.ModuleList(
-            DoubleLayer(cell, size, hidden_size) if double else make(size, hidden_size)
-            for size in [input_size] + [hidden_size] * (num_layers - 1)
-        )
+        self.layers: nn.ModuleList | SideMemory
+        if double and silent:
+            self.layers = SideMemory(cell, input_size, hidden_size, num_layers)
+        else:
+            make = partial(DoubleLayer, cell) if double else cell_by_name(cell)
+            sizes = [input_size] + [hidden_size] * (num_layers - 1)
+            self.layers = nn.ModuleList(make(size, hidden_size) for size in sizes)
         self.readout = nn.Linear(hidden_size, output_size)
-        for layer in self.layers:
-            for part in (layer.first, layer.second) if isinstance(layer, DoubleLayer) else (layer,):
-                initialise(part, init, t_max)
+        for part in _cells(self.layers):
+            initialise(part, init, t_max)
 
     def forward(
         self, input: Tensor, h_0: State | None = None, read_at: Tensor | None = None
@@ -73,23 +91,33 @@ class RecurrentNetwork(nn.Module):
         steps = input.transpose(0, 1) if batch_first else input
         if read_at is None:
             output, states = self._run(steps, h_0)
-            output = self.readout(output)
+            output = self._read(output)
         elif torch.is_grad_enabled() or len(steps) <= CHUNK or steps.dim() < 3:
             output, states = self._run(steps, h_0)
             rows = torch.arange(len(read_at), device=output.device)
-            output = self.readout(output[read_at] if read_at.dim() == 1 else output[read_at.T, rows])
+            output = self._read(output[read_at] if read_at.dim() == 1 else output[read_at.T, rows])
         else:
             output, states = self._read_in_chunks(steps, h_0, read_at)
         return output.transpose(0, 1) if batch_first else output, states
 
     def _run(self, output: Tensor, h_0: State | None) -> tuple[Tensor, State]:
         """Return the last layer's outputs, (T, B, H), and the states of all."""
+        if isinstance(self.layers, SideMemory):
+            return self.layers(output, h_0)
         h_n = []
         for index, layer in enumerate(self.layers):
             state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
             output, state = layer(output, state)
             h_n.append(state)
         return output, map_state(lambda *tensors: torch.cat(tensors), *h_n)
+
+    def _read(self, output: Tensor) -> Tensor:
+        if not isinstance(self.layers, SideMemory):
+            return self.readout(output)
+        memory, plain = (half.contiguous() for half in output.chunk(2, -1))
+        of_memory, of_plain = (half.contiguous() for half in self.readout.weight.chunk(2, 1))
+        # Two products: in one, the zeros of a silent memory change the order of the sum, and so its last bits.
+        return F.linear(plain, of_plain, self.readout.bias) + F.linear(memory, of_memory)
 
     def _read_in_chunks(self, input: Tensor, state: State | None, read_at: Tensor) -> tuple[Tensor, State]:
         """Return the outputs (K, B, O) and the final states, from chunk to chunk of time."""
@@ -99,6 +127,15 @@ class RecurrentNetwork(nn.Module):
         for start in range(0, length, CHUNK):
             output, state = self._run(input[start : start + CHUNK], state)
             k, row = ((start <= at) & (at < start + CHUNK)).nonzero(as_tuple=True)
-            found[k, row] = self.readout(output[at[k, row] - start, row]).to(found)
+            found[k, row] = self._read(output[at[k, row] - start, row]).to(found)
         assert state is not None
         return found, state
+
+
+def _cells(layers: nn.ModuleList | SideMemory) -> Iterator[nn.Module]:
+    """Yield the cells of all layers, those of a double layer one after the other."""
+    if isinstance(layers, SideMemory):
+        yield from (*layers.memory, *layers.plain)
+    else:
+        for layer in layers:
+            yield from (layer.first, layer.second) if isinstance(layer, DoubleLayer) else (layer,)

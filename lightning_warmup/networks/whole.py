@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_warmup.engine.state import State
+from lightning_warmup.networks.layout import batch_first
 
 STATE_SHAPES = "a tensor (L, B, H) or (B, H), or nested tuples of such tensors"
 
@@ -28,7 +30,7 @@ class Whole:
     def __init__(self, rnn: nn.Module) -> None:
         size = getattr(rnn, "input_size", None)
         self.input_size = size if isinstance(size, int) else None
-        self._rnn, self._batch_first = rnn, bool(getattr(rnn, "batch_first", False))
+        self._rnn, self._batch_first = rnn, batch_first(rnn)
         self._form: Any = None  # nested as the module's states are, with the number of axes for each tensor
 
     def __call__(self, input: Tensor, state: State | None) -> tuple[Tensor, State]:
@@ -36,6 +38,12 @@ class Whole:
             require_features(input, self.input_size)
         if state is not None and self._form is not None:
             state = _shaped(self._form, iter(state if isinstance(state, tuple) else (state,)))
+        elif self._form is None and len(input) == input.size(1) > 1:
+            with torch.no_grad():  # where T is B, swapped axes would go unnoticed
+                self._run(input[:-1], None)
+        return self._run(input, state)
+
+    def _run(self, input: Tensor, state: Any) -> tuple[Tensor, State]:
         output, new = self._call(input.transpose(0, 1) if self._batch_first else input, state)
         output = output.transpose(0, 1) if self._batch_first else output
         if output.dim() != 3 or output.shape[:2] != input.shape[:2]:
@@ -66,7 +74,10 @@ class Whole:
         if not isinstance(state, Tensor):
             raise ValueError(f"{self._name}: its state must be {STATE_SHAPES}, not {type(state).__name__}")
         if state.dim() not in (2, 3) or state.size(-2) != batch:
-            shape = f"not of shape {tuple(state.shape)} for a batch of {batch}"
+            first = self._batch_first
+            shape = (
+                f"not of shape {tuple(state.shape)} for a batch of {batch}; is its batch_first={first} true?"
+            )
             raise ValueError(f"{self._name}: its state must be {STATE_SHAPES}, {shape}")
         tensors.append(state if state.dim() == 3 else state.unsqueeze(0))
         return state.dim()

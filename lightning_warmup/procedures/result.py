@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.dynamics.measure import Multistability
+from lightning_warmup.procedures.objectives import Objective
 
 
 class WarmupDiverged(RuntimeError):
@@ -92,18 +93,23 @@ class Best:
 
     Args:
         parameters: What the warmup moves, before it does.
-        figure: Figure of a :class:`Multistability` that is to be high.
+        objective: What tells which are better.
 
     Attributes:
         found: The best measurement; None before the first.
         attempt: Number of the attempt that it is of, 0 for the weights from before.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], figure: str) -> None:
+    def __init__(self, parameters: Sequence[nn.Parameter], objective: Objective) -> None:
         self.found: Multistability | None = None
         self.attempt = 0
-        self._parameters, self._figure = parameters, figure
+        self._parameters, self._objective = parameters, objective
         self._initial = self._weights = self._copies()
+
+    @property
+    def reaches_goal(self) -> bool:
+        """Whether the best weights reach the objective's goal."""
+        return self.found is not None and self._value(self.found) > self._objective.goal
 
     def begin(self) -> None:
         """Set the weights to those from before the warmup."""
@@ -111,14 +117,15 @@ class Best:
 
     def offer(self, attempt: int, found: Multistability) -> None:
         """Note the present weights, the end of an attempt, if they are better than all before."""
-        if self.found is None or getattr(found, self._figure) > getattr(self.found, self._figure):
+        if self.found is None or self._value(found) > self._value(self.found):
             self.found, self.attempt, self._weights = found, attempt, self._copies()
 
-    def restore(self) -> Multistability:
-        """Set the weights to the best ones; return what was measured there."""
-        assert self.found is not None
+    def restore(self) -> None:
+        """Set the weights to the best ones, those from before the warmup as long as nothing is found."""
         self._set(self._weights)
-        return self.found
+
+    def _value(self, found: Multistability) -> float:
+        return float(getattr(found, self._objective.metric))
 
     def _copies(self) -> list[Tensor]:
         return [parameter.detach().clone() for parameter in self._parameters]

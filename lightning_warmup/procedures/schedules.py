@@ -6,11 +6,16 @@ import math
 from typing import ClassVar
 
 from lightning_warmup.dynamics.functional import REST_TOLERANCE
+from lightning_warmup.procedures.objectives import Objective
 
 ATTEMPT = 300
 """Steps of an adaptive attempt, at most: what has not settled by then seldom does."""
-FURTHER_ATTEMPT = 200
+AFTER_PUBLISHED = 200
 """Steps of an attempt that follows the published one, at most."""
+WORTHWHILE = 100
+"""Steps that must be left for such an attempt: fewer seldom help."""
+GOING_ON = 2
+"""Such attempts that go on from the best weights so far; all others begin anew."""
 JUDGED_AFTER = 150
 """Steps after which an adaptive attempt is judged, just before its learning rate falls."""
 PROMISING = 50
@@ -99,3 +104,33 @@ class Adaptive(Schedule):
         self.longest = min(longest, self.most)
         collapsed = self.longest < min(PROMISING, self.most)
         self.hopeless = self._another_can_follow and step + 1 == JUDGED_AFTER and collapsed
+
+
+def schedule_of(objective: Objective, left: int, attempt: int) -> Schedule:
+    """Return the schedule of an attempt.
+
+    The first one for an objective that is not adaptive is the published one. From the third attempt on the learning
+    rate of an adaptive objective is twice as high: that holds states apart where the usual one fails, but leaves
+    networks that are harder to train.
+
+    Args:
+        objective: What the warmup aims at.
+        left: Steps that are left for this attempt and all others.
+        attempt: Its number, from 1.
+    """
+    most, target = objective.max_stabilization, objective.target
+    if objective.adaptive:
+        return Adaptive(left, most, boldness=1.0 if attempt <= 2 else 2.0, target=target)
+    if attempt > 1:
+        return Adaptive(left, most, AFTER_PUBLISHED, target=target)
+    return Schedule(left, most, objective.stabilization_ramp)
+
+
+def goes_on(objective: Objective, attempt: int) -> bool:
+    """Return whether an attempt goes on from the best weights so far, or begins anew."""
+    return not objective.adaptive and 1 < attempt <= 1 + GOING_ON
+
+
+def least_worthwhile(objective: Objective) -> int:
+    """Return the steps that must be left for a further attempt."""
+    return ATTEMPT if objective.adaptive else WORTHWHILE

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+import math
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import count
 
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.distributed import fewest, gather_batch, of_first, sum_gradients, world_size
+from lightning_warmup.distributed import fewest, gather_batch, take_from_first, world_size
 from lightning_warmup.dynamics.measure import Multistability, retained
-from lightning_warmup.dynamics.reachable import check_sequences, in_mode
+from lightning_warmup.dynamics.reachable import check_sequences, finite_sequences, in_mode
 from lightning_warmup.networks.layers import layers_of
-from lightning_warmup.procedures import Batch, require, shuffled, time_first
-from lightning_warmup.procedures.objectives import Objective
-from lightning_warmup.procedures.plan import WarmupPlan, make_plan
+from lightning_warmup.procedures import require
+from lightning_warmup.procedures.objectives import Objective, make_objective
+from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
+from lightning_warmup.procedures.schedules import goes_on, least_worthwhile, schedule_of
+from lightning_warmup.procedures.sequences import Batch, check_device, shuffled, time_first
+from lightning_warmup.procedures.stabilisation import loss_of, measure
 
-__all__ = ["Warmup", "WarmupDiverged", "WarmupPlan", "warmup"]
+Steps = Generator[WarmupStep, None, WarmupResult]
+"""The steps of a warmup as they are taken; what it has reached is returned at the end."""
 
 
 def warmup(
@@ -29,38 +34,25 @@ def warmup(
     *,
     objective: str | Objective = "published",
     steps: int | None = None,
-    extension: int | None = None,
     lr: float = 1e-2,
     batch_size: int = 32,
-    epsilon: float | None = None,
-    target: float | None = None,
-    max_stabilization: int | None = None,
-    stabilization_ramp: int | None = None,
-    rest_weight: float | None = None,
     holding_inputs: Tensor | None = None,
     leaky: bool = False,
     seed: int = 0,
 ) -> WarmupResult:
-    """Warm up a recurrent network, in place. What is None is the objective's own.
+    """Warm up a recurrent network, in place.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
         sequences: Inputs that matter to it, ``(T, B, I)``, or ``(B, T, I)`` if it has ``batch_first``.
         lengths: Steps of each sequence, ``(B,)``: whole prefixes are used. By default sequences are cut at random.
-        objective: ``"published"``, ``"rest"`` or another file of :mod:`lightning_warmup.procedures.objectives`; or
-            an objective that is made already, with its settings from ``epsilon`` to ``holding_inputs``.
-        steps: Number of gradient steps, 100; with ``"rest"`` 900, the most over attempts of 300 at most.
-        extension: Steps of all attempts, at most, as a multiple of ``steps``, 7; with ``"rest"`` 1. Attempts of 100
-            to 200 steps follow one that misses a VAA of 0.9 at M = 2,000. With 1 there is one, as published.
-        lr: Learning rate of the warmup's own Adam; with ``"rest"`` doubled from the third attempt on.
+        objective: What to aim at: ``"published"``, ``"rest"``, or an objective with settings of its own, such as
+            ``Published(extension=1)`` or ``Rest(epsilon=1e-3)``.
+        steps: Gradient steps; by default those of the objective, 100 or, with ``"rest"``, at most 900.
+        lr: Learning rate of the warmup's own Adam.
         batch_size: Sequences of this process in a step, at most as many as there are.
-        epsilon: Distance below which two states are the same equilibrium, 1e-4; with ``"rest"`` 0.003.
-        target: Value that VAA* is drawn to, from both sides, 0.95.
-        max_stabilization: Longest stabilisation, in steps, 200; with ``"rest"`` 400.
-        stabilization_ramp: Growth of the longest stabilisation with each step, 10; not with ``"rest"``.
-        rest_weight: Weight of what keeps states from rest, 0.6; with ``"rest"`` alone.
-        holding_inputs: Inputs ``(K, I)`` under which the network has to hold what it has read, by default any step
-            of the sequences; with ``"rest"`` alone.
+        holding_inputs: Inputs ``(K, I)`` under which the network has to hold what it has read, for ``"rest"``; by
+            default any step of the sequences.
         leaky: Whether a partial warmup also moves the frozen parameters of all layers but the last, through the
             gradient of the layers above, as the authors' code does.
         seed: Seed of the order of the sequences, the cuts, the stabilisations and the constant inputs.
@@ -69,7 +61,7 @@ def warmup(
         What each step saw, and what the warmup has reached.
 
     Raises:
-        ValueError: If an argument is out of range, or the objective has no such setting.
+        ValueError: If an argument is out of range.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
 
     Example:
@@ -80,186 +72,170 @@ def warmup(
         >>> result.goal_reached
         False
     """
-    plan = make_plan(
-        objective,
-        steps=steps,
-        extension=extension,
-        lr=lr,
-        leaky=leaky,
-        seed=seed,
-        epsilon=epsilon,
-        target=target,
-        max_stabilization=max_stabilization,
-        stabilization_ramp=stabilization_ramp,
-        rest_weight=rest_weight,
-        holding_inputs=holding_inputs,
-    )
-    batch_dim = 0 if getattr(rnn, "batch_first", False) else 1
+    plan = WarmupPlan(make_objective(objective, steps), lr, leaky, seed, holding_inputs)
     check_sequences(sequences)
-    sequences = sequences.detach()  # what they were computed by is not warmed up
-    number = sequences.shape[batch_dim]
+    check_device(rnn, sequences)
+    sequences = time_first(rnn, sequences).detach()  # what they were computed by is not warmed up
+    number = sequences.shape[1]
     require("batch_size", batch_size, batch_size >= 2, "at least 2")
     if lengths is not None:
         fits = isinstance(lengths, Tensor) and lengths.shape == (number,)
         require("lengths", lengths, fits, f"a tensor ({number},), one for each sequence")
-    rows = fewest(min(batch_size, number), sequences.device)  # as many on every process
+    rows = fewest(min(batch_size, number), sequences.device)
     require("sequences", sequences, rows * world_size() >= 2, "at least 2 sequences, whose states can differ")
-    process = Warmup(rnn, shuffled(sequences, lengths, batch_dim, rows, seed), plan)
-    for _ in process:
-        pass
-    assert process.result is not None
-    return process.result
+    batches = map(gather_batch, shuffled(sequences, lengths, rows, seed))
+    with closing(warmup_steps(rnn, batches, plan)) as process:
+        while True:
+            try:
+                next(process)
+            except StopIteration as end:
+                return end.value
 
 
-class Warmup:
-    """A warmup step by step, in place: iterate over it, then read its result.
+def warmup_steps(rnn: nn.Module | Sequence[nn.Module], batches: Iterable[Batch], plan: WarmupPlan) -> Steps:
+    """Warm up a recurrent network step by step, in place; yield each step after it has moved the weights.
 
-    The objective decides how often weights are moved. An attempt that is hopeless or misses the goal is followed by
-    another one, if enough steps are left: it goes on from the best weights so far, or begins anew. If all miss the
-    goal, the best weights are kept, which may be those from before the warmup.
+    An attempt that is hopeless or misses the goal is followed by another one, if enough steps are left: it goes on
+    from the best weights so far, or begins anew. If all miss the goal, the best weights are kept, which may be
+    those from before the warmup. They are also kept if anything ends the warmup early.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`.
-        batches: This process's share of each global batch, laid out as the network takes them.
+        batches: The global batches, the same on every process, ``(T, B, I)``.
         plan: How to move the weights.
-
-    Attributes:
-        result: What each step saw and what the warmup has reached; None before its end.
 
     Raises:
         ValueError: If there are fewer batches than steps, or no parameter requires a gradient.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
     """
+    process = _Warmup(rnn, batches, plan)
+    with ExitStack() as stack:
+        stack.enter_context(in_mode(rnn, training=True))
+        for parameter in [p for p in process.frozen if p.requires_grad]:
+            stack.callback(parameter.requires_grad_, True)
+            parameter.requires_grad_(False)
+        return (yield from process.run())
+
+
+class _Warmup:
+    """A warmup, its weights and the best of them so far."""
 
     def __init__(
         self, rnn: nn.Module | Sequence[nn.Module], batches: Iterable[Batch], plan: WarmupPlan
     ) -> None:
-        self.plan = plan
-        self.result: WarmupResult | None = None
-        self._rnn = rnn
-        self._layers = layers_of(rnn)
-        self._frozen = [p for layer in self._layers for p in layer.frozen if not plan.leaky]
-        self._warmed = [
-            p for layer in self._layers for p in layer.warmed + (layer.frozen if plan.leaky else [])
-        ]
+        layers = layers_of(rnn)
+        self.frozen = [p for layer in layers for p in layer.frozen if not plan.leaky]
+        self._warmed = [p for layer in layers for p in layer.warmed + (layer.frozen if plan.leaky else [])]
         movable = any(parameter.requires_grad for parameter in self._warmed)
         require("network", type(rnn).__name__, movable, "a network with parameters that require a gradient")
+        self._rnn, self._layers, self._plan = rnn, layers, plan
+        self._best = Best(self._warmed, plan.objective)
         self._batches = iter(batches)
         self._generator = torch.Generator().manual_seed(plan.seed)
         self._batch: Batch
-        self._measured: Multistability | None = None  # after the last step that was taken
 
-    def __iter__(self) -> Iterator[WarmupStep]:
-        """Take the steps; yield what each saw after it has moved the weights."""
-        objective, history = self.plan.objective, list[WarmupStep]()
-        best, left = Best(self._warmed, objective.figure), self.plan.steps
-        with ExitStack() as stack:
-            stack.enter_context(in_mode(self._rnn, training=True))
-            for parameter in [p for p in self._frozen if p.requires_grad]:
-                stack.callback(parameter.requires_grad_, True)
-                parameter.requires_grad_(False)
-            for attempt in count(1):
-                if 1 < attempt <= 1 + objective.going_on:
-                    best.restore()
-                else:
-                    best.begin()
-                try:
-                    for step in self._attempt(attempt, len(history), left):
-                        history.append(step)
-                        yield step
-                except (WarmupDiverged, TooFewBatches):
-                    if best.found is None:
-                        raise
-                    break
-                assert self._measured is not None
-                best.offer(attempt, self._measured)
-                left = self.plan.extension * self.plan.steps - len(history)
-                if self._exceeds(objective.goal) or left < objective.further_attempt:
-                    break
-            self._measured = best.restore()
-            if not self._exceeds(objective.goal):
-                best.begin()
-                best.offer(0, self._measure())
-                self._measured = best.restore()
+    def run(self) -> Steps:
+        """Make attempts; return what the best weights reach, which are kept however the warmup ends."""
+        history = list[WarmupStep]()
+        try:
+            yield from self._attempts(history)
+        finally:
+            self._best.restore()
+        for parameter in self._warmed:
+            take_from_first(parameter.detach())
+        found = self._best.found
+        assert found is not None
         with in_mode(self._rnn, training=False):
-            last = retained(self._layers, *gather_batch(self._batch))
-        self.result = WarmupResult(
+            left = retained(self._layers, *self._batch)
+        return WarmupResult(
             history=tuple(history),
-            goal_reached=self._exceeds(objective.goal),
-            vaa=self._measured.vaa,
-            resting_vaa=self._measured.resting_vaa,
-            settle_steps=objective.settle_steps,
-            retained=last,
-            kept=best.attempt,
+            goal_reached=self._best.reaches_goal,
+            vaa=found.vaa,
+            resting_vaa=found.resting_vaa,
+            settle_steps=self._plan.objective.settle_steps,
+            retained=left,
+            kept=self._best.attempt,
         )
 
+    def _attempts(self, history: list[WarmupStep]) -> Iterator[WarmupStep]:
+        """Make attempts until one reaches the goal or too few steps are left."""
+        objective, best = self._plan.objective, self._best
+        left = objective.steps
+        for attempt in count(1):
+            if goes_on(objective, attempt):
+                best.restore()
+            else:
+                best.begin()
+            try:
+                for step in self._attempt(attempt, len(history), left):
+                    history.append(step)
+                    yield step
+            except (WarmupDiverged, TooFewBatches):
+                if best.found is None:
+                    raise
+                break
+            best.offer(attempt, self._measure())
+            left = objective.extension * objective.steps - len(history)
+            if best.reaches_goal or left < least_worthwhile(objective):
+                break
+        if not best.reaches_goal:
+            best.begin()
+            best.offer(0, self._measure())
+
     def _attempt(self, attempt: int, taken: int, left: int) -> Iterator[WarmupStep]:
-        """Take steps until the schedule ends or is hopeless; then measure."""
-        objective, lr = self.plan.objective, self.plan.lr
-        schedule = objective.schedule(left, attempt)
+        """Take steps until the schedule ends or is hopeless."""
+        plan, lr = self._plan, self._plan.lr
+        schedule = schedule_of(plan.objective, left, attempt)
         optimizer = torch.optim.Adam(self._warmed, lr=lr)
         try:
             for index in range(schedule.steps):
                 step = taken + index
                 self._batch = self._next_batch(step)
-                stabilization = int(
-                    torch.randint(1, int(schedule.longest) + 1, (), generator=self._generator)
-                )
+                longest = int(schedule.longest)
+                stabilization = int(torch.randint(1, longest + 1, (), generator=self._generator))
                 optimizer.param_groups[0]["lr"] = lr * schedule.lr_factor(index)
                 optimizer.zero_grad()
                 with torch.enable_grad():
-                    loss, layers = objective(self._layers, self._batch, stabilization, self._generator)
+                    loss, layers = loss_of(plan, self._layers, self._batch, stabilization, self._generator)
                     loss.backward()
-                sum_gradients(self._warmed)
                 norm = torch.nn.utils.clip_grad_norm_(self._warmed, schedule.max_norm)
                 optimizer.step()
-                self._check_finite(f"step {step}", lr, loss, norm, last=index == schedule.steps - 1)
                 stars = torch.stack([layer.vaa_star.detach() for layer in layers])
                 unrests = torch.stack([layer.unrest.detach() for layer in layers])
-                worst = of_first(stars.min().item(), norm.device), of_first(unrests.max().item(), norm.device)
-                schedule.adapt(index, stabilization, *worst)
-                yield WarmupStep(
-                    step=step,
-                    attempt=attempt,
-                    stabilization=stabilization,
-                    loss=loss.item(),
-                    vaa_star=stars.mean().item(),
-                    gradient_norm=norm.item(),
-                    unrest=unrests.mean().item(),
-                )
+                numbers = [loss.detach(), stars.mean(), norm, unrests.mean(), stars.min(), unrests.max()]
+                *seen, worst_star, worst_unrest = take_from_first(torch.stack(numbers)).tolist()
+                found = WarmupStep(step, attempt, stabilization, *seen)
+                self._check_finite(found, last=index == schedule.steps - 1)
+                schedule.adapt(index, stabilization, worst_star, worst_unrest)
+                yield found
                 if schedule.hopeless:
                     break
         finally:
             optimizer.zero_grad()
-        self._measured = self._measure()
 
     def _next_batch(self, step: int) -> Batch:
         batch = next(self._batches, None)
         if batch is None:
-            raise TooFewBatches(f"steps={self.plan.steps}: there are only {step} batches")
-        return time_first(self._rnn, batch[0]), batch[1]
+            raise TooFewBatches(f"steps={self._plan.objective.steps}: there are only {step} batches")
+        finite = finite_sequences(*batch)
+        if not finite.all():
+            what = f"NaN or infinite values in {int((~finite).sum())} of {len(finite)}"
+            raise ValueError(f"sequences: must be finite, there are {what} at warmup step {step}")
+        return batch
 
-    def _check_finite(self, step: str, lr: float, loss: Tensor, norm: Tensor, last: bool) -> None:
-        """Refuse figures that are not finite, and after the last step weights that are not."""
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            if not torch.isfinite(self._batch[0]).all():
-                raise ValueError(f"data: NaN or infinite values in the sequences of warmup {step}")
-            figures = f"loss {loss.item():g}, gradient norm {norm.item():g}; a smaller lr may help"
-            raise WarmupDiverged(f"warmup diverged at {step} with lr={lr}: {figures}")
+    def _check_finite(self, seen: WarmupStep, last: bool) -> None:
+        """Refuse a loss or a gradient that is not finite, and after the last step weights that are not."""
+        where = f"warmup diverged at step {seen.step} with lr={self._plan.lr}"
+        if not (math.isfinite(seen.loss) and math.isfinite(seen.gradient_norm)):
+            what = f"loss {seen.loss:g}, gradient norm {seen.gradient_norm:g}; a smaller lr may help"
+            raise WarmupDiverged(f"{where}: {what}")
         if last and not all(torch.isfinite(p).all() for p in self._warmed):
-            raise WarmupDiverged(f"warmup diverged at {step} with lr={lr}: a weight is not finite")
+            raise WarmupDiverged(f"{where}: a weight is not finite")
 
     def _measure(self) -> Multistability:
-        """Measure the network in eval mode on the last batch, with draws that do not depend on the steps before."""
-        generator = torch.Generator().manual_seed(self.plan.seed)
+        """Measure the network in eval mode on the last batch."""
         with in_mode(self._rnn, training=False):
-            found = self.plan.objective.measure(self._layers, self._batch, generator)
-        # What is decided by it is decided alike everywhere, however differently processes round.
-        device = self._warmed[0].device
-        return replace(
-            found, vaa=of_first(found.vaa, device), resting_vaa=of_first(found.resting_vaa, device)
-        )
-
-    def _exceeds(self, goal: float) -> bool:
-        """Return whether what was measured last exceeds a goal."""
-        return self._measured is not None and getattr(self._measured, self.plan.objective.figure) > goal
+            found = measure(self._plan, self._layers, self._batch)
+        numbers = torch.tensor([found.vaa, found.resting_vaa], device=self._warmed[0].device)
+        vaa, resting_vaa = take_from_first(numbers).tolist()
+        return replace(found, vaa=vaa, resting_vaa=resting_vaa)

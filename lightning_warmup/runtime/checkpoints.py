@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from lightning_warmup.runtime.files import replacing
+from lightning_warmup.runtime.metrics_file import MetricsFile
 from lightning_warmup.runtime.signals import Interruption
-
-MAY_DIFFER = {"init", "t_max", "lr", "gamma", "epsilon", "target_update", "stop_when_optimal"}
-"""Hyperparameters of the modules that say how a network is initialised or trained, not which one it is."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -88,6 +87,13 @@ class LatestCheckpoint(Checkpoint):
         self._time, self._step = time.monotonic(), trainer.global_step
         self.interruption.end_together(trainer)
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note how many rows the metrics file has, which a resumed run will not log again."""
+        rows = [logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+        checkpoint["logged_rows"] = sum(rows)
+
     def state_dict(self) -> dict[str, Any]:
         return {"stopped": self._stopped}
 
@@ -100,7 +106,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         folder: Folder of the checkpoints. On resume it may be another one than before, if the run was moved.
-        monitor: Name of the logged figure that decides.
+        monitor: Name of the logged metric that decides.
         mode: ``"min"`` or ``"max"``: the best is the least or the greatest.
     """
 
@@ -132,11 +138,17 @@ def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float)
 
 
 def restore_best(trainer: Trainer, callback: Callback) -> Path | None:
-    """Restore a callback from the best checkpoint of a fit, and return its path, None if none was kept."""
+    """Restore the module and a callback as they were at the best validation of a fit.
+
+    Returns:
+        The best checkpoint, None if none was kept.
+    """
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
     if not best:
         return None
-    callback.load_state_dict(read_checkpoint(Path(best))["callbacks"][callback.state_key])
+    checkpoint = read_checkpoint(Path(best))
+    trainer.lightning_module.load_state_dict(checkpoint["state_dict"])
+    callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
     return Path(best)
 
 
@@ -154,17 +166,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"ckpt={str(path)!r}: is no checkpoint, or damaged ({reason})") from None
 
 
-def check_same_network(path: Path, module: LightningModule) -> None:
+def check_same_network(path: Path, module: Any) -> None:
     """Check that a module can be restored from a checkpoint.
+
+    Args:
+        path: The checkpoint.
+        module: A LightningModule; its ``may_differ`` names the hyperparameters that do not shape the network.
 
     Raises:
         ValueError: If the file is no checkpoint, or if a hyperparameter that shapes the network differs there.
     """
-    saved = read_checkpoint(path).get("hyper_parameters", {})
+    saved = _flat(read_checkpoint(path).get("hyper_parameters", {}))
     differ = [
         f"{name}={saved.get(name)!r} there, {value!r} here"
-        for name, value in module.hparams.items()
-        if name not in MAY_DIFFER and saved.get(name) != value
+        for name, value in _flat(module.hparams).items()
+        if name not in module.may_differ and saved.get(name) != value
     ]
     if differ:
         raise ValueError(f"ckpt={str(path)!r}: is of another network: {'; '.join(differ)}")
+
+
+def _flat(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyperparameters with those of the network among them."""
+    others = dict(hyperparameters)
+    return (others.pop("network", None) or {}) | others

@@ -14,13 +14,14 @@ from command import ROOT, SMALL
 from benchmarks import __main__ as everything
 from benchmarks import epoch, measure, page, procedures, training
 from benchmarks.measure import Measurement
-from lightning_warmup.cells import cell_names
+from lightning_warmup.cells import GatedCell, cell_by_name, cell_names
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 
+GATED = [name for name in cell_names() if issubclass(cell_by_name(name), GatedCell)]
 SUBJECTS = {
     "cells": (
         lambda: training.training_step(3, 2, 4, 1, 0),
-        {"nn.GRU", "nn.LSTM", *cell_names(), *(f"loop {cell}" for cell in ("gru", "mgu", "brc", "nbrc", "rnn"))},
+        {"nn.GRU", "nn.LSTM", *cell_names(), *(f"loop {cell}" for cell in GATED)},
     ),
     "vanishing gradient": (
         lambda: training.vanishing_gradient(3, 2, 4, 0),

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from configs.compose import ConfigError, compose
+from configs.compose import ConfigError, compose, to_yaml
 from configs.run import benchmarks
+from lightning_warmup.procedures.objectives.rest import Rest
 
 # Argument, and the value that its key then has.
 VALID = [
@@ -148,6 +150,8 @@ INVALID = [
     (["warmup=false"], ["'warmup' is a section", "warmup.enabled=false"]),
     (["data=denoising"], ["'data' is a section", "data.name=denoising"]),
     (["trainer={max_epochs: 1}"], ["'trainer' is a section"]),
+    (["run_dir=~no-such-user/a"], ["run_dir='~no-such-user/a'", "no such home folder"]),
+    (["~no-such-user/a.yaml"], ["'~no-such-user/a.yaml'", "no such home folder"]),
     # Arguments that are none.
     (["seed"], ["'seed'", "key=value"]),
     ([""], ["''", "key=value"]),
@@ -265,7 +269,7 @@ def test_the_later_wins_wherever_it_comes_from(overlay: Any) -> None:
     first = overlay("seed: 1\nmodel: {num_layers: 3}\ndata: {test_lengths: [7, 8]}\n", "first.yaml")
     second = overlay("seed: 2\nwarmup:\n  steps: 7\ndata:\n  test_lengths: [9]\n", "second.yml")
     config = compose([first, "seed=3", second, "warmup.steps=8"])
-    assert (config.seed, config.model.num_layers, config.warmup.steps) == (2, 3, 8)
+    assert (config.seed, config.model.num_layers, config.warmup.objective.steps) == (2, 3, 8)
     assert config.data == type(config.data)(test_lengths=[9])
     assert compose([second, first, "seed=3"]).seed == 3
 
@@ -304,3 +308,25 @@ def test_environment_variables_in_overlays(overlay: Any, monkeypatch: pytest.Mon
     assert config.tracking.tags == ["a", "b"]
     assert "whole number" in error_of([overlay("seed: ${oc.env:A_LIST}\n")])
     assert "reserved" in error_of([overlay("run_dir: ${oc.env:A_TRAP}\n")])
+
+
+def test_an_objective_has_settings_of_its_own() -> None:
+    config = compose(["warmup.rest_weight=0.5", "warmup.objective=rest", "warmup.steps=7"])
+    assert config.warmup.objective == Rest(rest_weight=0.5, steps=7)
+    again = yaml.safe_load(to_yaml(config))["warmup"]
+    assert (again["objective"], again["rest_weight"], again["epsilon"]) == ("rest", 0.5, Rest().epsilon)
+    with pytest.raises(ConfigError, match="only with rest"):
+        compose(["warmup.rest_weight=0.5"])
+
+
+def test_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlay: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    overlay("seed: 4\ndata: {name: series, root: ~/a.npz}\n", "home.yaml")
+    config = compose(["~/home.yaml", "run_dir=~/run", "ckpt=~/a.ckpt", "data.test_root=~/b.npz"])
+    assert config.seed == 4
+    assert [config.run_dir, config.ckpt] == [f"{tmp_path}/run", f"{tmp_path}/a.ckpt"]
+    assert vars(config.data) == vars(config.data) | {
+        "root": f"{tmp_path}/a.npz",
+        "test_root": f"{tmp_path}/b.npz",
+    }
+    assert compose(["data.name=row_mnist", "data.root=~"]).data.model_dump()["root"] == str(tmp_path)

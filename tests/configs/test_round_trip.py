@@ -52,7 +52,7 @@ def test_any_text_that_is_accepted_survives_the_way_through_yaml(
     assert compose([str(path)]) == config
 
 
-KEYS = st.sampled_from(sorted({key for name in benchmarks() for key in settings_of(name)}))
+KEYS = st.sampled_from(sorted({key for name in benchmarks() for key in settings_of(data=name)}))
 VALUES = st.sampled_from(
     [
         "1",

@@ -12,7 +12,7 @@ import pytest
 
 from configs.compose import compose, help_text
 from configs.help import as_argument
-from configs.run import benchmarks, settings_of
+from configs.run import choices, settings_of
 from configs.setting import Setting, settings_in
 from configs.trainer import Trainer as TrainerSettings
 from configs.values import members
@@ -20,23 +20,27 @@ from configs.values import members
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
 SETTINGS = {
-    f"{name}:{setting.key}": (name, setting)
-    for name in benchmarks()
-    for setting in settings_of(name).values()
+    f"{value}:{setting.key}": (f"{choice.key}={value}", setting)
+    for section, choice in choices().items()
+    for value in choice.kinds
+    for setting in settings_of(**{section: value}).values()
 }
 
 
-@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
-def test_a_default_is_allowed_and_written_as_help_shows_it(benchmark: str, setting: Setting) -> None:
-    argv = [f"data.name={benchmark}"]
-    assert compose([*argv, f"{setting.key}={as_argument(setting.default)}"]) == compose(argv)
+@pytest.mark.parametrize(("chosen", "setting"), SETTINGS.values(), ids=SETTINGS)
+def test_a_default_is_allowed_and_written_as_help_shows_it(chosen: str, setting: Setting) -> None:
+    argument = f"{setting.key}={as_argument(setting.default)}"
+    assert compose([chosen, argument]) == compose([chosen])
 
 
-@pytest.mark.parametrize(("benchmark", "setting"), SETTINGS.values(), ids=SETTINGS)
-def test_help_tells_about_every_setting(benchmark: str, setting: Setting) -> None:
-    section = help_text().split(f"data.name={benchmark}")[1] if "data." in setting.key else help_text()
-    lines = [line for line in section.splitlines() if line.split()[:1] == [setting.key]]
-    assert as_argument(setting.default) in lines[0]
+@pytest.mark.parametrize(("chosen", "setting"), SETTINGS.values(), ids=SETTINGS)
+def test_help_tells_about_every_setting(chosen: str, setting: Setting) -> None:
+    lines = [line for line in help_text().splitlines() if line.split()[:1] == [setting.key]]
+    if chosen.partition(".")[0] == setting.key.partition(".")[0] and len(lines) > 1:
+        section = help_text().split(f"with {chosen}\n")[1].split("\n\n")[0]
+        lines = [line for line in section.splitlines() if line.split()[:1] == [setting.key]]
+    if f"{setting.key}=" not in chosen:
+        assert as_argument(setting.default) in lines[0]
     assert setting.allowed() in lines[0]
     assert lines[0].endswith(setting.sentence)
     assert setting.sentence[0].isupper()

@@ -8,9 +8,9 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
-from lightning_warmup.dynamics import VAA, RestingFraction, VAAStar
+from lightning_warmup.dynamics import VAA, MemorySpan, RestingFraction, VAAStar, vaa, vaa_star
 
 
 def settled(count: int = 20) -> Tensor:
@@ -49,6 +49,48 @@ def test_the_resting_fraction_counts_rows_without_a_move() -> None:
     assert float(metric.compute()) == pytest.approx(17 / 20)
     lenient = RestingFraction(tolerance=1e-2)
     assert float(lenient(states, ahead)) == 1.0
+
+
+def test_metrics_of_a_collection_keep_their_settings_apart() -> None:
+    states, ahead = settled(), settled()
+    ahead[:10] += 1e-3
+    rest = MetricCollection({"strict": RestingFraction(1e-6), "lenient": RestingFraction(1e-2)})
+    near = MetricCollection({"vaa": VAA(), "wide": VAA(1.0), "star": VAAStar(), "far": VAAStar(1e-9)})
+    for rows in torch.arange(20).flip(0).split(10):  # of the first, all are at rest for both
+        rest.update(states=states[rows], next_states=ahead[rows])
+        near.update(states=states[rows])
+    assert {name: float(value) for name, value in rest.compute().items()} == {"strict": 0.5, "lenient": 1.0}
+    expected = {"vaa": vaa(states), "wide": vaa(states, 1.0)}
+    expected |= {"star": vaa_star(states), "far": vaa_star(states, 1e-9)}
+    torch.testing.assert_close(near.compute(), expected)
+
+
+def test_a_memory_span_is_the_median_over_all_pairs() -> None:
+    fading = torch.cat([rate ** torch.arange(40.0).view(40, 1, 1) for rate in (0.5, 0.7, 0.9)], 1)
+    spans = MetricCollection({"short": MemorySpan(0.5), "long": MemorySpan()})
+    for pairs in ([0], [1, 2]):
+        spans.update(fading[:, pairs], torch.zeros(40, len(pairs), 1))
+    found = {name: float(value) for name, value in spans.compute().items()}
+    expected = {"short": math.log(0.5) / math.log(0.7), "long": math.log(1e-3) / math.log(0.7)}
+    assert found == pytest.approx(expected, rel=1e-5)
+    held = MemorySpan()
+    assert float(held(torch.ones(5, 2, 3), torch.zeros(5, 2, 3))) == math.inf
+    assert float(held(torch.ones(5, 2, 3), torch.ones(5, 2, 3))) == 0.0
+
+
+@pytest.mark.parametrize("metric", [VAA(), VAAStar(), RestingFraction()])
+def test_a_metric_keeps_no_graph(metric: Metric) -> None:
+    states = [settled().requires_grad_() * 1] * (2 if isinstance(metric, RestingFraction) else 1)
+    metric.update(*states)
+    assert not metric.compute().requires_grad
+    value = metric(*states)
+    assert value.requires_grad == metric.is_differentiable
+    if metric.is_differentiable:
+        expected = torch.autograd.grad(vaa_star(states[0]), states[0])
+        torch.testing.assert_close(torch.autograd.grad(value, states[0]), expected)
+    kept = getattr(metric, "moves" if isinstance(metric, RestingFraction) else "states")
+    assert len(kept) == 2
+    assert not any(tensor.requires_grad for tensor in kept)
 
 
 @pytest.mark.parametrize("metric", [VAA(), VAAStar(), RestingFraction()])

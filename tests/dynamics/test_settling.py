@@ -26,7 +26,8 @@ NETWORKS = {
     "our GRU": lambda: GRU(2, 5),
     "our LSTM": lambda: LSTM(2, 5),
     "a stack": lambda: RecurrentNetwork(2, 6, 1, num_layers=2, cell="nbrc"),
-    "a double stack": lambda: RecurrentNetwork(2, 6, 1, num_layers=2, cell="lstm", double=True),
+    "a double stack": lambda: RecurrentNetwork(2, 6, 1, 2, "lstm", double=True, silent=False),
+    "a stack with a memory": lambda: RecurrentNetwork(2, 6, 1, 2, "lstm", double=True),
     "a list of layers": lambda: [nn.GRU(2, 5), nn.LSTM(5, 4)],
 }
 

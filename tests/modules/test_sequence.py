@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from benchmark import benchmark
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
-from datamodules import datamodule_by_name
-from lightning_warmup.modules.sequence import SequenceModule
+from lightning_warmup.modules import SequenceModule
 from lightning_warmup.networks import RecurrentNetwork
 
 
@@ -22,19 +23,28 @@ def quiet(folder: Path, **arguments: object) -> Trainer:
     )  # fmt: skip
 
 
-def test_an_unknown_task_is_refused() -> None:
+def made(input_size: int, output_size: int, task: str = "regression", **network: Any) -> SequenceModule:
+    sizes = {"input_size": input_size, "hidden_size": 4, "output_size": output_size, "num_layers": 2}
+    return SequenceModule(sizes | network, task)
+
+
+def test_what_is_no_task_or_no_network_is_refused() -> None:
     with pytest.raises(ValueError, match="task='regresion'"):
-        SequenceModule(1, 1, "regresion")
+        made(1, 1, "regresion")
+    with pytest.raises(ValueError, match="network: must have batch_first=True"):
+        SequenceModule(RecurrentNetwork(1, 4, 1))
+    with pytest.raises(ValueError, match="network=None: must be given"):
+        SequenceModule()
 
 
 @pytest.mark.parametrize("name", ["copy_first_input", "denoising"])
 def test_test_figures_are_weighted_by_samples(tmp_path: Path, name: str) -> None:
     """37 sequences in batches of 8 have an incomplete last batch."""
     torch.manual_seed(0)
-    data = datamodule_by_name(name)(
-        seq_length=12, train_size=8, val_size=8, test_size=37, batch_size=8, test_lengths=[20]
+    data = benchmark(
+        name, seq_length=12, train_size=8, val_size=8, test_size=37, batch_size=8, test_lengths=[20]
     )
-    module = SequenceModule(data.input_size, data.output_size, data.task, hidden_size=4)
+    module = made(data.input_size, data.output_size, data.task)
     (figures, at_length) = quiet(tmp_path).test(module, data, verbose=False)
     assert list(figures) == ["test/loss"]
     assert list(at_length) == ["test_at_length/20"]
@@ -54,7 +64,7 @@ OWN = torch.tensor([[1, 3, -1], [4, -1, -1], [0, 1, 2]])  # read-outs of each of
 def test_sequences_may_have_read_outs_of_their_own(tmp_path: Path, task: str) -> None:
     """Every read-out counts alike, whatever is padded and however read-outs fall into batches."""
     torch.manual_seed(0)
-    module = SequenceModule(2, 3, task, hidden_size=4)
+    module = made(2, 3, task)
     sequences = torch.randn(3, 6, 2)
     targets = torch.randn(3, 3, 3) if task == "regression" else torch.randint(3, (3, 3))
     batches = [tuple(part[rows] for part in (sequences, targets, OWN)) for rows in ([0, 1], [2])]
@@ -83,7 +93,7 @@ def test_the_lengths_of_sequences_end_at_their_last_read_out() -> None:
 def test_processes_weigh_their_losses_by_their_read_outs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of the processes' losses, and so of their gradients, is the loss of the whole batch."""
     torch.manual_seed(0)
-    module = SequenceModule(2, 3, hidden_size=4)
+    module = made(2, 3)
     batch = torch.randn(3, 6, 2), torch.randn(3, 3, 3), OWN
     monkeypatch.setattr(module, "all_gather", lambda _: torch.tensor([2.0, 4.0]))
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
@@ -103,7 +113,7 @@ class OneClass(torch.utils.data.Dataset):  # type: ignore[type-arg]
 
 
 def test_a_perfect_classifier_has_accuracy_one(tmp_path: Path) -> None:
-    module = SequenceModule(1, 10, "classification", hidden_size=4)
+    module = made(1, 10, "classification")
     with torch.no_grad():
         module.network.readout.weight.zero_()
         module.network.readout.bias.copy_(torch.arange(10, 0, -1))
@@ -120,10 +130,8 @@ def test_a_perfect_classifier_has_accuracy_one(tmp_path: Path) -> None:
 
 def test_a_module_is_loaded_from_its_checkpoint_weights_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = datamodule_by_name("copy_first_input")(
-        seq_length=5, train_size=8, val_size=8, test_size=8, test_lengths=[]
-    )
-    module = SequenceModule(1, 1, cell="nbrc", hidden_size=4, double=True)
+    data = benchmark("copy_first_input", seq_length=5, train_size=8, val_size=8, test_size=8, test_lengths=[])
+    module = made(1, 1, cell="nbrc", double=True)
     trainer = quiet(tmp_path, max_epochs=1)
     trainer.fit(module, data)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
@@ -138,10 +146,11 @@ def test_a_module_is_loaded_from_its_checkpoint_weights_only(tmp_path: Path) -> 
 
 def test_a_network_learns_from_gradients_through_the_whole_module(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = datamodule_by_name("copy_first_input")(
-        seq_length=3, train_size=640, val_size=64, test_size=64, test_lengths=[]
+    data = benchmark(
+        "copy_first_input", seq_length=3, train_size=640, val_size=64, test_size=64, test_lengths=[]
     )
-    module = SequenceModule(1, 1, hidden_size=16, num_layers=1, lr=1e-2)
+    network = RecurrentNetwork(1, 16, 1, batch_first=True)
+    module = SequenceModule(network, optimizer=lambda parameters, _: torch.optim.Adam(parameters, lr=1e-2))
     quiet(tmp_path, max_epochs=8).fit(module, data)
     (figures,) = quiet(tmp_path).test(module, data, verbose=False)
     assert figures["test/loss"] < 0.05
@@ -150,7 +159,7 @@ def test_a_network_learns_from_gradients_through_the_whole_module(tmp_path: Path
 @pytest.mark.parametrize("step", ["training_step", "validation_step", "test_step"])
 def test_data_that_are_not_finite_are_named(step: str) -> None:
     torch.manual_seed(0)
-    module = SequenceModule(1, 1, hidden_size=4)
+    module = made(1, 1)
     batch = (torch.randn(3, 5, 1), torch.randn(3, 1, 1), torch.tensor([4]))
     batch[0][1, 2] = torch.nan
     with pytest.raises(ValueError, match="data: NaN or infinite values in a batch"):

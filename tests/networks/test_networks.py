@@ -14,11 +14,11 @@ from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, layers_of, 
 CELLS = cell_names()
 
 
-@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("halves", [{}, {"double": True}, {"double": True, "silent": False}])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_network_has_torchs_call(cell: str, double: bool) -> None:
+def test_a_network_has_torchs_call(cell: str, halves: dict[str, bool]) -> None:
     torch.manual_seed(0)
-    network = RecurrentNetwork(3, 8, 2, num_layers=2, cell=cell, double=double)
+    network = RecurrentNetwork(3, 8, 2, num_layers=2, cell=cell, **halves)
     sequences = torch.randn(7, 4, 3)
     output, h_n = network(sequences)
     assert output.shape == (7, 4, 2)

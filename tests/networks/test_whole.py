@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup import Unrolled, find_network, layers_of, multistability, warmup
+from lightning_warmup import Unrolled, find_network, layers_of, multistability, vaa, warmup
+from lightning_warmup.engine.state import flatten_state
+from lightning_warmup.networks.observed import watch
 
 
 class Nested(nn.Module):
@@ -83,7 +85,113 @@ class Last(nn.Linear):
         return input[-1], input[-1]
 
 
+class Leaky(nn.GRU):
+    """Halves its state before every step."""
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outputs = []
+        for step in x.split(1):
+            _, h = super().forward(step, None if h is None else h / 2)
+            outputs.append(h[-1])
+        return torch.stack(outputs), h
+
+
+class Swapped(nn.GRU):
+    """Takes sequences batch first, though its ``batch_first`` says no."""
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        output, h = super().forward(x.transpose(0, 1), h)
+        return output.transpose(0, 1), h
+
+
+class Called(nn.Module):
+    """Any module by its call alone."""
+
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, input: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        return self.rnn(input, state)
+
+
+def hooked(hook: Any) -> nn.Module:
+    rnn = nn.GRU(1, 16, num_layers=2)
+    rnn.register_forward_pre_hook(hook)
+    return rnn
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Leaky(1, 16, num_layers=2),
+        lambda: hooked(lambda module, args: (args[0].tanh(), *args[1:])),
+        lambda: nn.utils.weight_norm(nn.GRU(1, 16), "weight_hh_l0"),
+    ],
+    ids=["its own forward", "a hook", "weights of a hook"],
+)
+def test_what_is_measured_and_warmed_up_is_the_call(make: Any) -> None:
+    torch.manual_seed(0)
+    rnn, twin, sequences = make(), make(), torch.randn(20, 64, 1)
+    with torch.no_grad():
+        for parameter in rnn.parameters():
+            parameter.mul_(2)
+        twin.load_state_dict(rnn.state_dict())
+        _, state = rnn(sequences)
+        _, state = rnn(torch.ones(60, 64, 1), state)
+    lengths = torch.full((64,), 20)
+    found = multistability(rnn, sequences, lengths, steps=60, draws=1, constant_inputs=torch.ones(1, 1))
+    assert found.vaa == pytest.approx(float(vaa(flatten_state(state))))
+    assert warmup(rnn, sequences, steps=3) == warmup(Called(twin), sequences, steps=3)
+
+
+def test_hooks_that_only_look_leave_a_network_to_be_driven_layer_by_layer() -> None:
+    rnn = nn.GRU(1, 4, num_layers=2)
+    handle = watch(rnn, lambda input: None)
+    assert len(layers_of(rnn)) == 2
+    handle.remove()
+    rnn.register_forward_hook(lambda module, args, result: None)
+    assert len(layers_of(rnn)) == 1
+
+
+@pytest.mark.parametrize("count", [6, 20])
+def test_swapped_axes_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match="is its batch_first=False true") as caught:
+        multistability(Swapped(1, 4), torch.randn(20, count, 1), torch.full((count,), 20), steps=2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [list, nn.ModuleList])
+def test_layers_of_a_list_say_how_sequences_lie(kind: Any) -> None:
+    torch.manual_seed(0)
+    whole, sequences = nn.GRU(2, 8, num_layers=2), torch.randn(30, 40, 2)
+    layers = [nn.GRU(2, 8, batch_first=True), nn.GRU(8, 8, batch_first=True)]
+    for index, layer in enumerate(layers):
+        for name, parameter in layer.named_parameters():
+            parameter.data.copy_(getattr(whole, name.replace("l0", f"l{index}")))
+    measured = multistability(kind(layers), sequences.transpose(0, 1), steps=50)
+    assert measured == multistability(whole, sequences, steps=50)
+    warmed = warmup(kind(layers), sequences.transpose(0, 1), steps=2)
+    assert warmed[1].loss == pytest.approx(warmup(whole, sequences, steps=2)[1].loss, rel=1e-5)
+
+
+def test_layers_of_a_list_that_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch_first=\[True, False\]: must be the same"):
+        warmup([nn.GRU(1, 4, batch_first=True), nn.GRU(4, 4)], torch.randn(9, 32, 1), steps=1)
+
+
+class Borrowed(nn.Module):
+    """Sets the weights of its layer itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(1, 3)
+        self.raw = nn.Parameter(self.rnn.weight_hh_l0.detach().clone())
+        del self.rnn.weight_hh_l0
+        self.rnn.weight_hh_l0 = self.raw * 1
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -95,7 +203,7 @@ class Last(nn.Linear):
         (lambda: nn.GRU(2, 3), "sequences have 1 features: must be 2"),
         (lambda: nn.GRUCell(2, 3), "sequences have 1 features: must be 2"),
         (lambda: nn.GRU(1, 3).requires_grad_(False), "network=GRU: .* require a gradient"),
-        (lambda: nn.utils.weight_norm(nn.GRU(1, 3), "weight_hh_l0"), "must not be computed in a hook"),
+        (lambda: Borrowed().rnn, "its weights must be its own parameters"),
     ],
 )
 def test_what_can_not_be_driven_is_named_in_one_line(make: Any, said: str) -> None:

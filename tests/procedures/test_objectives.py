@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command import ROOT
 from known_maps import Map
 from stranger import Stranger, StrangersData, loader, trainer
 from torch import nn
@@ -22,12 +25,13 @@ from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.procedures import objectives
 from lightning_warmup.procedures.objectives import Objective, SettledLayer, objective_by_name, objective_names
 from lightning_warmup.procedures.objectives.published import Published
-from lightning_warmup.procedures.objectives.rest import Rest, unrest
+from lightning_warmup.procedures.objectives.rest import Rest
 from lightning_warmup.procedures.plan import WarmupPlan
-from lightning_warmup.procedures.regularize import Regularizer
+from lightning_warmup.procedures.regularize import add_gradient
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.schedules import Adaptive, Schedule
-from lightning_warmup.procedures.warmup import Warmup
+from lightning_warmup.procedures.schedules import Adaptive, Schedule, schedule_of
+from lightning_warmup.procedures.stabilisation import settle_alone, settle_together, unrest
+from lightning_warmup.procedures.warmup import warmup_steps
 
 
 def test_unrest_is_the_logarithm_of_the_relative_move() -> None:
@@ -63,10 +67,11 @@ def test_rest_tells_equilibria_from_cycles_and_vaa_star_does_not(function, quiet
 
     sequences = torch.randn(5, 16, 1, dtype=torch.float64)
     layers = layers_of(Kick(function, 1))
-    (settled,) = Rest().settle(layers, (sequences, None), 200, torch.Generator().manual_seed(0))
+    drawn = layers, (sequences, None), 200, torch.Generator().manual_seed(0)
+    (settled,) = settle_together(WarmupPlan(Rest()), *drawn)
     assert (float(settled.unrest) < 0.01) == quiet
     assert float(settled.vaa_star) + 1e-3 >= 2 / 16
-    assert float(Published().settle(layers, (sequences, None), 200, torch.Generator())[0].unrest) == 0.0
+    assert float(settle_alone(WarmupPlan(Published()), *drawn)[0].unrest) == 0.0
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -75,7 +80,7 @@ def test_states_rest_under_inputs_of_the_task_and_are_measured_under_them(
 ) -> None:
     """The sequences hold 1 to 3 and, beyond their ends, no number; the holding input is 5."""
     heard: dict[str, list[torch.Tensor]] = {}
-    for place in ("procedures.objectives.rest.run_layers", "procedures.objectives.rest.run_constant",
+    for place in ("procedures.stabilisation.run_layers", "procedures.stabilisation.run_constant",
                   "dynamics.settling.run_constant"):  # fmt: skip
         function = {"run_layers": run_layers, "run_constant": run_constant}[place.rpartition(".")[2]]
 
@@ -90,12 +95,12 @@ def test_states_rest_under_inputs_of_the_task_and_are_measured_under_them(
     sequences[torch.arange(8)[:, None] >= lengths] = torch.nan
     network, held = nn.GRU(1, 6), torch.full((1, 1), 5.0) if known else None
     warmup(network, sequences, lengths, objective="rest", steps=5, holding_inputs=held)
-    Regularizer(Rest(holding_inputs=held), 0.5).add_gradient(network, (sequences, lengths), step=0)
+    add_gradient(WarmupPlan(Rest(), holding_inputs=held), network, (sequences, lengths), step=0)
     assert len(heard) == 3
     for place, inputs in heard.items():
         read = set(torch.cat([x.flatten() for x in inputs]).tolist())
         assert read <= ({5.0} if known else {1.0, 2.0, 3.0})
-        if "rest" in place:
+        if "stabilisation" in place:
             assert all((x == x[..., :1, :]).all() for x in inputs)  # all states read the same
 
 
@@ -104,7 +109,7 @@ def test_holding_inputs_that_are_none_of_the_network_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^holding_inputs=a tensor \(2, 3\): must be \(K, 1\) with K of"):
         warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), objective="rest", holding_inputs=held)
     with pytest.raises(
-        ValueError, match=r"^holding_inputs=a tensor \(2, 3\): must be left out, .*=published"
+        ValueError, match=r"^holding_inputs=a tensor \(2, 3\): must be left out, states of a Published"
     ):
         warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), holding_inputs=held)
 
@@ -121,13 +126,13 @@ def test_the_stabilisation_grows_while_states_are_held_and_shrinks_when_they_col
     assert schedule.longest == pytest.approx(49)
     assert schedule.lr_factor(99) == 1.0
     assert schedule.lr_factor(200) == pytest.approx(0.1)
-    assert [Rest().schedule(900, attempt).lr_factor(0) for attempt in (1, 2, 3)] == [1, 1, 2]
+    assert [schedule_of(Rest(), 900, attempt).lr_factor(0) for attempt in (1, 2, 3)] == [1, 1, 2]
     assert Schedule(100, 200, 10).lr_factor(99) == 1.0
 
 
 @pytest.mark.parametrize(("target", "grows"), [(0.95, False), (0.5, True)])
 def test_states_as_far_apart_as_the_target_asks_are_held(target: float, grows: bool) -> None:
-    schedule = Rest(target=target).schedule(900, attempt=1)
+    schedule = schedule_of(Rest(target=target), 900, attempt=1)
     before = schedule.longest
     schedule.adapt(0, 10, 0.5, 0.0)
     assert (schedule.longest > before) == grows
@@ -155,17 +160,18 @@ def test_another_attempt_begins_from_the_same_weights_unless_states_rest(
     monkeypatch: pytest.MonkeyPatch, reached: float, expected: list[int]
 ) -> None:
     measured = Multistability(1.0, reached, 1.0, 0.0, (1.0,))
-    monkeypatch.setattr(Rest, "further_attempt", 3)
+    loop = "lightning_warmup.procedures.warmup"
+    monkeypatch.setattr("lightning_warmup.procedures.schedules.ATTEMPT", 3)
     monkeypatch.setattr(
-        Rest, "schedule", lambda self, left, attempt: Adaptive(left, 400, 3, 1 + (attempt > 2))
+        f"{loop}.schedule_of", lambda _, left, attempt: Adaptive(left, 400, 3, 1 + (attempt > 2))
     )
-    monkeypatch.setattr(Rest, "measure", lambda *_: measured)
+    monkeypatch.setattr(f"{loop}.measure", lambda *_: measured)
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
     begun = network.weight_hh_l0.detach().clone()
     batches = ((torch.randn(6, 8, 1), None) for _ in range(11))
     moves, attempts = [], []
-    for number, step in enumerate(Warmup(network, batches, WarmupPlan(Rest(), steps=11, extension=1))):
+    for number, step in enumerate(warmup_steps(network, batches, WarmupPlan(Rest(steps=11)))):
         assert step.step == number
         attempts.append(step.attempt)
         moves.append(float((network.weight_hh_l0.detach() - begun).abs().max()))
@@ -196,11 +202,11 @@ def test_what_is_kept_in_training_is_the_gradient_of_the_objective() -> None:
     twin = copy.deepcopy(network)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
-    objective = Rest(rest_weight=2.0)
-    Regularizer(objective, 0.5, seed=1).add_gradient(network, (sequences, None), step=1)
+    plan = WarmupPlan(Rest(rest_weight=2.0, regularize=0.5), seed=1)
+    add_gradient(plan, network, (sequences, None), step=1)
     generator = torch.Generator().manual_seed(3)
     stabilization = int(torch.randint(1, 201, (), generator=generator))
-    (layer,) = objective.settle(layers_of(twin), (sequences, None), stabilization, generator)
+    (layer,) = settle_together(plan, layers_of(twin), (sequences, None), stabilization, generator)
     (0.5 * ((layer.vaa_star - 0.95) ** 2 + 2.0 * layer.vaa_star.detach() * layer.unrest)).backward()
     for parameter, reference in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, 1 + reference.grad)  # type: ignore[operator]
@@ -210,9 +216,12 @@ def test_the_stage_keeps_the_objective_in_every_fourth_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []
-    monkeypatch.setattr(Regularizer, "add_gradient", lambda *_, **__: kept.append(len(module.seen)))
+    monkeypatch.setattr(
+        "lightning_warmup.callbacks.warmup.add_gradient", lambda *_: kept.append(len(module.seen))
+    )
     module = Stranger()
-    trainer(tmp_path, WarmupStage(steps=1, regularize=0.1), max_epochs=3).fit(module, loader())
+    stage = WarmupStage(steps=1, objective=Published(regularize=0.1))
+    trainer(tmp_path, stage, max_epochs=3).fit(module, loader())
     assert kept == [1, 5, 9]
     kept.clear()
     trainer(tmp_path, WarmupStage(steps=1), max_epochs=1).fit(module, loader())
@@ -261,13 +270,10 @@ def test_the_holding_inputs_of_a_datamodule_are_those_of_the_warmup_and_of_what_
     with caplog.at_level("INFO", logger="lightning.pytorch.utilities.rank_zero"):
         trainer(tmp_path, stage).fit(Stranger(), Told())
         trainer(tmp_path, other).fit(Stranger(), Told())
-        trainer(tmp_path, WarmupStage(steps=1, regularize=0.5), gradient_clip_val=0.1).fit(Stranger(), Told())
-    assert (
-        stage.plan.objective.holding_inputs
-        is stage.regularizer.objective.holding_inputs
-        is Told.holding_inputs
-    )
-    assert other.regularizer.weight == 0.0
+        kept_in_training = WarmupStage(steps=1, objective=Published(regularize=0.5))
+        trainer(tmp_path, kept_in_training, gradient_clip_val=0.1).fit(Stranger(), Told())
+    assert stage.plan.holding_inputs is Told.holding_inputs
+    assert other.plan.holding_inputs is None
     kept = [line for line in caplog.messages if "kept in training" in line]
     assert kept == [
         "Warmup: regularize=1, its objective is kept in training; "
@@ -277,7 +283,7 @@ def test_the_holding_inputs_of_a_datamodule_are_those_of_the_warmup_and_of_what_
     own = torch.zeros(1, 1)
     stage = WarmupStage(steps=1, objective="rest", holding_inputs=own)
     trainer(tmp_path, stage).fit(Stranger(), Told())
-    assert stage.plan.objective.holding_inputs is own
+    assert stage.plan.holding_inputs is own
 
 
 def test_nothing_watches_the_network_after_a_fit(tmp_path: Path) -> None:
@@ -289,22 +295,21 @@ def test_nothing_watches_the_network_after_a_fit(tmp_path: Path) -> None:
     assert pickle.dumps(module.rnn)
 
 
-def test_settings_left_alone_are_the_objectives_own() -> None:
-    rest, published = WarmupStage(objective="rest", target=None), WarmupStage()
-    assert (rest.plan.steps, rest.plan.objective.max_stabilization, rest.regularizer.weight) == (
-        900,
-        400,
-        1.0,
-    )
-    assert (published.plan.steps, published.plan.objective.max_stabilization) == (100, 200)
-    by_hand = WarmupStage(objective="rest", steps=7, max_stabilization=9, regularize=0.0)
-    used = by_hand.summary()
-    assert [used[key] for key in ("steps", "max_stabilization", "rest_weight", "regularize")] == [
-        7,
-        9,
-        0.6,
-        0.0,
-    ]
+def test_an_objective_has_its_own_settings_and_the_stage_its_number_of_steps() -> None:
+    by_name, made = WarmupStage(objective="rest", steps=7), WarmupStage(objective=Rest(epsilon=1e-3))
+    assert by_name.plan.objective == Rest(steps=7)
+    assert made.plan.objective == Rest(epsilon=1e-3)
+    assert (Published().steps, Rest().steps, by_name.steps, made.steps) == (100, 900, 7, 900)
+    assert made.summary() == {
+        "steps": 900, "extension": 1, "epsilon": 1e-3, "target": 0.95, "max_stabilization": 400,
+        "rest_weight": 0.6, "regularize": 1.0, "lr": 0.01,
+    }  # fmt: skip
+    assert all(field.description for field in Rest.model_fields.values())
+
+
+def test_settings_are_known_without_torch() -> None:
+    code = "import sys; from lightning_warmup import Rest; Rest(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_what_is_retained_tells_networks_that_hold_from_those_that_have_forgotten() -> None:
@@ -340,7 +345,7 @@ def test_every_objective_moves_all_layers_and_is_measured(name: str) -> None:
     assert warmup(network, sequences, objective=objective_by_name(name)(), steps=1)[0].step == 0
 
 
-SPREAD = """
+SPREAD = '''
 import torch
 from torch import Tensor
 
@@ -348,9 +353,12 @@ from lightning_warmup.procedures.objectives import Objective, SettledLayer
 
 
 class Spread(Objective):
+    strength: float = 1.0
+    """Factor of the loss."""
+
     def layer_loss(self, layer: SettledLayer) -> Tensor:
-        return (torch.pdist(torch.tanh(layer.states)).mean() - self.target) ** 2
-"""
+        return self.strength * (torch.pdist(torch.tanh(layer.states)).mean() - self.target) ** 2
+'''
 
 
 def test_a_further_file_is_a_further_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,7 +368,9 @@ def test_a_further_file_is_a_further_objective(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(objectives, "__path__", [str(tmp_path)])
     assert objective_names() == ["empty", "spread"]
     torch.manual_seed(0)
-    history = warmup(nn.GRU(1, 16), torch.randn(20, 64, 1), objective="spread", steps=30, max_stabilization=5)
+    objective = objective_by_name("spread")(max_stabilization=5, strength=0.5)
+    assert objective.strength == 0.5
+    history = warmup(nn.GRU(1, 16), torch.randn(20, 64, 1), objective=objective, steps=30)
     assert history[-1].loss < 0.5 * history[0].loss
     with pytest.raises(ValueError, match=r"empty\.py must define one public subclass of Objective, not 0"):
         objective_by_name("empty")
@@ -368,38 +378,30 @@ def test_a_further_file_is_a_further_objective(tmp_path: Path, monkeypatch: pyte
         sys.modules.pop(f"{objectives.__name__}.{name}")
 
 
-@pytest.mark.parametrize(
-    "argument",
-    [
-        {"objective": "other"},
-        {"lr": -1},
-        {"steps": 0},
-        {"batch_size": 0},
-        {"target": 2},
-        {"epsilon": 0},
-        {"max_stabilization": 0},
-        {"regularize": -1},
-        {"objective": "rest", "rest_weight": -1},
-        {"rest_weight": 0.5},
-        {"objective": "rest", "stabilization_ramp": 5},
-        {"extension": 0},
-    ],
-)
+@pytest.mark.parametrize("argument", [{"objective": "other"}, {"lr": -1}, {"steps": 0}, {"batch_size": 0}])
 def test_the_stage_refuses_wrong_settings_when_it_is_made(argument: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{list(argument)[-1]}="):
+    with pytest.raises(ValueError, match=f"^{list(argument)[-1]}="):
         WarmupStage(**argument)
 
 
-@pytest.mark.parametrize(("name", "value"), [("epsilon", 1e-3), ("rest_weight", 0.6)])
-def test_settings_beside_an_objective_that_is_made_already_are_refused(name: str, value: Any) -> None:
-    arguments: dict[str, Any] = {"objective": Rest(epsilon=1e-2), name: value}
-    with pytest.raises(
-        ValueError, match=rf"^{name}=.*: must be given to the objective, Rest\({name}=\.\.\.\)$"
-    ):
-        WarmupStage(**arguments)
-    with pytest.raises(ValueError, match=f"^{name}="):
-        warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), **arguments)
-    assert WarmupStage(objective=Rest(epsilon=1e-2), target=None).plan.objective.epsilon == 1e-2
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "allowed"),
+    [
+        (Published, "target", 2, "=2: must be number > 0 and <= 1"),
+        (Published, "epsilon", 0, "=0: must be number > 0"),
+        (Published, "max_stabilization", 0, "=0: must be whole number >= 1"),
+        (Published, "extension", 0, "=0: must be whole number >= 1"),
+        (Published, "regularize", -1, "=-1: must be number >= 0"),
+        (Rest, "rest_weight", -1, "=-1: must be number >= 0"),
+        (Published, "rest_weight", 0.5, ": no such setting of Published, which has steps, extension,"),
+        (Rest, "stabilization_ramp", 5, ": no such setting of Rest, which has steps, extension,"),
+    ],
+)
+def test_an_objective_refuses_wrong_settings(
+    kind: type[Objective], name: str, value: float, allowed: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{name}{re.escape(allowed)}"):
+        kind(**{name: value})
 
 
 def test_the_loss_of_a_layer_has_no_axes() -> None:

@@ -25,10 +25,10 @@ from lightning_warmup.reporting.figures import read_portraits
 
 
 def waves(count: int = 32, length: int = 20) -> Tensor:
-    """Sine waves of random phase and frequency, ``(N, T, 1)``."""
+    """Sine waves of random phase and frequency, ``(T, N, 1)``."""
     generator = torch.Generator().manual_seed(0)
     phase, frequency = torch.rand(2, count, 1, generator=generator)
-    return torch.sin(6.3 * phase + (0.3 + frequency) * torch.arange(length)).unsqueeze(2)
+    return torch.sin(6.3 * phase + (0.3 + frequency) * torch.arange(length)).t().unsqueeze(2)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -72,13 +72,13 @@ def test_the_loss_is_that_of_the_definition(task: str, lengths: list[int] | None
     torch.manual_seed(0)
     rnn, sequences = nn.LSTM(2, 6, num_layers=2, batch_first=True), torch.randn(4, 7, 2)
     expected = slow_loss(copy.deepcopy(rnn), sequences, lengths or [7] * 4, task)
-    batch = (sequences, None if lengths is None else torch.tensor(lengths))
+    batch = (sequences.transpose(0, 1), None if lengths is None else torch.tensor(lengths))
     (first,) = pretrain_steps(rnn, [batch], PretrainPlan(task, seed=5))
     assert first.loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_double_layer_is_pretrained_in_both_halves() -> None:
-    network = RecurrentNetwork(1, 8, 1, double=True, batch_first=True)
+    network = RecurrentNetwork(1, 8, 1, double=True, batch_first=True, silent=False)
     before = copy.deepcopy(network.layers.state_dict())
     list(pretrain_steps(network, repeat((waves(), None)), PretrainPlan(steps=2)))
     moved = {

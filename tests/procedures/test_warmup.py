@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,8 +14,11 @@ from lightning_warmup import warmup
 from lightning_warmup.dynamics.functional import vaa_star
 from lightning_warmup.dynamics.measure import Multistability, multistability
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.procedures import schedules
 from lightning_warmup.procedures.objectives.published import Published
-from lightning_warmup.procedures.warmup import Warmup, WarmupDiverged, WarmupPlan
+from lightning_warmup.procedures.plan import WarmupPlan
+from lightning_warmup.procedures.result import WarmupDiverged, WarmupResult
+from lightning_warmup.procedures.warmup import warmup_steps
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -37,7 +41,9 @@ def test_a_warmup_makes_a_monostable_network_multistable(make) -> None:  # type:
 
 
 def test_the_stabilisation_follows_its_ramp() -> None:
-    history = warmup(nn.GRU(1, 4), torch.randn(10, 64, 1), steps=24, max_stabilization=60)
+    history = warmup(
+        nn.GRU(1, 4), torch.randn(10, 64, 1), objective=Published(steps=24, max_stabilization=60)
+    )
     assert history[0].stabilization == 1
     for step in history:
         assert 1 <= step.stabilization <= min(1 + 10 * step.step, 60)
@@ -78,7 +84,7 @@ def test_the_first_step_has_the_loss_and_the_gradient_of_the_definition() -> Non
 
 def test_the_second_half_does_not_move_unless_asked() -> None:
     torch.manual_seed(0)
-    network = RecurrentNetwork(1, 8, 1, num_layers=2, cell="gru", double=True)
+    network = RecurrentNetwork(1, 8, 1, num_layers=2, cell="gru", double=True, silent=False)
     sequences = torch.randn(20, 32, 1)
     for leaky in (False, True):
         before = state_of(network)
@@ -127,7 +133,7 @@ def test_only_the_prefixes_are_used_where_lengths_are_given() -> None:
 
 def test_too_few_batches_are_said() -> None:
     with pytest.raises(ValueError, match="steps=3: there are only 1 batches"):
-        list(Warmup(nn.GRU(1, 4), [(torch.randn(5, 8, 1), None)], WarmupPlan(steps=3)))
+        list(warmup_steps(nn.GRU(1, 4), [(torch.randn(5, 8, 1), None)], WarmupPlan(Published(steps=3))))
 
 
 def test_a_network_in_evaluation_mode_stays_in_it() -> None:
@@ -146,7 +152,10 @@ def test_a_diverging_warmup_names_step_and_learning_rate() -> None:
 
 
 def test_sequences_that_are_not_finite_are_named() -> None:
-    with pytest.raises(ValueError, match=r"data: NaN .* of warmup step 0"):
+    with pytest.raises(
+        ValueError,
+        match=r"^sequences: must be finite, .* in 32 of 32 at warmup step 0$",
+    ):
         warmup(nn.GRU(1, 4), torch.full((5, 32, 1), torch.nan), steps=2)
 
 
@@ -154,11 +163,8 @@ def test_sequences_that_are_not_finite_are_named() -> None:
     "argument",
     [
         {"steps": 0},
-        {"max_stabilization": 0},
         {"lr": 0.0},
         {"lr": float("nan")},
-        {"epsilon": -1.0},
-        {"target": 2.0},
         {"batch_size": 0},
         {"batch_size": 1},
         {"lengths": torch.ones(31, dtype=torch.int64)},
@@ -182,6 +188,21 @@ def test_a_warmup_that_misses_its_goal_goes_on_until_it_reaches_it() -> None:
     assert multistability(network, sequences[:, :64], steps=2000, draws=2).vaa > 0.9
 
 
+def watched(
+    network: nn.GRU,
+    batches: list[tuple[torch.Tensor, None]],
+    objective: Published,
+    see: Callable[[int, torch.Tensor], object] = lambda *_: None,
+) -> WarmupResult:
+    """A warmup; ``see`` is shown the number of the attempt and the weights after each step."""
+    steps = warmup_steps(network, batches, WarmupPlan(objective))
+    while True:
+        try:
+            see(next(steps).attempt, network.weight_hh_l0.detach().clone())
+        except StopIteration as end:
+            return end.value
+
+
 def found(value: float) -> Multistability:
     return Multistability(value, 0.0, 0.0, 0.0, (1.0,))
 
@@ -193,40 +214,34 @@ def test_the_best_weights_are_kept(
     monkeypatch: pytest.MonkeyPatch, figures: tuple[float, ...], kept: int
 ) -> None:
     """The last figure is that of the weights from before, which are measured where all attempts miss the goal."""
-    monkeypatch.setattr(Published, "further_attempt", 4)
-    monkeypatch.setattr("lightning_warmup.procedures.objectives._base.FURTHER_ATTEMPT", 4)
+    monkeypatch.setattr(schedules, "WORTHWHILE", 4)
+    monkeypatch.setattr(schedules, "AFTER_PUBLISHED", 4)
     left = list(figures)
-    monkeypatch.setattr(Published, "measure", lambda *_: found(left.pop(0)))
+    monkeypatch.setattr("lightning_warmup.procedures.warmup.measure", lambda *_: found(left.pop(0)))
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
     batches = [(torch.randn(6, 8, 1), None)] * 10
-    process, weights = (
-        Warmup(network, batches, WarmupPlan(steps=2)),
-        {0: network.weight_hh_l0.detach().clone()},
-    )
-    for step in process:
-        weights[step.attempt] = network.weight_hh_l0.detach().clone()
-    assert process.result is not None
+    weights = {0: network.weight_hh_l0.detach().clone()}
+    result = watched(network, batches, Published(steps=2), weights.__setitem__)
     assert not left
-    assert process.result.kept == kept
-    assert process.result.vaa == max(figures)
-    assert process.result.goal_reached == (max(figures) > 0.9)
+    assert result.kept == kept
+    assert result.vaa == pytest.approx(max(figures))
+    assert result.goal_reached == (max(figures) > 0.9)
     assert torch.equal(network.weight_hh_l0, weights[kept])
 
 
 def test_two_attempts_go_on_from_the_best_weights_and_the_next_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Published, "further_attempt", 4)
-    monkeypatch.setattr("lightning_warmup.procedures.objectives._base.FURTHER_ATTEMPT", 4)
+    monkeypatch.setattr(schedules, "WORTHWHILE", 4)
+    monkeypatch.setattr(schedules, "AFTER_PUBLISHED", 4)
     figures = iter([0.5, 0.2, 0.3, 0.1, 0.0])
-    monkeypatch.setattr(Published, "measure", lambda *_: found(next(figures)))
+    monkeypatch.setattr("lightning_warmup.procedures.warmup.measure", lambda *_: found(next(figures)))
     torch.manual_seed(0)
     network = nn.GRU(1, 4)
-    begun, weights = network.weight_hh_l0.detach().clone(), []
+    begun, weights = network.weight_hh_l0.detach().clone(), list[tuple[int, torch.Tensor]]()
     batches = [(torch.randn(6, 8, 1), None)] * 16
-    for step in Warmup(network, batches, WarmupPlan(steps=4, extension=4)):
-        weights.append((step.attempt, network.weight_hh_l0.detach().clone()))
+    watched(network, batches, Published(steps=4, extension=4), lambda *seen: weights.append(seen))
     assert [attempt for attempt, _ in weights] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
     for first, start in ((4, weights[3][1]), (8, weights[3][1]), (12, begun)):
         # Adam's first step moves a weight by the learning rate.
@@ -234,14 +249,13 @@ def test_two_attempts_go_on_from_the_best_weights_and_the_next_begins_anew(
 
 
 def test_further_attempts_end_with_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Published, "further_attempt", 1)
-    monkeypatch.setattr(Published, "measure", lambda *_: found(0.1))
+    monkeypatch.setattr(schedules, "WORTHWHILE", 1)
+    monkeypatch.setattr("lightning_warmup.procedures.warmup.measure", lambda *_: found(0.1))
     network = nn.GRU(1, 4)
-    process = Warmup(network, [(torch.randn(6, 8, 1), None)] * 3, WarmupPlan(steps=2))
-    assert [step.attempt for step in process] == [1, 1, 2]
+    result = watched(network, [(torch.randn(6, 8, 1), None)] * 3, Published(steps=2))
+    assert [step.attempt for step in result] == [1, 1, 2]
     assert all(parameter.grad is None for parameter in network.parameters())
-    assert process.result is not None
-    assert process.result.kept == 1
+    assert result.kept == 1
 
 
 def test_states_that_overflow_are_no_equilibria() -> None:
@@ -270,7 +284,7 @@ def test_a_batch_is_no_larger_than_the_number_of_sequences() -> None:
 
 def test_sequences_are_a_tensor_of_three_axes_whatever_it_was_computed_by() -> None:
     embedding = nn.Embedding(5, 3)
-    assert len(warmup(nn.GRU(3, 4), embedding(torch.randint(5, (6, 32))), steps=2, extension=1)) == 2
+    assert len(warmup(nn.GRU(3, 4), embedding(torch.randint(5, (6, 32))), steps=2)) == 2
     assert embedding.weight.grad is None
     for wrong, found in ((torch.randn(6, 32), r"shape \(6, 32\)"), ([[[1.0]]], "type list")):
         with pytest.raises(ValueError, match=f"^sequences are of {found}: must be a tensor of 3 axes"):

@@ -15,8 +15,8 @@ from stranger import Stranger, loader, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_warmup import MultistabilityMonitor, WarmupStage, find_network, observe, warmup
-from lightning_warmup.procedures.objectives.published import Published
+from lightning_warmup import MultistabilityMonitor, Published, WarmupStage, find_network, observe, warmup
+from lightning_warmup.procedures import schedules
 
 
 class Tuned(Stranger):
@@ -63,7 +63,7 @@ def test_one_stage_warms_up_every_module_of_a_cross_validation(tmp_path: Path) -
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 def test_a_module_copied_with_its_callbacks_trains_on(tmp_path: Path, copied: Any) -> None:
-    stage = WarmupStage(steps=1, regularize=0.1)
+    stage = WarmupStage(steps=1, objective=Published(regularize=0.1))
     module = Stranger()
     fresh, new = copied((stage, module))
     trainer(tmp_path, fresh).fit(new, loader())
@@ -123,7 +123,7 @@ def warm_a_share(fabric: Fabric, folder: Path) -> None:
     rank = fabric.global_rank
     batch = torch.randn(10, 32 - 20 * rank, 3, generator=torch.Generator().manual_seed(rank))
     sequences, _ = observe(model.gru, lambda: called(batch))
-    Published.further_attempt = 3  # type: ignore[misc]
+    schedules.WORTHWHILE = 3
     result = warmup(model.gru, sequences, steps=3, batch_size=16)
     torch.save((list(result), result.vaa, model.state_dict()), folder / f"{fabric.global_rank}.pt")
 

@@ -1,13 +1,10 @@
-"""What a warmup can aim at: one file, one objective, with the file's name as ``warmup.objective``."""
+"""What a warmup can aim at: one file, one objective, with its name as ``warmup.objective``; without torch."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer
 
 __all__ = ["Objective", "SettledLayer", "make_objective", "objective_by_name", "objective_names"]
@@ -35,24 +32,12 @@ def objective_by_name(name: str) -> type[Objective]:
     return found[0]
 
 
-def make_objective(objective: str | Objective, **settings: Any) -> Objective:
-    """Return an objective by its name, or one that is made already.
-
-    Args:
-        objective: The name or the objective.
-        settings: Its settings; those that are None are its own.
+def make_objective(objective: str | Objective, steps: int | None = None) -> Objective:
+    """Return an objective, by its name or as it is given; ``steps`` take the place of its own unless None.
 
     Raises:
-        ValueError: If there is no such objective, it has no such setting, or it is made already.
+        ValueError: If there is no such objective, or steps are below 1.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
-    if not isinstance(objective, str):
-        for name, value in given.items():
-            require(name, value, False, f"given to the objective, {type(objective).__name__}({name}=...)")
-        return objective
-    kind = objective_by_name(objective)
-    own = [field.name for field in fields(kind) if field.init]
-    for name, value in given.items():
-        allowed = f"left out, the settings of objective={objective} are {', '.join(own)}"
-        require(name, value, name in own, allowed)
-    return kind(**given)
+    if isinstance(objective, str):
+        objective = objective_by_name(objective)()
+    return objective if steps is None else type(objective)(**dict(objective) | {"steps": steps})

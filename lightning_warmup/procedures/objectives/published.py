@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Published(Objective):

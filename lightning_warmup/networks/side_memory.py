@@ -1,0 +1,104 @@
+"""A recurrent network with a memory at its side, which it starts without hearing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from lightning_warmup.cells import cell_by_name
+from lightning_warmup.engine.state import State, map_state
+from lightning_warmup.networks.double import half_of
+from lightning_warmup.networks.packed import run_packed
+
+
+class SideMemory(nn.Module):
+    """A plain network and a memory, half of the units each, in the place of ``torch.nn.GRU`` or ``LSTM``.
+
+    A warmup moves the memory alone. The memory's outputs are multiplied by learnt gains, one a unit, which start
+    at 0. So the plain network starts as if it were alone, to the last bit, and training takes up from the memory
+    what it can use.
+
+        memory_l = cell(memory_{l-1} and plain_{l-1}, side by side)
+        plain_l  = cell(plain_{l-1} + gain_{l-1} * memory_{l-1})
+        output   = gain_L * memory_L and plain_L, side by side
+
+    The gains are those of LayerScale, Touvron et al., arXiv 2103.17239.
+
+    Args:
+        cell: Name of the cell, see :func:`lightning_warmup.cells.cell_names`. ``"lstm"``, ``"gru"`` and ``"rnn"``
+            compute what torch's layers compute, with weights of the same names.
+        input_size: Features I of the input.
+        hidden_size: Units H of each layer, one half of them the memory's; even.
+        num_layers: Layers L.
+        batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
+
+    Shapes: input ``(T, B, I)``, output ``(T, B, H)``, states ``(L, B, H)``, a tuple of them for a cell with
+    several; unbatched ``(T, I)``, ``(T, H)`` and ``(L, H)``. For a ``PackedSequence`` the output is one, too. In
+    outputs and states the memory comes first along H; gains do not change the states.
+
+    Raises:
+        ValueError: If a size is not positive, ``hidden_size`` is odd, or the cell is unknown.
+
+    Example:
+        >>> output, h_n = SideMemory("gru", 3, 8, num_layers=2)(torch.randn(5, 2, 3))
+        >>> output.shape, h_n.shape
+        (torch.Size([5, 2, 8]), torch.Size([2, 2, 8]))
+    """
+
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, num_layers: int = 1, batch_first: bool = False
+    ) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers={num_layers}: must be at least 1")
+        if hidden_size % 2:
+            raise ValueError(f"hidden_size={hidden_size}: must be even, one half is the memory's")
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.batch_first = batch_first
+        make, half, above = cell_by_name(cell), hidden_size // 2, num_layers - 1
+        self.memory = nn.ModuleList(make(size, half) for size in [input_size] + [hidden_size] * above)
+        self.plain = nn.ModuleList(make(size, half) for size in [input_size] + [half] * above)
+        self.gains = nn.ParameterList(torch.zeros(half) for _ in range(num_layers))
+
+    def forward(self, input: Any, h_0: State | None = None) -> tuple[Any, State]:
+        if isinstance(input, PackedSequence):
+            return run_packed(self._run, input, h_0)
+        if input.dim() == 2:
+            state = None if h_0 is None else map_state(lambda tensor: tensor.unsqueeze(1), h_0)
+            output, h_n = self._run(input.unsqueeze(1), state)
+            return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(1), h_n)
+        if not self.batch_first:
+            return self._run(input, h_0)
+        output, h_n = self._run(input.transpose(0, 1), h_0)
+        return output.transpose(0, 1), h_n
+
+    def _run(self, input: Tensor, h_0: State | None) -> tuple[Tensor, State]:
+        """Return the output, ``(T, B, H)``, and the states of all layers for an input ``(T, B, I)``."""
+        states = []
+        for index in range(self.num_layers):
+            state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
+            input, state = self.run_layer(index, input, state)
+            states.append(state)
+        memory, plain = input.chunk(2, -1)
+        h_n = map_state(lambda *tensors: torch.cat(tensors), *states)
+        return torch.cat([self.gains[-1] * memory, plain], -1), h_n
+
+    def run_layer(self, index: int, input: Tensor, h_0: State | None) -> tuple[Tensor, State]:
+        """Return the output of a layer, ``(T, B, H)``, and its states, ``(1, B, H)``, both without its gains.
+
+        The input of an upper layer is the output of the layer below, without gains as well.
+        """
+        heard = input
+        if index > 0:
+            memory, plain = input.chunk(2, -1)
+            heard = plain + self.gains[index - 1] * memory
+        first, h_first = self.memory[index](input, None if h_0 is None else half_of(h_0, 0))
+        second, h_second = self.plain[index](heard, None if h_0 is None else half_of(h_0, 1))
+        h_n = map_state(lambda one, other: torch.cat([one, other], -1), h_first, h_second)
+        return torch.cat([first, second], -1), h_n
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
