@@ -38,8 +38,10 @@ def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         config = compose([f"run_dir={folder}/run", *SETTINGS, *settings])
         opened = open_run_folder(config)
-        config.trainer.profiler = profiler  # type: ignore[assignment]  # Lightning takes an object as well
-        train.run(config, opened)
+        profiled = config.trainer.model_copy(
+            update={"profiler": profiler}
+        )  # Lightning takes an object as well
+        train.run(config.model_copy(update={"trainer": profiled}), opened)
     return dict(profiler.recorded_durations)
 
 
