@@ -37,9 +37,8 @@ def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
     profiler.describe = lambda: None  # type: ignore[method-assign]  # prints no summary
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         config = compose([f"run_dir={folder}/run", *SETTINGS, *settings])
-        profiled = config.trainer.model_copy(
-            update={"profiler": profiler}
-        )  # Lightning takes an object as well
+        # Lightning takes a profiler as an object as well.
+        profiled = config.trainer.model_copy(update={"profiler": profiler})
         train.run(config.model_copy(update={"trainer": profiled}), open_run_folder(config))
     return dict(profiler.recorded_durations)
 
