@@ -18,6 +18,7 @@ ARROWS = {
     "initialisations": "cells engine",
     "networks": "cells initialisations engine",
     "dynamics": "networks engine",
+    "proofs": "networks cells engine",  # a proof can be checked from weights and boxes alone
     "procedures": "dynamics networks engine distributed settings",
     "modules": "networks settings",
     "callbacks": "procedures dynamics networks distributed",
@@ -27,8 +28,8 @@ ARROWS = {
     "_compat": "",
     "lightning_warmup": "",  # its public names are imported when they are first asked for
     "studies": "configs reporting runtime lightning_warmup",
-    "benchmarks": "configs engine cells networks dynamics procedures runtime lightning_warmup train",
-    "train": "configs datamodules initialisations dynamics procedures modules callbacks reporting runtime",
+    "benchmarks": "configs engine cells networks dynamics procedures reporting runtime lightning_warmup train",
+    "train": "configs datamodules initialisations networks dynamics procedures modules callbacks reporting runtime",
 }
 """What each room may import beside itself and ``_compat``."""
 
@@ -39,6 +40,7 @@ KNOWN_TO = {
     "wandb": {"runtime"},
     "gymnasium": {"datamodules"},
     "matplotlib": {"reporting", "studies", "benchmarks"},
+    "scipy": {"studies"},
     "hydra": set(),
 }
 NO_TORCH = {"torch", "lightning", "numpy", "wandb", "torchmetrics", "matplotlib"}

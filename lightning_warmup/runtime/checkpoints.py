@@ -138,11 +138,17 @@ def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float)
 
 
 def restore_best(trainer: Trainer, callback: Callback) -> Path | None:
-    """Restore a callback from the best checkpoint of a fit, and return its path, None if none was kept."""
+    """Restore the module and a callback as they were at the best validation of a fit.
+
+    Returns:
+        The best checkpoint, None if none was kept.
+    """
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
     if not best:
         return None
-    callback.load_state_dict(read_checkpoint(Path(best))["callbacks"][callback.state_key])
+    checkpoint = read_checkpoint(Path(best))
+    trainer.lightning_module.load_state_dict(checkpoint["state_dict"])
+    callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
     return Path(best)
 
 
