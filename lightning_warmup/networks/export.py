@@ -13,6 +13,7 @@ from lightning_warmup.engine.gates import as_tuple, stacked_weights
 from lightning_warmup.engine.scan import loop
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 
 OPSET = 20
 """Of the operators in the file."""
@@ -25,13 +26,15 @@ class Step(nn.Module):
     the next states follow it. At the start states are zero.
 
     Raises:
-        ValueError: If a layer is no cell with gates.
+        ValueError: If a layer is no cell with gates, or the network has a :class:`SideMemory`.
     """
 
     def __init__(self, network: RecurrentNetwork) -> None:
         super().__init__()
-        self.network = network
-        cells = [cell for layer in network.layers for cell in _halves(layer)]
+        if isinstance(network.layers, SideMemory):
+            raise ValueError("silent=True: must be False in a double network that is exported")
+        self.network, self.layers = network, network.layers
+        cells = [cell for layer in self.layers for cell in _halves(layer)]
         for cell in cells:
             if not isinstance(cell, (GatedCell, LSTM)):
                 raise ValueError(f"network: its layer {type(cell).__name__} must be a cell with gates")
@@ -39,7 +42,7 @@ class Step(nn.Module):
 
     def forward(self, input: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         rows: list[tuple[Tensor, ...]] = []
-        for index, layer in enumerate(self.network.layers):
+        for index, layer in enumerate(self.layers):
             halves = _halves(layer)
             before = [state[index].chunk(len(halves), 1) for state in states]
             after = [
@@ -68,8 +71,8 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
     step = Step(network).eval()
     names = ["state", "cell"][: step.states]
     weight = network.readout.weight
-    features = int(_halves(network.layers[0])[0].input_size)
-    shape = len(network.layers), 2, network.readout.in_features  # a batch of 1 would be taken for a constant
+    features = int(_halves(step.layers[0])[0].input_size)
+    shape = len(step.layers), 2, network.readout.in_features  # a batch of 1 would be taken for a constant
     states = [weight.new_zeros(shape) for _ in names]
     batch = torch.export.Dim("batch")
     torch.onnx.export(

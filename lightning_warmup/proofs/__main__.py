@@ -13,7 +13,7 @@ import torch
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs.certify import check_again
 
-ARGUMENTS = "input_size", "hidden_size", "output_size", "num_layers", "cell", "double"
+ARGUMENTS = "input_size", "hidden_size", "output_size", "num_layers", "cell", "double", "silent"
 """What makes a :class:`RecurrentNetwork` of a checkpoint's weights; how they began does not matter."""
 
 

@@ -13,6 +13,7 @@ from lightning_warmup.cells import GRU, LSTM, RNN, GatedCell
 from lightning_warmup.engine.gates import Gate, Weights, stacked_weights
 from lightning_warmup.engine.scan import loop
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.proofs.intervals import Interval, widened
 
 Values: TypeAlias = Any  # tensors, or intervals, which torch's functions take as well
@@ -144,6 +145,8 @@ def _held(state: Values) -> Values:
 def _cells(network: nn.Module) -> list[list[tuple[Any, Weights]]]:
     """Return the cells of each layer, and their weights."""
     if isinstance(network, RecurrentNetwork):
+        if isinstance(network.layers, SideMemory):
+            raise ValueError("silent=True: must be False in a double network for a proof")
         return [cells for layer in network.layers for cells in _cells(layer)]
     if isinstance(network, DoubleLayer):
         return [[(half, stacked_weights(half)) for half in (network.first, network.second)]]

@@ -31,24 +31,18 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
     for group in sorted(name for name in report if "_at_" in name):
         rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
     if certified := report.get("certified"):
-        rows.append(("states repeat", _certificate(certified)))
-        if before := report.get("certified_before"):
-            rows.append(("  before consolidation", _certificate(before)))
+        rows.append(("proof", _proof(certified)))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def _certificate(certified: Mapping[str, Any]) -> str:
-    first, rest = certified["from_length"], certified["rest_after"]
-    found = "not found" if first is None else f"without errors from length {first} on"
-    parts, failures = [found], (certified["first_failure"], certified["last_failure"])
-    if failures[0] is not None:
-        followed = failures[1] == certified["steps"] + 1
-        parts.append("fails from {} to {}".format(*failures) + ", the longest seen" * followed)
-    parts.append("not at rest" if rest is None else f"at rest after {rest} steps")
-    return ", ".join([*parts, f"states {certified['distance']:.2g} apart"])
+def _proof(certified: Mapping[str, Any]) -> str:
+    if not certified["proven"]:
+        return f"not proven: {certified['condition']}"
+    length, radius = certified["from_length"], certified["radius"]
+    return f"proven right at every length from {length} on, units free within {radius:.2g}"
 
 
 def _list(values: Mapping[str, Any], text: Callable[[Any], str]) -> str:
