@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "settings": "",  # what a group of settings is, for the command line and for the library
     "configs": "settings procedures",  # the objectives, whose settings it shows; they need no torch
-    "datamodules": "configs",
+    "datamodules": "configs proofs",  # the automaton of a task
     "engine": "",
     "cells": "engine",
     "initialisations": "cells engine",
@@ -21,7 +21,7 @@ ARROWS = {
     "proofs": "networks cells engine",  # a proof can be checked from weights and boxes alone
     "procedures": "dynamics networks engine distributed settings",
     "modules": "networks settings",
-    "callbacks": "procedures dynamics networks distributed",
+    "callbacks": "proofs procedures dynamics networks distributed",
     "reporting": "dynamics runtime",
     "runtime": "",
     "distributed": "",
