@@ -8,7 +8,7 @@ from typing import Any
 
 MANY, STILL = 0.5, 0.5
 """VAA from which a network has places to remember in; the part of them at rest below which memory may fade."""
-DRIFTS = "its states still move: try warmup.objective=rest, after which they rest and memory lasts longer"
+DRIFTS = "its states still move: warmup.objective=rest, or more of its steps, brings them to rest, and memory lasts"
 Rows = list[tuple[str, str]]
 
 
