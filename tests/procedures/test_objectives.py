@@ -236,9 +236,9 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
         trainer(tmp_path, stage, max_epochs=1).fit(Stranger(), loader())
     lines = [record.getMessage() for record in caplog.records]
     (line,) = [line for line in lines if "resting VAA" in line]
-    assert line.startswith("Warmup: VAA ")
+    assert line.startswith("Warmup: memory: ")
     assert " over 10,000 constant steps, after 3 warmup steps; " in line
-    assert line.endswith("after 3 steps; try steps=9, now 3")
+    assert line.endswith("; try steps=9, now 3")
 
     history = tuple(WarmupStep(n, 1 + n // 100, 10, 0.0, 0.9, 0.1, 0.0) for n in range(200))
     stage.result = WarmupResult(history, True, 1.0, 0.99, 10_000, 0.1)
