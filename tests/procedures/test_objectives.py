@@ -241,6 +241,7 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
     assert line.endswith("; try steps=9, now 3")
 
     history = tuple(WarmupStep(n, 1 + n // 100, 10, 0.0, 0.9, 0.1, 0.0) for n in range(200))
+    stage = WarmupStage(objective="rest")
     stage.result = WarmupResult(history, True, 1.0, 0.99, 10_000, 0.1)
     assert (
         stage.outcome()
