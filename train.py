@@ -107,6 +107,7 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
     from lightning_warmup.callbacks.pretrain import PretrainStage
+    from lightning_warmup.callbacks.progress import ProgressBar
     from lightning_warmup.callbacks.warmup import WarmupStage
     from lightning_warmup.runtime.checkpoints import checkpoint_callbacks
 
@@ -122,6 +123,8 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
         callbacks.append(MultistabilityMonitor(**common, every_n_epochs=every))
     if (patience := config.optim.patience) is not None:
         callbacks.append(EarlyStopping(metric, config.optim.min_delta, patience, mode=mode))
+    if config.trainer.enable_progress_bar is not False:
+        callbacks.append(ProgressBar())
     return callbacks
 
 
