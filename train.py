@@ -1,44 +1,28 @@
 """Warm up, train and test a recurrent network: ``python train.py [overlay.yaml ...] key=value ...``.
 
-configuration -> datamodule -> module -> Trainer (warmup, epochs, best checkpoint, test) -> report
+configuration -> data -> module -> Trainer (pretraining, warmup, epochs, best checkpoint, test) -> report
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from configs.compose import Config, ConfigError, compose, help_text, to_yaml
-from configs.run_folder import CHECKPOINTS, RunFolder, give_up, go_on, open_run_folder, started_by
+from configs.command import command
+from configs.launch import started_by
+from configs.run import Config
+from configs.run_folder import CHECKPOINTS, RunFolder, go_on
+from configs.values import ConfigError
+
+# What needs torch is imported where it is used: help and mistakes are shown without it.
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit status: 0 done, 1 failed, 2 a mistake in the arguments."""
-    if "--help" in argv or "-h" in argv:
-        print(help_text())
-        return 0
-    try:
-        config = compose([argument for argument in argv if argument != "--cfg"])
-        if "--cfg" in argv:
-            print(to_yaml(config), end="")
-            return 0
-        folder = open_run_folder(config)
-    except ConfigError as error:
-        return _fail(2, str(error))
-    try:
-        run(config, folder)
-    except ConfigError as error:
-        give_up(config, folder)
-        return _fail(2, str(error))
-    except Exception as error:
-        first_line = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
-        return _fail(1, first_line + _keep_trace(folder.path / "error.txt"))
-    return 0
+    return command(argv, run)
 
 
 def run(config: Config, folder: RunFolder) -> dict[str, Any]:
@@ -49,6 +33,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     from lightning.pytorch import Trainer, seed_everything
 
+    from lightning_warmup.callbacks.consolidate import consolidate_policy
     from lightning_warmup.callbacks.report import Report
     from lightning_warmup.reporting.figures import draw_run
     from lightning_warmup.reporting.table import table
@@ -58,7 +43,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
     try:
-        datamodule, module = build(config)
+        datamodule, module = make_data_and_module(config)
         if checkpoint is not None:
             checkpoints.check_same_network(checkpoint, module)
         report = Report(folder.path, config.monitor.steps, module.sequences, "network")
@@ -69,9 +54,9 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
     origin = provenance.record(folder.path, Path(__file__).parent)
     content = config.model_dump(warnings=False) | {"provenance": origin}
-    with loggers.open_loggers(metrics, origin["id"], content, **vars(config.tracking)) as opened:
+    with loggers.open_loggers(metrics, origin["id"], content, **dict(config.tracking)) as opened:
         trainer = Trainer(
-            **vars(config.trainer),
+            **dict(config.trainer),
             logger=opened,
             callbacks=callbacks,
             plugins=[checkpoints.AtomicCheckpointIO()],
@@ -82,7 +67,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
             checkpoint = checkpoints.restore_best(trainer, report)
             if datamodule.task == "control" and config.agent.consolidate and checkpoint is not None:
-                checkpoint = consolidated(trainer, module, checkpoint, report, config.agent.consolidate)
+                checkpoint = checkpoint.with_name("consolidated.ckpt")
+                consolidate_policy(trainer, report, config.agent.consolidate, checkpoint)
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -98,56 +84,27 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     return result
 
 
-def build(config: Config) -> tuple[Any, Any]:
-    """Return the datamodule of a configuration and the module for its kind of task.
+def make_data_and_module(config: Config) -> tuple[Any, Any]:
+    """Return the datamodule of a configuration, and the module for its kind of task with a new network.
 
     Raises:
-        ValueError: If one of them, or the warmup, refuses the configuration.
+        ValueError: If one of them refuses the configuration.
     """
     from datamodules import make_benchmark
     from lightning_warmup.modules import DQNModule, SequenceModule
-    from lightning_warmup.networks import RecurrentNetwork
 
-    data = dict(vars(config.data))
-    datamodule = make_benchmark(data.pop("name"), **data, seed=config.seed)
-    most = getattr(datamodule, "sizes", {}).get("train")
-    stages = {"warmup": config.warmup.enabled, "pretrain": config.pretrain.task != "none"}
-    for name in (name for name, runs in stages.items() if runs and most is not None):
-        if (wanted := getattr(config, name).batch_size) > most:
-            raise ValueError(f"{name}.batch_size={wanted}: must be at most {most}, the training sequences")
+    datamodule = make_benchmark(config.data, config.seed)
+    config.check_against(datamodule)
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
-    network = RecurrentNetwork(**sizes, **config.model.model_dump(), batch_first=True)
+    network = {**sizes, **config.model.model_dump()}
     if datamodule.task == "control":
-        agent = dict(vars(config.agent))
-        if (steps := agent.pop("consolidate")) and not getattr(datamodule, "waiting", lambda: None)():
-            raise ValueError(
-                f"agent.consolidate={steps}: must be 0, the right actions of {config.data.name} may change"
-            )
+        agent = config.agent.model_dump(exclude={"consolidate"})
         return datamodule, DQNModule(network, partial(config.optim.make, mode="max"), **agent)
     return datamodule, SequenceModule(network, datamodule.task, config.optim.make)
 
 
-def consolidated(trainer: Any, module: Any, best: Path, report: Any, steps: int) -> Path:
-    """Consolidate the best policy, and return its checkpoint; the report gets its certificate from before."""
-    from dataclasses import asdict
-
-    from lightning_warmup.dynamics.certificate import Waiting, certify
-    from lightning_warmup.procedures.consolidate import consolidate
-    from lightning_warmup.runtime.checkpoints import read_checkpoint
-
-    module.load_state_dict(read_checkpoint(best)["state_dict"])
-    task = Waiting(**trainer.datamodule.waiting())
-    start = time.perf_counter()
-    report.certified_before = asdict(certify(module.network, task))  # on the CPU, where Lightning has left it
-    consolidate(module.network, task, trainer.datamodule.length - 1, steps=steps)
-    report.seconds["consolidate"] = time.perf_counter() - start
-    path = best.with_name("consolidated.ckpt")
-    trainer.save_checkpoint(path)
-    return path
-
-
 def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:
-    """Return the callbacks that save, measure, warm up, monitor and stop a run; those that save act last."""
+    """Return the callbacks of a run; add your own at the end. Those that save act after all others."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
@@ -155,38 +112,19 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
     from lightning_warmup.callbacks.warmup import WarmupStage
     from lightning_warmup.runtime.checkpoints import checkpoint_callbacks
 
-    figure, mode = module.monitor
+    metric, mode = module.monitor
     common = {"network": "network", "sequences": module.sequences, "seed": config.seed}
-    callbacks = checkpoint_callbacks(folder / CHECKPOINTS, figure, mode, config.ckpt_interval)
-    callbacks.append(report)
+    callbacks = [*checkpoint_callbacks(folder / CHECKPOINTS, metric, mode, config.ckpt_interval), report]
     if config.pretrain.task != "none":
-        callbacks.append(PretrainStage(**common, **vars(config.pretrain)))
+        callbacks.append(PretrainStage(**common, **dict(config.pretrain)))
     if config.warmup.enabled:
-        own = config.warmup
-        callbacks.append(
-            WarmupStage(
-                **common, objective=own.objective, lr=own.lr, batch_size=own.batch_size, leaky=own.leaky
-            )
-        )
-    if config.monitor.every_n_epochs is not None:
-        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=config.monitor.every_n_epochs))
-    if config.optim.patience is not None:
-        callbacks.append(EarlyStopping(figure, config.optim.min_delta, config.optim.patience, mode=mode))
+        own = {name: value for name, value in config.warmup if name != "enabled"}
+        callbacks.append(WarmupStage(**common, **own))
+    if (every := config.monitor.every_n_epochs) is not None:
+        callbacks.append(MultistabilityMonitor(**common, every_n_epochs=every))
+    if (patience := config.optim.patience) is not None:
+        callbacks.append(EarlyStopping(metric, config.optim.min_delta, patience, mode=mode))
     return callbacks
-
-
-def _fail(status: int, message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
-
-
-def _keep_trace(path: Path) -> str:
-    """Write the trace of the current exception, if that is possible, and say where it is."""
-    try:
-        path.write_text(traceback.format_exc())
-    except OSError as error:
-        return f" (its trace could not be kept: {error.strerror})"
-    return f" (trace in {path})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure speed and memory, print every figure, and write the page about them.
+"""Measure speed and memory, print every measurement, and write them to a page.
 
     python -m benchmarks [--quick] [--threads 2] [--output BENCHMARKS.md] [--only SUBJECT ...]
 
@@ -10,11 +10,9 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +20,7 @@ import torch
 
 from benchmarks import epoch, page, procedures, training
 from benchmarks.measure import write
+from lightning_warmup.runtime.provenance import git
 
 SUBJECTS = {
     "cells": training.measure_cells, "memory": training.measure_memory, "growth": training.measure_growth,
@@ -30,14 +29,12 @@ SUBJECTS = {
 
 
 def origin(arguments: Sequence[str]) -> str:
-    """Return what the figures depend on: processor, threads, versions, system, commit, command."""
-    info, name, commit = Path("/proc/cpuinfo"), platform.processor(), "unknown"
+    """Return what the measurements depend on: processor, threads, versions, system, commit, command."""
+    info, name = Path("/proc/cpuinfo"), platform.processor()
     if info.exists():
         lines = info.read_text().splitlines()
         name = next((line.split(":")[1].strip() for line in lines if "model name" in line), name)
-    with suppress(OSError, subprocess.CalledProcessError):
-        git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    commit = git(Path(__file__).parent, "describe", "--always", "--dirty") or "unknown"
     clock = "of the processor" if torch.get_num_threads() == 1 else "on the wall"
     return (
         f"{name}, {os.cpu_count()} cores, torch on {torch.get_num_threads()} threads; "
@@ -62,14 +59,14 @@ def main(arguments: Sequence[str]) -> None:
     if not options.page_only:
         torch.set_num_threads(options.threads)
         torch.manual_seed(0)
-        measured_on, figures = origin(arguments), []
+        measured_on, found = origin(arguments), []
         for subject in options.only:
-            for figure in SUBJECTS[subject](options.quick):
-                print(figure, flush=True)
-                figures.append(figure)
+            for each in SUBJECTS[subject](options.quick):
+                print(each, flush=True)
+                found.append(each)
         if options.output:
             (folder / page.CSV).parent.mkdir(parents=True, exist_ok=True)
-            write(folder / page.CSV, measured_on, figures)
+            write(folder / page.CSV, measured_on, found)
     if options.output or options.page_only:
         page.write(folder, name)
 

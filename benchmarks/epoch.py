@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lightning.pytorch.profilers import SimpleProfiler
 
-from benchmarks.measure import Figure, in_new_process
+from benchmarks.measure import Measurement, in_new_process
 
 SETTINGS = (
     "stages=[fit]", "monitor.every_n_epochs=1", "tracking.wandb=disabled", "trainer.accelerator=cpu",
@@ -43,7 +43,7 @@ def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
     return dict(profiler.recorded_durations)
 
 
-def epoch(*settings: str) -> Iterator[Figure]:
+def epoch(*settings: str) -> Iterator[Measurement]:
     """Measure the parts of an epoch of the default run with ``settings``, and the warmup before it."""
     durations = in_new_process(profile, settings)
 
@@ -57,12 +57,12 @@ def epoch(*settings: str) -> Iterator[Figure]:
     whole = total("run_training_epoch", ".on_train_epoch_end")
     parts |= {"loops, logs, callbacks and checkpoints": whole - sum(parts.values()), "whole epoch": whole}
     for part, seconds in parts.items():
-        yield Figure("epoch", part, "s", seconds / epochs, turns=epochs)
-    yield Figure("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"))
-    yield Figure("epoch", "whole epoch", "batches", len(durations["run_training_batch"]) // epochs)
+        yield Measurement("epoch", part, "s", seconds / epochs, turns=epochs)
+    yield Measurement("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"))
+    yield Measurement("epoch", "whole epoch", "batches", len(durations["run_training_batch"]) // epochs)
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     """Measure three epochs, or a part of one."""
     small = ("trainer.max_epochs=1", "trainer.limit_train_batches=50", "warmup.steps=5")
     yield from epoch(*small) if quick else epoch("trainer.max_epochs=3")

@@ -1,4 +1,4 @@
-"""Figures: contenders timed in turns, so that what disturbs the machine disturbs them alike, and the CSV of all."""
+"""Contenders timed in turns, so that what disturbs the machine disturbs them alike, and the CSV of all of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lightning_warmup.reporting.rows import Row, read_rows
+
 MOST_TURNS = 25
 
 
-class Figure(NamedTuple):
+class Measurement(NamedTuple):
     """One number, a row of the CSV.
 
     Attributes:
@@ -53,24 +55,27 @@ class Figure(NamedTuple):
         return " ".join(f"{name}={number}" for name, number in sizes.items() if number is not None)
 
 
-def write(path: Path, origin: str, figures: Sequence[Figure]) -> None:
-    """Write figures to a CSV whose first line is a comment on their origin."""
+def write(path: Path, origin: str, found: Sequence[Measurement]) -> None:
+    """Write measurements to a CSV whose first line is a comment on their origin."""
     with path.open("w", newline="") as file:
         file.write(f"# {origin}\n")
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(Figure._fields)
-        rows.writerows([f"{x:.5g}" if isinstance(x, float) else x for x in figure] for figure in figures)
+        rows.writerow(Measurement._fields)
+        rows.writerows([f"{x:.5g}" if isinstance(x, float) else x for x in each] for each in found)
 
 
-def read(path: Path) -> tuple[str, list[Figure]]:
-    """Return the origin and the figures of a CSV."""
+def read(path: Path) -> tuple[str, list[Measurement]]:
+    """Return the origin and the measurements of a CSV."""
+    with path.open() as file:
+        origin = file.readline().removeprefix("# ").strip()
+    return origin, [_measurement(row) for row in read_rows(path)]
 
-    def number(text: str) -> Any:
-        return int(text) if text.isdigit() else float(text) if text else None
 
-    origin, _, *lines = path.read_text().splitlines()
-    rows: Any = ([*row[:3], *map(number, row[3:])] for row in csv.reader(lines))
-    return origin.removeprefix("# "), [Figure(*row) for row in rows]
+def _measurement(row: Row) -> Measurement:
+    words = (row["subject"], row["contender"], row["quantity"])
+    spread = float(row["spread_percent"]) if "spread_percent" in row else None
+    sizes = {name: int(row[name]) for name in ("turns", *"TBHLNM") if name in row}
+    return Measurement(*words, float(row["value"]), spread, **sizes)
 
 
 def clock() -> float:
@@ -93,9 +98,9 @@ def in_turns(
     return seconds
 
 
-def figures(
+def medians(
     subject: str, seconds: Mapping[str, Sequence[float]], ratios: Iterable[tuple[str, str]] = (), **size: int
-) -> list[Figure]:
+) -> list[Measurement]:
     """Return the median of every contender in ms, then those of the ratios, turn by turn."""
     turns = {(name, "ms"): [1e3 * s for s in values] for name, values in seconds.items()}
     for one, other in ratios:
@@ -104,7 +109,7 @@ def figures(
     for (contender, quantity), values in turns.items():
         lower, median, upper = statistics.quantiles(values, n=4)
         spread = round(50 * (upper - lower) / median)
-        found.append(Figure(subject, contender, quantity, median, spread, len(values), **size))
+        found.append(Measurement(subject, contender, quantity, median, spread, len(values), **size))
     return found
 
 

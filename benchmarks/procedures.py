@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import lightning_warmup
-from benchmarks.measure import Figure, clock, figures, in_turns
+from benchmarks.measure import Measurement, clock, in_turns, medians
 from benchmarks.reference import Looped, warmup_one_by_one
 from lightning_warmup.dynamics.functional import vaa
 from lightning_warmup.dynamics.reachable import draw_reachable_states, run_constant
@@ -61,30 +61,30 @@ def both(
     return in_turns(contenders, budget=0, least=steps), found, losses
 
 
-def warmup(cell: str, T: int, B: int, H: int, L: int, steps: int) -> Iterator[Figure]:
+def warmup(cell: str, T: int, B: int, H: int, L: int, steps: int) -> Iterator[Measurement]:
     """Measure one cell; the first step, with M = 1, is not counted. M is the mean stabilisation."""
     seconds, found, _ = both(cell, T, B, H, L, steps)
     seconds = {name: times[1:] for name, times in seconds.items()}
     size = {"T": T, "B": B, "H": H, "L": L, "M": round(statistics.fmean(s.stabilization for s in found[1:]))}
-    yield from figures("warmup", seconds, [(f"{cell}, one by one", cell)], **size)
+    yield from medians("warmup", seconds, [(f"{cell}, one by one", cell)], **size)
     for name, times in seconds.items():  # extrapolated from the mean, since steps differ in M
-        yield Figure("warmup", name, "s for 100 steps", 100 * statistics.fmean(times), **size)
+        yield Measurement("warmup", name, "s for 100 steps", 100 * statistics.fmean(times), **size)
 
 
-def measure_warmup(quick: bool) -> Iterator[Figure]:
+def measure_warmup(quick: bool) -> Iterator[Measurement]:
     """Measure the GRU and the nBRC."""
     for cell in ("gru", "nbrc"):
         yield from warmup(cell, 100, 32, 64, 2, steps=4) if quick else warmup(cell, 300, 32, 256, 2, steps=8)
 
 
 @torch.no_grad()
-def settling(name: str, network: Any, N: int, M: int) -> Iterator[Figure]:
+def settling(name: str, network: Any, N: int, M: int) -> Iterator[Measurement]:
     """Measure one network, and how far apart a state ends at most with early stop and without."""
     every = f"{name}, every step"
     size = {"T": 100, "H": network.layers[0].hidden_size, "L": len(network.layers), "N": N, "M": M}
     start = clock()
     layers, states, inputs = draw_reachable_states(network, torch.randn(100, N, 1), None, DRAWS, None)
-    yield Figure("settling", f"{name}, sampling", "ms", 1e3 * (clock() - start), **size)
+    yield Measurement("settling", f"{name}, sampling", "ms", 1e3 * (clock() - start), **size)
     found: dict[str, Tensor] = {}
 
     def early_stop() -> None:
@@ -97,15 +97,15 @@ def settling(name: str, network: Any, N: int, M: int) -> Iterator[Figure]:
         found[every] = torch.cat([flatten_state(state) for state in last], dim=1)
 
     seconds = in_turns({name: early_stop, every: every_step}, budget=0, least=2)
-    yield from figures("settling", seconds, [(every, name)], **size)
+    yield from medians("settling", seconds, [(every, name)], **size)
     for contender, settled in found.items():
         mean = statistics.fmean(float(vaa(ends)) for ends in settled.chunk(DRAWS))
-        yield Figure("settling", contender, "VAA", mean, **size)
+        yield Measurement("settling", contender, "VAA", mean, **size)
     distance = torch.linalg.vector_norm(found[name] - found[every], dim=1).max()
-    yield Figure("settling", name, "furthest apart", float(distance), **size)
+    yield Measurement("settling", name, "furthest apart", float(distance), **size)
 
 
-def measure_settling(quick: bool) -> Iterator[Figure]:
+def measure_settling(quick: bool) -> Iterator[Measurement]:
     """Measure networks of two layers at initialisation, and one that has been warmed up."""
     H, N, steps = (32, 16, 20) if quick else (128, 64, 100)
     for cell in ("gru", "brc", "nbrc"):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import Figure, figures, in_new_process, in_turns
+from benchmarks.measure import Measurement, in_new_process, in_turns, medians
 from benchmarks.reference import Looped
 from lightning_warmup.cells import cell_by_name, cell_names
 from lightning_warmup.cells._gated import GatedCell
@@ -52,25 +52,25 @@ def training(names: Sequence[str], T: int, B: int, H: int, L: int = 1) -> dict[s
     return {name: partial(train, module, x) for name, module in modules.items()}
 
 
-def training_step(T: int, B: int, H: int, L: int, budget: float) -> list[Figure]:
+def training_step(T: int, B: int, H: int, L: int, budget: float) -> list[Measurement]:
     """Measure every cell at one size."""
     names = [*TORCH, *cell_names()]
     gated = [name for name in cell_names() if issubclass(cell_by_name(name), GatedCell)]
     loops = [(f"loop {name}", name) for name in gated if T * B <= LOOP_STEPS]
     seconds = in_turns(training([*names, *(loop for loop, _ in loops)], T, B, H, L), budget)
     ratios = [(name, other) for other in TORCH for name in names if name != other]
-    return figures("training step", seconds, ratios + loops, T=T, B=B, H=H, L=L)
+    return medians("training step", seconds, ratios + loops, T=T, B=B, H=H, L=L)
 
 
-def vanishing_gradient(T: int, B: int, H: int, budget: float) -> Iterator[Figure]:
+def vanishing_gradient(T: int, B: int, H: int, budget: float) -> Iterator[Measurement]:
     """Compare a loss on the last output, whose gradient falls below the normal numbers, with one on all outputs."""
     for name, step in training(["nn.GRU", "gru", "nn.LSTM", "lstm"], T, B, H).items():
         last, every = f"{name}, last output", f"{name}, all outputs"
         seconds = in_turns({last: step, every: partial(step, outputs=slice(None))}, budget)
-        yield from figures("vanishing gradient", seconds, [(last, every)], T=T, B=B, H=H, L=1)
+        yield from medians("vanishing gradient", seconds, [(last, every)], T=T, B=B, H=H, L=1)
 
 
-def measure_cells(quick: bool) -> Iterator[Figure]:
+def measure_cells(quick: bool) -> Iterator[Measurement]:
     """Measure the training step at all sizes."""
     batches, lengths = ((32,), (100,)) if quick else ((32, 256), (100, 600))
     for B, T, H, L in product(batches, lengths, (64, 256), (1, 2)):
@@ -92,14 +92,14 @@ def peak(name: str, T: int, B: int, H: int, L: int) -> float:
     return resident("VmHWM") - before
 
 
-def measure_memory(quick: bool) -> Iterator[Figure]:
+def measure_memory(quick: bool) -> Iterator[Measurement]:
     """Measure the memory of contenders at one size, each in a process of its own."""
     names = ["nn.GRU", "nbrc", "loop nbrc"] if quick else [*TORCH, *cell_names(), "loop gru", "loop nbrc"]
     size = {"T": 200 if quick else 600, "B": 32, "H": 256, "L": 2}
     peaks = {name: in_new_process(peak, name, *size.values()) for name in names}
     for name, megabytes in peaks.items():
         for quantity, value in (("MB", megabytes), ("/ nn.GRU", megabytes / peaks["nn.GRU"])):
-            yield Figure("peak memory", name, quantity, value, **size)
+            yield Measurement("peak memory", name, quantity, value, **size)
 
 
 def comparing(N: int, H: int) -> dict[str, Callable[[], object]]:
@@ -108,15 +108,15 @@ def comparing(N: int, H: int) -> dict[str, Callable[[], object]]:
     return {"vaa": lambda: vaa(states.detach()), "vaa_star": lambda: vaa_star(states).backward()}
 
 
-def growth(name: str, first: int, doublings: int, budget: float, **others: int) -> Iterator[Figure]:
+def growth(name: str, first: int, doublings: int, budget: float, **others: int) -> Iterator[Measurement]:
     """Measure contenders while the size ``name`` doubles from its first value on."""
     for doubling in range(doublings + 1):
         size = others | {name: first * 2**doubling}
         contenders = comparing(**size) if name == "N" else training(GROWING, **size)
-        yield from figures(f"growth with {name}", in_turns(contenders, budget), **size)
+        yield from medians(f"growth with {name}", in_turns(contenders, budget), **size)
 
 
-def measure_growth(quick: bool) -> Iterator[Figure]:
+def measure_growth(quick: bool) -> Iterator[Measurement]:
     """Measure how time grows with the length of sequences, units, batch, and states that are compared."""
     budget, doublings = (0.3, 2) if quick else (2, 4)
     yield from growth("T", 100, doublings, budget, B=32, H=64)

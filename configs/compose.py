@@ -18,7 +18,7 @@ import yaml
 from configs.help import help_text, unknown
 from configs.run import Config, choices, settings_of
 from configs.setting import Setting
-from configs.values import ConfigError, argument, parse_yaml, quote
+from configs.values import ConfigError, argument, parse_yaml, quote, with_home
 
 __all__ = ["CONFIG_FILE", "Config", "ConfigError", "compose", "help_text", "to_yaml"]
 
@@ -60,7 +60,10 @@ def compose(argv: Sequence[str]) -> Config:
             raise ConfigError(entry.where + unknown(entry.key, entry.node, chosen))
         section, _, name = entry.key.rpartition(".")
         (tree.setdefault(section, {}) if section else tree)[name] = _value(entry, settings[entry.key])
-    return Config.model_validate(tree)
+    try:
+        return Config(**tree)
+    except ValueError as error:  # settings that do not go together
+        raise ConfigError(str(error)) from None
 
 
 def to_yaml(config: Config, leave_out: Sequence[str] = ()) -> str:
@@ -91,7 +94,7 @@ def _read(text: str) -> Iterator[Entry]:
 def _overlay(path: Path) -> Iterator[Entry]:
     """Yield the entries of a YAML file."""
     try:
-        root = parse_yaml(path.read_text(encoding="utf-8"))
+        root = parse_yaml(Path(with_home(str(path))).read_text(encoding="utf-8"))
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError("must hold settings, as key: value")
     except ConfigError as error:

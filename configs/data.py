@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.values import ConfigError
+from configs.values import UserPath
 from lightning_warmup.settings import Settings
 
 
@@ -23,14 +23,14 @@ class Data(Settings):
 
 def _check_that_they_differ(key: str, values: Sequence[float]) -> None:
     if len(set(values)) < len(values):
-        raise ConfigError(f"data.{key}={values}: must be different values")
+        raise ValueError(f"data.{key}={values}: must be different values")
 
 
-class _Restitution(Data):
+class Generated(Data):
+    """What all benchmarks share whose sequences are drawn at random."""
+
     seq_length: int = Field(100, ge=2)
     """Length of the sequences, in steps."""
-    input_size: int = Field(1, ge=1)
-    """Values in each step, all of which are to be given back."""
     train_size: int = Field(4800, ge=1)
     """Sequences in the training split."""
     val_size: int = Field(1000, ge=1)
@@ -41,9 +41,14 @@ class _Restitution(Data):
     """Further lengths at which the trained network is tested, in steps."""
 
     @model_validator(mode="after")
-    def _check_that_test_lengths_differ(self) -> _Restitution:
+    def _check_that_test_lengths_differ(self) -> Generated:
         _check_that_they_differ("test_lengths", self.test_lengths)
         return self
+
+
+class _Restitution(Generated):
+    input_size: int = Field(1, ge=1)
+    """Values in each step, all of which are to be given back."""
 
 
 class CopyFirstInput(_Restitution):
@@ -64,11 +69,11 @@ class Denoising(_Restitution):
         shortest = self.pad_length + 5
         for key, lengths in {"seq_length": [self.seq_length], "test_lengths": self.test_lengths}.items():
             if min(lengths, default=shortest) < shortest:
-                raise ConfigError(f"data.{key}={min(lengths)}: must be >= data.pad_length + 5 = {shortest}")
+                raise ValueError(f"data.{key}={min(lengths)}: must be >= data.pad_length + 5 = {shortest}")
         return self
 
 
-class FlipFlop(Data):
+class FlipFlop(Generated):
     """Give back at every read the bit that was last written, whatever is to be ignored."""
 
     name: Literal["flip_flop"] = "flip_flop"
@@ -78,10 +83,6 @@ class FlipFlop(Data):
     """Probability that an instruction is to ignore its bit; else it writes or reads one."""
     test_ignore: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.98, 0.1])
     """Further such probabilities at which the trained network is tested: long holding, frequent overwriting."""
-    train_size: int = Field(4800, ge=1)
-    """Sequences in the training split."""
-    val_size: int = Field(1000, ge=1)
-    """Sequences in the validation split."""
     test_size: int = Field(1000, ge=1)
     """Sequences in the test split, and at each of the further probabilities."""
     test_lengths: list[Annotated[int, Field(ge=4)]] = Field([1024, 5120])
@@ -91,14 +92,15 @@ class FlipFlop(Data):
     def _check_that_lengths_are_even_and_tests_differ(self) -> FlipFlop:
         for key, lengths in {"seq_length": [self.seq_length], "test_lengths": self.test_lengths}.items():
             if odd := [length for length in lengths if length % 2]:
-                raise ConfigError(f"data.{key}={odd[0]}: must be even, instructions and bits take turns")
-        _check_that_they_differ("test_lengths", self.test_lengths)
+                raise ValueError(f"data.{key}={odd[0]}: must be even, instructions and bits take turns")
         _check_that_they_differ("test_ignore", self.test_ignore)
         return self
 
 
-class _MNIST(Data):
-    root: str = "data/mnist"
+class MNIST(Data):
+    """What the benchmarks of MNIST share."""
+
+    root: UserPath = "data/mnist"
     """Folder of the four MNIST files; missing ones are downloaded there."""
     black_pixels: int = Field(5, ge=0)
     """Steps appended to each image, which the network has to remember through."""
@@ -112,28 +114,28 @@ class _MNIST(Data):
     """Images in the test split."""
 
     @model_validator(mode="after")
-    def _check_that_there_are_so_many_images(self) -> _MNIST:
+    def _check_that_there_are_so_many_images(self) -> MNIST:
         most = 60000 - self.val_size
         if self.train_size > most:
-            raise ConfigError(
+            raise ValueError(
                 f"data.train_size={self.train_size}: must be at most {most}, 60000 - data.val_size"
             )
         return self
 
 
-class SequentialMNIST(_MNIST):
+class SequentialMNIST(MNIST):
     """Classify an image that is read pixel by pixel."""
 
     name: Literal["sequential_mnist"] = "sequential_mnist"
 
 
-class PermutedMNIST(_MNIST):
+class PermutedMNIST(MNIST):
     """Classify an image that is read pixel by pixel, in a fixed random order."""
 
     name: Literal["permuted_mnist"] = "permuted_mnist"
 
 
-class RowMNIST(_MNIST):
+class RowMNIST(MNIST):
     """Classify an image that is read 28 pixels at a time."""
 
     name: Literal["row_mnist"] = "row_mnist"
@@ -145,9 +147,9 @@ class Series(Data):
     """Give the class or the value of each sequence of a file at its last step."""
 
     name: Literal["series"] = "series"
-    root: str = "data/series.npz"
+    root: UserPath = "data/series.npz"
     """File of the sequences: .npz, or .ts of the UCR and UEA archives."""
-    test_root: str | None = None
+    test_root: UserPath | None = None
     """File of the test sequences; null = a part of root."""
     val_fraction: float = Field(0.2, gt=0, lt=1)
     """Part of the sequences in root for validation."""
@@ -155,7 +157,9 @@ class Series(Data):
     """Part of the sequences in root for the test, without test_root."""
 
 
-class _Episodes(Data):
+class Episodes(Data):
+    """What the benchmarks share that are learnt from episodes."""
+
     capacity: int = Field(8192, ge=1)
     """Transitions in the replay buffer."""
     samples: Literal["episodes", "prefixes"] = "episodes"
@@ -164,9 +168,11 @@ class _Episodes(Data):
     """Training batches for each episode played."""
     episodes_per_epoch: int = Field(20, ge=1)
     """Episodes played between two evaluations."""
+    evaluation_episodes: int = Field(50, ge=1)
+    """Episodes of an evaluation, the same every time; the T-Maze needs two, unless chance decides in it."""
 
 
-class TMaze(_Episodes):
+class TMaze(Episodes):
     """Remember along a corridor which way a cue told to turn, by reinforcement learning."""
 
     name: Literal["tmaze"] = "tmaze"
@@ -183,15 +189,15 @@ class TMaze(_Episodes):
     @model_validator(mode="after")
     def _check_that_the_longest_episode_fits(self) -> TMaze:
         if self.reward == "passive" and self.stochasticity:
-            raise ConfigError(f"data.stochasticity={self.stochasticity}: must be 0 with data.reward=passive")
+            raise ValueError(f"data.stochasticity={self.stochasticity}: must be 0 with data.reward=passive")
         steps = 3 * self.length if self.reward != "passive" else self.length + 2
         longest = ceil(steps / (1 - self.stochasticity)) if self.stochasticity else steps - 1
         if self.capacity < longest:
-            raise ConfigError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")
+            raise ValueError(f"data.capacity={self.capacity}: must be >= {longest}, the steps of an episode")
         return self
 
 
-class Gym(_Episodes):
+class Gym(Episodes):
     """Learn any gymnasium environment with discrete actions, by reinforcement learning."""
 
     name: Literal["gym"] = "gym"
@@ -201,5 +207,3 @@ class Gym(_Episodes):
     """Steps after which an episode is cut; null = as many as the environment says."""
     threshold: float | None = None
     """Mean return from which on the environment counts as solved; null = what it says, if anything."""
-    evaluation_episodes: int = Field(50, ge=1)
-    """Episodes of an evaluation, the same every time."""

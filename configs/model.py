@@ -27,6 +27,9 @@ class Model(Settings):
     """Recurrent layers."""
     double: bool = False
     """Build each layer of two halves, of which the warmup moves only the first."""
+    silent: bool = True
+    """With double=true start as the plain network of the other halves, which training may then let the memory into;
+    false = the published double layer."""
     init: Initialisation = "default"
     """Initialisation of the cell."""
     t_max: int = Field(600, ge=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,7 @@ from configs.model import Model
 from configs.optim import Optim
 from configs.setting import Setting, described, settings_in
 from configs.trainer import Trainer
-from configs.values import ConfigError
+from configs.values import ConfigError, UserPath
 from configs.warmup import Pretrain, Warmup
 from lightning_warmup.procedures.objectives import objective_by_name, objective_names
 from lightning_warmup.settings import Settings
@@ -81,11 +81,11 @@ class Config(Settings):
     """Seed of everything random in the run."""
     stages: list[Literal["fit", "test"]] = Field(["fit", "test"])
     """Stages to run, in this order."""
-    ckpt: str | None = None
+    ckpt: UserPath | None = None
     """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
     ckpt_interval: float = Field(60.0, ge=0)
     """Longest time between two checkpoints, in seconds."""
-    run_dir: str | None = None
+    run_dir: UserPath | None = None
     """Folder of this run alone; null = a new one under runs/."""
     data: Benchmark = Field(default_factory=CopyFirstInput)
     model: Model = Field(default_factory=Model)
@@ -104,6 +104,27 @@ class Config(Settings):
         if self.ckpt == "last" and self.run_dir is None:
             raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
         return self
+
+    def stage_batches(self) -> dict[str, int]:
+        """Return the batch sizes of the stages before the training, by their sections."""
+        runs = {"warmup": self.warmup.enabled, "pretrain": self.pretrain.task != "none"}
+        return {name: getattr(self, name).batch_size for name in runs if runs[name]}
+
+    def check_against(self, datamodule: Any) -> None:
+        """Check what only a datamodule knows: how many sequences it has, and whether a policy can be certified.
+
+        Raises:
+            ConfigError: If it does not allow a setting.
+        """
+        most = getattr(datamodule, "sizes", {}).get("train", float("inf"))
+        for name, size in self.stage_batches().items():
+            if size > most:
+                raise ConfigError(f"{name}.batch_size={size}: must be at most {most}, the training sequences")
+        steps = self.agent.consolidate
+        if datamodule.task == "control" and steps and not getattr(datamodule, "waiting", lambda: None)():
+            raise ConfigError(
+                f"agent.consolidate={steps}: must be 0, the right actions of {self.data.name} may change"
+            )
 
 
 class Choice(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -12,18 +11,18 @@ from typing import NamedTuple
 
 from configs.compose import CONFIG_FILE, compose, to_yaml
 from configs.help import as_argument
+from configs.launch import (
+    FOLDER_VARIABLE,
+    PROCESS_VARIABLE,
+    check_launch,
+    check_that_one_chooses_the_folder,
+    is_first_process,
+)
 from configs.run import Config
 from configs.values import ConfigError, quote
 
 CHECKPOINTS = "checkpoints"
 RUNS = Path("runs")
-
-# Lightning starts the other processes of a run with the same arguments and the environment of the first one.
-FOLDER_VARIABLE = "LIGHTNING_WARMUP_RUN_DIR"
-PROCESS_VARIABLE = "LIGHTNING_WARMUP_PROCESS"
-_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
-_SIZE_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
-_UNDECIDED = "run_dir=null: must be given where a launcher, as torchrun or srun, starts several processes"
 
 
 class RunFolder(NamedTuple):
@@ -41,15 +40,17 @@ def open_run_folder(config: Config) -> RunFolder:
 
     Raises:
         ConfigError: If `run_dir` holds a run already and `ckpt` is not given, or can't be written to; if there
-            is no such checkpoint; or if a launcher starts several processes and `run_dir` is not given.
+            is no such checkpoint; if a launcher starts several processes and `run_dir` is not given; or if the
+            processes don't fit, see :func:`configs.launch.check_launch`.
     """
+    check_launch(config, os.environ)
     checkpoint = _checkpoint(config)
     if config.stages == ["test"] and checkpoint is None:
         raise ConfigError("stages=[test]: needs ckpt=PATH, or ckpt=last and a run_dir with a checkpoint")
     if not is_first_process(os.environ):
         folder = config.run_dir or os.environ.get(FOLDER_VARIABLE)
         if folder is None:
-            raise ConfigError(_UNDECIDED)
+            raise ConfigError("run_dir=null: must be given where a launcher starts several processes")
         return RunFolder(Path(folder), checkpoint)
     path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
@@ -99,21 +100,6 @@ def newest_checkpoint(folder: Path) -> Path | None:
         return last
     found = (folder / CHECKPOINTS).glob("*.ckpt")
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
-
-
-def is_first_process(environ: Mapping[str, str]) -> bool:
-    """Return whether this process is alone or the first of its run, by the environment that launchers set."""
-    return all(environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
-
-
-def started_by(environ: Mapping[str, str]) -> int | None:
-    """Return the number of the process of this run that has started this one, None if none has.
-
-    A launcher that sets RANK, as torchrun, starts every process itself.
-    """
-    if is_first_process(environ) or "RANK" in environ:
-        return None
-    return int(environ.get(PROCESS_VARIABLE, 0)) or None
 
 
 def _checkpoint(config: Config) -> Path | None:
@@ -185,8 +171,7 @@ def _given(path: Path, ckpt: str | None) -> Path:
 
 
 def _new(config: Config) -> Path:
-    if any(os.environ.get(name, "1") != "1" for name in _SIZE_VARIABLES):
-        raise ConfigError(_UNDECIDED)
+    check_that_one_chooses_the_folder(os.environ)
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}_{config.model.cell}"
     path, number = RUNS / name, 1
     try:

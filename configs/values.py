@@ -6,12 +6,14 @@ stay text, as YAML nodes, until the type of the setting is known, and are read b
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
+from pydantic import AfterValidator
 
 from lightning_warmup.settings import members
 
@@ -27,6 +29,22 @@ _FORMS = {
 
 class ConfigError(Exception):
     """A mistake in the configuration, told in one line."""
+
+
+def with_home(path: str) -> str:
+    """Return a path with the home folder in the place of a leading ``~``.
+
+    Raises:
+        ConfigError: If it is the home of a user that there is not.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise ConfigError("there is no such home folder (a name that begins with ~ is written ./~name)")
+    return expanded
+
+
+UserPath = Annotated[str, AfterValidator(with_home)]
+"""A path that may begin with ``~``."""
 
 
 def names_in(folder: str) -> Any:

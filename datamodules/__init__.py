@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 
+from configs.data import Data
+
 if "TMaze-v0" not in gymnasium.registry:
     gymnasium.register(id="TMaze-v0", entry_point="datamodules.tmaze_env:TMazeEnv")
 
@@ -88,15 +90,21 @@ def datamodule_by_name(name: str) -> type[Any]:
     return next(iter(found.values()))
 
 
-def make_benchmark(name: str, **settings: Any) -> Any:
+def make_benchmark(settings: Data, seed: int = 0) -> Any:
     """Return the LightningDataModule of a benchmark, made from its settings, which is a :class:`Benchmark`.
 
     Raises:
         ValueError: If there is no such benchmark, it refuses a setting, or its class lacks something.
     """
-    datamodule = datamodule_by_name(name)(**settings)
+    datamodule = datamodule_by_name(settings.name)(settings, seed)
     protocol = ControlBenchmark if getattr(datamodule, "task", None) == "control" else Benchmark
     names = [key for base in protocol.__mro__[::-1] for key in (*inspect.get_annotations(base), *vars(base))]
-    if lacks := [key for key in names if key[0] != "_" and not hasattr(datamodule, key)]:
-        raise ValueError(f"data.name={name!r}: {type(datamodule).__name__} must have {', '.join(lacks)}")
+    if lacks := [
+        key
+        for key in names
+        if key[0] != "_" and not hasattr(type(datamodule), key) and key not in vars(datamodule)
+    ]:
+        raise ValueError(
+            f"data.name={settings.name!r}: {type(datamodule).__name__} must have {', '.join(lacks)}"
+        )
     return datamodule

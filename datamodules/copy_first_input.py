@@ -1,22 +1,23 @@
 """Copy first input: give back at the last step what was seen at the first."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from datamodules.restitution import RestitutionDataModule
+from configs import data
+from datamodules.generated import GeneratedDataModule
 
 
-class CopyFirstInput(RestitutionDataModule):
+class CopyFirstInput(GeneratedDataModule):
     """Independent draws of N(0, 1) whose target is the first step (Lambrechts et al. 2023).
 
-    A batch: sequences (B, T, I), targets (B, 1, I), steps ``[T - 1]``. The settings are those of
-    :class:`RestitutionDataModule`; T is at least 2.
+    A batch: sequences (B, T, I), targets (B, 1, I), steps ``[T - 1]``.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(shortest=2, **settings)
+    task, trivial_loss = "regression", 1.0
+
+    def __init__(self, settings: data.CopyFirstInput, seed: int = 0) -> None:
+        super().__init__(settings, seed)
+        self.input_size = self.output_size = settings.input_size
 
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         sequences = torch.randn(n, length, self.output_size, generator=generator)

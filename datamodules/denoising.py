@@ -1,38 +1,33 @@
 """Denoising: give back the five marked values of a noisy sequence, in the order in which they came."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from datamodules.restitution import RestitutionDataModule
+from configs import data
+from datamodules.generated import GeneratedDataModule
 from datamodules.streams import stream
 
 MARKS = 5  # values to remember, and steps in which they are given back
 
 
-class Denoising(RestitutionDataModule):
+class Denoising(GeneratedDataModule):
     """Noise of N(0, 1) with five marked steps, whose values are the targets (Lambrechts et al. 2023).
 
     The last channel is the marker: +1 at five distinct steps, uniform over the first ``T - pad_length``; -1
     at step T - 5, where the answers begin; and 0 elsewhere. The noise goes on during the answers.
 
-    A batch: sequences (B, T, input_size + 1), targets (B, 5, input_size), steps ``[T - 5, ..., T - 1]``.
-
-    Args:
-        pad_length: Steps without any mark at the end of a sequence of any length, at least 5.
-        settings: Settings of :class:`RestitutionDataModule`; lengths are at least ``pad_length + 5``. Here
-            ``input_size`` counts the channels of noise; the attribute of this name counts the marker too.
+    A batch: sequences (B, T, input_size + 1), targets (B, 5, input_size), steps ``[T - 5, ..., T - 1]``. The
+    setting ``input_size`` counts the channels of noise, the attribute of this name the marker too.
 
     Attributes:
         holding_inputs: Inputs (256, input_size + 1) under which the values have to be held: noise without a mark.
     """
 
-    def __init__(self, *, pad_length: int = MARKS, **settings: Any) -> None:
-        if pad_length < MARKS:
-            raise ValueError(f"pad_length={pad_length}: must be at least {MARKS}, the steps of the answers")
-        super().__init__(shortest=pad_length + MARKS, **settings)
-        self.pad_length = pad_length
+    task, trivial_loss = "regression", 1.0
+
+    def __init__(self, settings: data.Denoising, seed: int = 0) -> None:
+        super().__init__(settings, seed)
+        self.pad_length, self.output_size = settings.pad_length, settings.input_size
         self.input_size = self.output_size + 1
         noise = torch.randn(
             256, self.output_size, generator=stream(self.seed, type(self).__name__, "holding")

@@ -1,125 +1,27 @@
-"""Any gymnasium environment with discrete actions as data: episodes, and the replay buffer filled by them."""
+"""Any gymnasium environment with discrete actions."""
 
-from collections.abc import Iterator, Sequence
-from itertools import count
-from typing import Any, Literal
-
-import torch
-from lightning.pytorch import LightningDataModule
-from torch import Tensor
-
+from configs import data
 from datamodules.environment import Environment, Policy
-from datamodules.loader import check_positive, processes, share_of
-from datamodules.replay import Batch, Episode, LazyLoader, Replay, histories, padded
-from datamodules.streams import stream
-
-_SIDE_BY_SIDE = 64  # episodes of pure exploration that are played at once
-_HISTORIES = 64  # of exploration, in an evaluation batch
+from datamodules.episodes import EpisodesDataModule, mean_returns
 
 
-class Gym(LightningDataModule):
-    """Episodes of a gymnasium environment; the buffer is filled by exploration before the fit.
-
-    Processes play the same episodes and share the batches. Everything random in an episode or a batch is a
-    function of the seed and its number.
-
-    A training batch is ``(inputs, actions, rewards, terminated, weights)``, see :func:`padded`; a batch of the
-    other loaders is ``(sequences, lengths)``, histories of exploration (B, T, I) and their lengths (B,).
+class Gym(EpisodesDataModule):
+    """Episodes of a gymnasium environment.
 
     Args:
-        env_id, max_episode_steps: As for :class:`Environment`.
-        threshold: Mean return from which on the environment counts as solved; None is what it says, if anything.
-        evaluation_episodes: Episodes of an evaluation, the same every time and for every seed.
-        capacity: Transitions in the buffer, at least those of the longest episode.
-        samples: ``"episodes"`` learns from all steps of whole episodes; ``"prefixes"`` from uniformly drawn
-            transitions, each with all that led to it, as in the authors' code.
-        batch_size: Episodes or prefixes in a global training batch.
-        gradient_steps: Training batches for each episode played.
-        episodes_per_epoch: Episodes played between two evaluations.
-        seed: Seed of exploration, episodes and batches.
-        environment: Further arguments of the environment.
+        settings: Settings of the benchmark.
+        seed: As for :class:`EpisodesDataModule`.
+
+    Attributes:
+        threshold: Mean return from which on the environment counts as solved, or None if nobody says.
 
     Raises:
-        ValueError: If a setting is out of range, the buffer too small for an episode, or as :class:`Environment`.
+        ValueError: As :class:`EpisodesDataModule` and :class:`Environment`.
     """
 
-    task, trivial_loss = "control", None
-    solved = "solved", "solved_at"
-    exploration: Sequence[float] | None = None  # probabilities of the actions; None is uniform
-
-    def __init__(
-        self,
-        *,
-        env_id: str = "TMaze-v0",
-        max_episode_steps: int | None = None,
-        threshold: float | None = None,
-        evaluation_episodes: int = 50,
-        capacity: int = 8192,
-        samples: Literal["episodes", "prefixes"] = "episodes",
-        batch_size: int = 32,
-        gradient_steps: int = 10,
-        episodes_per_epoch: int = 20,
-        seed: int = 0,
-        **environment: Any,
-    ) -> None:
-        super().__init__()
-        check_positive(batch_size=batch_size, gradient_steps=gradient_steps)
-        check_positive(episodes_per_epoch=episodes_per_epoch, evaluation_episodes=evaluation_episodes)
-        if samples not in ("episodes", "prefixes"):
-            raise ValueError(f"samples={samples!r}: choose one of episodes, prefixes")
-        self.environment = Environment(env_id, max_episode_steps, self.exploration, **environment)
-        self.input_size, self.output_size = self.environment.input_size, self.environment.actions
-        self.replay = Replay(capacity, self.environment.horizon)
-        self.threshold = self.environment.threshold if threshold is None else threshold
-        self.samples, self.seed, self.batch_size = samples, seed, batch_size
-        self.gradient_steps, self.episodes_per_epoch = gradient_steps, episodes_per_epoch
-        self.evaluation_episodes, self.episodes_played = evaluation_episodes, 0
-        self._exploration: dict[tuple[int, str], list[Episode]] = {}
-
-    def setup(self, stage: str) -> None:
-        """Fill the buffer before a fit, unless it holds something already."""
-        if stage == "fit" and not self.replay.episodes:
-            self.replay = self._explored(self.seed, "train")
-
-    def train_dataloader(self) -> LazyLoader:
-        """Return as many batches as ``episodes_per_epoch`` episodes take."""
-        share = processes(self, self.batch_size)
-        prefixes = self.samples == "prefixes"
-
-        def draw(number: int) -> Batch:
-            drawn = self.replay.draw_prefixes if prefixes else self.replay.draw_episodes
-            episodes = drawn(self.batch_size, self._stream(self.seed, "batch", number))
-            return padded(episodes, prefixes, *share)
-
-        return LazyLoader(self.episodes_per_epoch * self.gradient_steps, draw)
-
-    def val_dataloader(self) -> LazyLoader:
-        return _only(self._histories(self.seed, "val", _HISTORIES))
-
-    def test_dataloader(self) -> list[LazyLoader]:
-        """Return one loader with one batch of histories, the same for every seed."""
-        return [_only(self.first_test_batch(_HISTORIES))]
-
-    def first_test_batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the ``count`` histories that multistability is measured on, the same for every seed."""
-        return self._histories(0, "test", count)
-
-    def warmup_dataloader(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield histories of the exploration before a fit without end, this process's share of each batch."""
-        share = share_of(batch_size, *processes(self, batch_size))
-        replay = self._explored(self.seed, "train")
-        for number in count():
-            generator = self._stream(self.seed, "warmup", number)
-            sequences, lengths = histories(replay.draw_prefixes(batch_size, generator))
-            yield sequences[share], lengths[share]
-
-    def collect(self, policy: Policy, epsilon: float) -> float:
-        """Add the next episode, with exploration of probability ``epsilon``; return the sum of its rewards."""
-        seeds = self.seeds(self.seed, "episode", numbers=[self.episodes_played])
-        (episode,) = self.environment.play(seeds, policy, epsilon)
-        self.replay.add([episode])
-        self.episodes_played += 1
-        return float(episode.rewards.sum())
+    def __init__(self, settings: data.Gym, seed: int = 0) -> None:
+        super().__init__(settings, Environment(settings.env_id, settings.max_episode_steps), seed)
+        self.threshold = self.environment.threshold if settings.threshold is None else settings.threshold
 
     def evaluate(self, policy: Policy, gamma: float) -> dict[str, float]:
         """Return how a policy does without exploration.
@@ -128,53 +30,8 @@ class Gym(LightningDataModule):
             Means over the episodes of the ``return`` and, with a discount ``gamma`` in [0, 1], of the
             ``discounted_return``; where there is a threshold, 1.0 as ``solved`` if the return reaches it, else 0.0.
         """
-        seeds = self.seeds(0, "evaluation", numbers=range(self.evaluation_episodes))
-        figures = mean_returns(self.environment.play(seeds, policy), gamma)
+        seeds = self.seeds(0, "evaluation", numbers=range(self.settings.evaluation_episodes))
+        metrics = mean_returns(self.environment.play(seeds, policy), gamma)
         if self.threshold is not None:
-            figures["solved"] = float(figures["return"] >= self.threshold)
-        return figures
-
-    def test(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the figures of a trained policy by their full names."""
-        return {f"test/{name}": figure for name, figure in self.evaluate(policy, gamma).items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the buffer and the number of the next episode, which decides all that is random in it."""
-        return {"replay": self.replay.state_dict(), "episodes_played": self.episodes_played}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.replay.load_state_dict(state_dict["replay"])
-        self.episodes_played = state_dict["episodes_played"]
-
-    def seeds(self, seed: int, *names: str | int, numbers: Sequence[int]) -> list[int]:
-        """Return the seeds of episodes by their numbers in a stream of that name."""
-        return [self._stream(seed, *names, number).initial_seed() for number in numbers]
-
-    def _explored(self, seed: int, name: str) -> Replay:
-        replay = Replay(self.replay.capacity, self.environment.horizon)
-        episodes = self._exploration.setdefault((seed, name), [])
-        while sum(len(episode.actions) for episode in episodes) < replay.capacity:
-            numbers = range(len(episodes), len(episodes) + _SIDE_BY_SIDE)
-            episodes += self.environment.play(self.seeds(seed, name, numbers=numbers))
-        replay.add(episodes)
-        return replay
-
-    def _histories(self, seed: int, name: str, size: int) -> tuple[Tensor, Tensor]:
-        return histories(self._explored(seed, name).draw_prefixes(size, self._stream(seed, name)))
-
-    def _stream(self, seed: int, *names: str | int) -> torch.Generator:
-        return stream(seed, type(self).__name__, *names)
-
-
-def mean_returns(episodes: Sequence[Episode], gamma: float) -> dict[str, float]:
-    """Return the means over episodes of the ``return`` and the ``discounted_return``."""
-    rewards = [episode.rewards.double() for episode in episodes]
-    discounted = [float(row @ gamma ** torch.arange(len(row)).double()) for row in rewards]
-    return {
-        "return": sum(float(row.sum()) for row in rewards) / len(episodes),
-        "discounted_return": sum(discounted) / len(episodes),
-    }
-
-
-def _only(batch: Any) -> LazyLoader:
-    return LazyLoader(1, lambda _: batch)
+            metrics["solved"] = float(metrics["return"] >= self.threshold)
+        return metrics

@@ -8,7 +8,6 @@ import tempfile
 import zlib
 from abc import abstractmethod
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pooch
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from configs.data import MNIST
 from datamodules.sequences import Batch, SequenceDataModule, SequenceDataset
 from datamodules.streams import stream
 
@@ -56,44 +56,19 @@ class MNISTDataModule(SequenceDataModule):
     every seed. A smaller split is a random part of the whole one.
 
     Args:
-        root: Folder of the four files; those that are missing are downloaded there.
-        black_pixels: P, steps appended to the image, through which the network has to remember.
-        padding: Appended pixels: ``"black"``, or ``"grey"``, the 0.0 that the authors of the benchmark append.
-        train_size, val_size: Images in the training and validation split, together at most 60,000.
-        test_size: Images in the test split, at most 10,000.
-        batch_size, seed: As for :class:`SequenceDataModule`.
-
-    Raises:
-        ValueError: If a size is below 1 or there are not as many images, or the padding is unknown.
+        settings: Settings of the benchmark.
+        seed: As for :class:`SequenceDataModule`.
     """
 
     task, output_size, trivial_loss = "classification", 10, math.log(10)
 
-    def __init__(
-        self,
-        *,
-        root: str = "data/mnist",
-        black_pixels: int = 5,
-        padding: Literal["black", "grey"] = "black",
-        train_size: int = 48_000,
-        val_size: int = 12_000,
-        test_size: int = 10_000,
-        batch_size: int = 32,
-        seed: int = 0,
-    ) -> None:
-        super().__init__({"train": train_size, "val": val_size, "test": test_size}, batch_size, seed)
-        if train_size + val_size > 60_000:
-            raise ValueError(
-                f"train_size + val_size = {train_size + val_size}: MNIST has 60000 training images"
-            )
-        if test_size > 10_000:
-            raise ValueError(f"test_size={test_size}: MNIST has 10000 test images")
-        if black_pixels < 0:
-            raise ValueError(f"black_pixels={black_pixels}: must be at least 0")
-        if padding not in PADDING:
-            raise ValueError(f"padding={padding!r}: choose one of {', '.join(PADDING)}")
-        self.root, self.black_pixels, self.padding = root, black_pixels, padding
-        self.holding_inputs = torch.full((1, self.input_size), PADDING[padding]) if black_pixels else None
+    def __init__(self, settings: MNIST, seed: int = 0) -> None:
+        sizes = {"train": settings.train_size, "val": settings.val_size, "test": settings.test_size}
+        super().__init__(settings, sizes, seed)
+        self.root, self.black_pixels, self.padding = settings.root, settings.black_pixels, settings.padding
+        self.holding_inputs = None
+        if self.black_pixels:
+            self.holding_inputs = torch.full((1, self.input_size), PADDING[self.padding])
 
     @abstractmethod
     def arrange(self, images: Tensor) -> Tensor:

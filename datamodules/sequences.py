@@ -9,7 +9,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.loader import BatchOrder, ResumableLoader, check_positive, endless, processes
+from configs.data import Data
+from datamodules.loader import BatchOrder, ResumableLoader, endless, processes
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -76,23 +77,34 @@ class SequenceDataModule(LightningDataModule, ABC):
     needed. For each of ``test_names``, :meth:`test_dataloader` appends a loader.
 
     Args:
+        settings: Settings of the benchmark, of which the batch size is a global one, divided by the processes.
         sizes: Sequences in the ``train``, ``val`` and ``test`` split.
-        batch_size: Sequences in a global training batch, divided by the number of processes.
         seed: Seed of the order of the training batches and of the warmup's.
+
+    Attributes:
+        trivial_loss: Loss of the best constant prediction on the test split, by default computed from its targets.
     """
 
     input_size: int
     output_size: int
     task: Literal["regression", "classification"]
-    trivial_loss: float | None = None
     test_lengths: tuple[int, ...] = ()
 
-    def __init__(self, sizes: dict[str, int], batch_size: int, seed: int) -> None:
+    def __init__(self, settings: Data, sizes: dict[str, int], seed: int) -> None:
         super().__init__()
-        check_positive(batch_size=batch_size, **{f"{name}_size": size for name, size in sizes.items()})
-        self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
+        self.settings, self.sizes, self.seed = settings, sizes, seed
+        self.batch_size = settings.batch_size
         self._splits: dict[str, SequenceDataset] = {}
         self._held: list[Any] = []
+
+    @property
+    def trivial_loss(self) -> float | None:
+        """Return the variance of the test targets, or the entropy of their classes."""
+        test = self.split("test")
+        targets = test.targets if test.steps.dim() == 1 else test.targets[test.steps >= 0]
+        if self.task == "regression":
+            return float(targets.var(0, correction=0).mean())
+        return float(torch.special.entr(targets.flatten().bincount() / targets.numel()).sum())
 
     @property
     def test_names(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from configs import data
 from datamodules.sequences import Batch, SequenceDataModule, SequenceDataset
 from datamodules.series_files import Array, read_sequences
 from datamodules.streams import stream
@@ -53,37 +54,26 @@ class Series(SequenceDataModule):
     A batch: sequences (B, T, I), targets (B, 1) classes or (B, 1, 1) values, steps as in :class:`SeriesDataset`.
 
     Args:
-        root: File of the sequences, ``.npz`` or ``.ts``.
-        test_root: File of the test sequences; None takes a part of ``root``.
-        val_fraction: Part of the sequences in ``root`` for validation.
-        test_fraction: Part of the sequences in ``root`` for the test, where there is no ``test_root``.
-        batch_size, seed: As for :class:`SequenceDataModule`.
+        settings: Settings of the benchmark.
+        seed: As for :class:`SequenceDataModule`.
 
     Raises:
         ValueError: If a file cannot be read, something is wrong in it, or it holds too few sequences.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str = "data/series.npz",
-        test_root: str | None = None,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
-        batch_size: int = 32,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, settings: data.Series, seed: int = 0) -> None:
+        root, test_root = settings.root, settings.test_root
         for name, path in {"root": root, "test_root": test_root}.items():
             if path is not None and not Path(path).is_file():
                 raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, and there is no such file")
         files = [read_sequences(path) for path in (root, test_root) if path is not None]
         targets = [file.targets(files[0]) for file in files]
         counts = [len(file.lengths) for file in files]
-        self.rows = _draw_rows(counts, {"val": val_fraction, "test": test_fraction}, seed)
+        self.rows = _draw_rows(counts, {"val": settings.val_fraction, "test": settings.test_fraction}, seed)
         if not len(self.rows["train"]):
             sizes = ", ".join(f"{len(rows)} for the {name} split" for name, rows in self.rows.items())
             raise ValueError(f"{root}: {counts[0]} sequences are too few: {sizes}")
-        super().__init__({name: len(rows) for name, rows in self.rows.items()}, batch_size, seed)
+        super().__init__(settings, {name: len(rows) for name, rows in self.rows.items()}, seed)
 
         learnt = np.isin(np.arange(counts[0]), self.rows["train"])
         steps = files[0].values[np.repeat(learnt, files[0].lengths)]
@@ -96,7 +86,6 @@ class Series(SequenceDataModule):
         else:
             self.task = "regression"
             self.targets = [_normalised(values, targets[0][learnt])[:, None, None] for values in targets]
-        self.trivial_loss = _loss_of_best_constant(self.targets[-1][self.rows["test"]])
 
     def make_split(self, name: str) -> SeriesDataset:
         file, rows = -1 if name == "test" else 0, self.rows[name]
@@ -123,10 +112,3 @@ def _normalised(values: Array, training: Array) -> Tensor:
     """
     scale = np.where(training.max(0) > training.min(0), training.std(0), 1.0)
     return torch.from_numpy((values - training.mean(0)) / scale).float()
-
-
-def _loss_of_best_constant(targets: Tensor) -> float:
-    """Return the variance of values, or the entropy of classes."""
-    if targets.is_floating_point():
-        return float(targets.var(correction=0))
-    return float(torch.special.entr(targets.flatten().bincount() / len(targets)).sum())

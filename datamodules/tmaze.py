@@ -1,45 +1,44 @@
 """The T-Maze as data: what only it knows is both goals, its optimal play, and greater lengths."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from configs import data
 from datamodules.environment import Environment, Policy
-from datamodules.gym import Gym, mean_returns
-from datamodules.loader import check_positive
+from datamodules.episodes import EpisodesDataModule, mean_returns
 from datamodules.replay import Episode
 from datamodules.tmaze_env import DOWN, RIGHT, UP
 
+EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # of right, up, left, down: a drift that reaches the junction
 
-class TMaze(Gym):
+
+def maze(settings: data.TMaze, length: int) -> Environment:
+    """Return the maze of some settings, of any length."""
+    return Environment(
+        "TMaze-v0",
+        exploration=EXPLORATION,
+        length=length,
+        stochasticity=settings.stochasticity,
+        reward=settings.reward,
+    )
+
+
+class TMaze(EpisodesDataModule):
     """Episodes of ``TMaze-v0``.
 
     Args:
-        length, stochasticity, reward: As for :class:`TMazeEnv`.
-        test_multiples: Multiples of the length at which the trained policy is tested as well.
-        settings: As for :class:`Gym`.
+        settings: Settings of the benchmark.
+        seed: As for :class:`EpisodesDataModule`.
     """
 
     solved = "optimal", "first_optimal_episode"
-    exploration = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # of right, up, left, down: a drift that reaches the junction
 
-    def __init__(
-        self,
-        *,
-        length: int = 20,
-        stochasticity: float = 0.0,
-        reward: Literal["outcome", "intention", "passive"] = "outcome",
-        test_multiples: Sequence[int] = (2, 5, 10, 50),
-        **settings: Any,
-    ) -> None:
-        check_positive(**{f"test_multiples[{i}]": multiple for i, multiple in enumerate(test_multiples)})
-        super().__init__(
-            env_id="TMaze-v0", length=length, stochasticity=stochasticity, reward=reward, **settings
-        )
-        self.length, self.stochasticity, self.reward = length, stochasticity, reward
-        self.test_lengths = tuple(multiple * length for multiple in test_multiples)
+    def __init__(self, settings: data.TMaze, seed: int = 0) -> None:
+        super().__init__(settings, maze(settings, settings.length), seed)
+        self.length, self.stochasticity = settings.length, settings.stochasticity
+        self.test_lengths = tuple(multiple * self.length for multiple in settings.test_multiples)
         # What a greedy agent reads in the corridor, from its second step on.
         self.holding_inputs = _inputs(2, RIGHT)
 
@@ -47,13 +46,13 @@ class TMaze(Gym):
         """Return how a policy does on both goals, without exploration, by default at the training's length.
 
         Returns:
-            The figures of :class:`Gym`, with 1.0 as ``optimal`` if the policy chose the best action at every step,
-            else 0.0. There are ``evaluation_episodes`` where chance decides; else one for each goal tells all.
+            The mean ``return`` and ``discounted_return``, and 1.0 as ``optimal`` if the policy chose the best
+            action at every step, else 0.0. There are ``evaluation_episodes`` where chance decides; else one for
+            each goal tells all.
         """
         length = length or self.length
-        goals = [UP, DOWN] * (self.evaluation_episodes // 2 if self.stochasticity else 1)
-        settings: dict[str, Any] = {"stochasticity": self.stochasticity, "reward": self.reward}
-        environment = Environment("TMaze-v0", length=length, **settings)
+        goals = [UP, DOWN] * (self.settings.evaluation_episodes // 2 if self.stochasticity else 1)
+        environment = maze(cast(data.TMaze, self.settings), length)
         envs = environment.side_by_side(len(goals))
         envs.set_attr("told", goals)
         episodes = environment.play(self.seeds(0, "evaluation", length, numbers=range(len(goals))), policy)

@@ -7,9 +7,12 @@ from .dynamics.functional import at_rest as at_rest
 from .dynamics.functional import resting_vaa as resting_vaa
 from .dynamics.functional import vaa as vaa
 from .dynamics.functional import vaa_star as vaa_star
+from .dynamics.horizon import MemoryHorizon as MemoryHorizon
+from .dynamics.horizon import memory_horizon as memory_horizon
 from .dynamics.measure import Multistability as Multistability
 from .dynamics.measure import multistability as multistability
 from .dynamics.metrics import VAA as VAA
+from .dynamics.metrics import MemorySpan as MemorySpan
 from .dynamics.metrics import RestingFraction as RestingFraction
 from .dynamics.metrics import VAAStar as VAAStar
 from .dynamics.portraits import Portrait as Portrait

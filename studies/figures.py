@@ -1,89 +1,99 @@
-"""Figures of groups of runs that differ in the seed alone: medians in their full range, in panels."""
+"""Figures of groups of runs that differ in the seed alone: medians with all runs, in panels."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lightning_warmup.reporting.figures import style
-from studies.groups import Result
+from lightning_warmup.reporting.figures import GREY, style
+from studies.groups import Result, group
+from studies.tables import by_procedure, first_metric, in_words
 
-
-class Kind(NamedTuple):
-    """What a kind of figure shows: the first prefix in ``curves`` of figures that runs have, over their numbers."""
-
-    title: str
-    x: str
-    curves: dict[str, str]
-    log: bool = False
-
-
-_LEARNING = {"accuracy": "validation accuracy", "loss": "validation loss", "return": "return in validation"}
-_LENGTHS = {"test": "test loss", "optimal": "share of optimal policies", "return": "return"}
-_VAA = "VAA before training"
-KINDS = {
-    "learning": Kind(
-        "Learning curves", "epochs of training", {f"curve.{k}.": v for k, v in _LEARNING.items()}
-    ),
-    "monitored": Kind("VAA during training", "epochs of training", {"curve.vaa.": "VAA"}),
-    "lengths": Kind(
-        "Figures of the test at greater lengths",
-        "length of the test, in steps",
-        {f"{name}_at_length.": words for name, words in _LENGTHS.items()},
-        log=True,
-    ),
-    "vaa": Kind(
-        f"{_VAA} against the number of constant steps",
-        "M, steps under a constant input",
-        {"vaa_at.": _VAA},
-        True,
-    ),
+AXES = {
+    "curve.loss.": ("epochs of training", "validation loss"),
+    "curve.accuracy.": ("epochs of training", "validation accuracy"),
+    "curve.return.": ("epochs of training", "validation return"),
+    "curve.vaa.": ("epochs of training", "VAA"),
+    "test_at_length.": ("length of the test, in steps", "test loss"),
+    "optimal_at_length.": ("length of the test, in steps", "share of optimal policies"),
+    "return_at_length.": ("length of the test, in steps", "return"),
+    "vaa_at.": ("steps under a constant input", "VAA before training"),
 }
+"""Names of both axes, by the beginning of the metrics whose names end with a number: that is the x axis."""
 
 
-def draw(kind: str, panels: Mapping[str, Mapping[str, Sequence[Result]]], output: Path) -> Path | None:
-    """Draw a figure of one of `KINDS` to a file; return the file, None if no run has such figures.
+def draw_curves(
+    prefix: str, results: Sequence[Result], panels: Sequence[str], lines: Sequence[str], output: Path
+) -> Path | None:
+    """Draw one of `AXES`, a panel and in it a line for runs that are equal in the columns of that name.
 
-    ``panels`` has the results of each line by its label, by the title of their panel.
+    Return the file, None if no run has such metrics.
     """
-    _, x, curves, log = KINDS[kind]
-    names = {name for lines in panels.values() for rs in lines.values() for r in rs for name in r.figures}
-    prefix = next((prefix for prefix in curves if any(name.startswith(prefix) for name in names)), None)
-    if prefix is None:
+    results = [result for result in results if any(name.startswith(prefix) for name in result.metrics)]
+    if not results:
         return None
-    columns = min(len(panels), 3 if len(panels) != 4 else 2)
-    figure, grid = panel_grid(len(panels), columns, (1, 0.9), (3.2, 2.7), shared=True)
-    labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
+    by_panel: dict[str, dict[str, list[Result]]] = {}
+    for key, members in group(results, [*panels, *lines]).items():
+        title, label = (", ".join(part) for part in (key[: len(panels)], key[len(panels) :]))
+        by_panel.setdefault(title, {})[label] = members
+    columns = min(len(by_panel), 3 if len(by_panel) != 4 else 2)
+    figure, grid = panel_grid(len(by_panel), columns, (1, 0.9), (3.2, 2.7), shared=True)
+    labels = list(dict.fromkeys(label for panel in by_panel.values() for label in panel))
     handles: dict[str, Any] = {}
-    shown: set[float] = set()
-    for axes, (title, lines) in zip(grid, panels.items(), strict=True):
-        for label, results in lines.items():
-            if points := points_of(results, prefix):
-                handles[label] = draw_line(axes, points, labels.index(label))
-                shown.update(points)
-        axes.set(title=title, xlabel=x, yscale="log" if "loss" in curves[prefix] else "linear")
-        if log:
-            axes.set_xscale("log")
-            axes.set_xticks(sorted(shown), [f"{tick:g}" for tick in sorted(shown)], fontsize="small")
-            axes.set_xticks([], minor=True)
+    for axes, (title, panel) in zip(grid, by_panel.items(), strict=True):
+        for label, members in panel.items():
+            handles[label] = draw_line(axes, points_of(members, prefix), labels.index(label))
+        axes.set(xlabel=AXES[prefix][0], yscale="log" if "loss" in AXES[prefix][1] else "linear")
+        axes.set_xscale("linear" if prefix.startswith("curve") else "log")
+        axes.set_title(textwrap.fill(title, 32), fontsize="medium")
         axes.grid(alpha=0.3)
         axes.label_outer()
-    grid[0].set_ylabel(curves[prefix])
+    grid[0].set_ylabel(AXES[prefix][1])
     return save_with_legend(figure, handles, columns, output)
+
+
+def draw_pairs(
+    results: Sequence[Result],
+    names: Sequence[str],
+    procedures: Sequence[str],
+    metrics: Sequence[str],
+    output: Path,
+) -> Path | None:
+    """Draw the rows of a comparison as panels: a point for every run, those of one seed joined."""
+    compared = {key: runs for key, runs in by_procedure(results, names).items() if len(runs) > 1}
+    if not compared:
+        return None
+    figure, grid = panel_grid(len(compared), min(len(compared), 4), (0.5, 0.5), (2.5, 2.4))
+    handles: dict[str, Any] = {}
+    for axes, (key, runs) in zip(grid, compared.items(), strict=True):
+        metric = first_metric(runs, metrics)
+        seeds: dict[str, dict[int, float]] = {}
+        for at, procedure in enumerate(procedures):
+            for result in runs.get(procedure, []):
+                if metric in result.metrics:
+                    seeds.setdefault(result["seed"], {})[at] = result.metrics[metric]
+        for points in seeds.values():
+            axes.plot(list(points), list(points.values()), color=GREY, linewidth=0.8, zorder=1)
+            for at, value in points.items():
+                (handles[procedures[at]],) = axes.plot(at, value, **{**style(at), "linestyle": "none"})
+        axes.set(xlim=(-0.5, len(procedures) - 0.5), xticks=[], ylabel=in_words(metric))
+        axes.set_title("\n".join(textwrap.fill(each, 26) for each in key), fontsize="small")
+        axes.set_yscale("log" if "loss" in metric else "linear")
+        axes.grid(alpha=0.3, axis="y")
+    shown = {procedure: handles[procedure] for procedure in procedures if procedure in handles}
+    return save_with_legend(figure, shown, len(shown), output)
 
 
 def panel_grid(
     number: int, columns: int, frame: tuple[float, float], panel: tuple[float, float], shared: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels row by row; the sizes, in inches, are of all that is around them and of each.
-
-    ``shared`` is whether all have the same axes.
-    """
+    """Return a figure of panels row by row; the sizes, in inches, are of all that is around them and of each."""
     rows = -(-number // columns)
     size = (frame[0] + panel[0] * columns, frame[1] + panel[1] * rows)
     figure = Figure(figsize=size, layout="constrained")
@@ -101,32 +111,33 @@ def save_with_legend(figure: Figure, handles: Mapping[str, Any], columns: int, o
     return output
 
 
-def points_of(results: Sequence[Result], prefix: str) -> dict[float, Sequence[float]]:
-    """Return the figures of all runs over the numbers in their names, where all of them have one."""
+def points_of(results: Sequence[Result], prefix: str) -> dict[float, list[float]]:
+    """Return the metrics of all runs over the numbers in their names, where all of them have one."""
     curves = [_curve(result, prefix) for result in results]
     shared = sorted(set.intersection(*map(set, curves)))
-    return {at: [value for curve in curves for value in curve[at]] for at in shared}
+    return {at: [curve[at] for curve in curves] for at in shared}
 
 
-def _curve(result: Result, prefix: str) -> dict[float, Sequence[float]]:
-    """Return a curve of one run; at the length of training the figure of the test itself."""
-    curve: dict[float, Sequence[float]] = {}
+def _curve(result: Result, prefix: str) -> dict[float, float]:
+    """Return a curve of one run; at the length of training the metric of the test itself."""
+    curve: dict[float, float] = {}
     test = "test." + {"test_at_length.": "loss"}.get(prefix, prefix.partition("_")[0])
-    if prefix.endswith("_at_length.") and not result.spreads and test in result.figures:
+    if prefix.endswith("_at_length.") and test in result.metrics:
         length = result.what.get("data.seq_length") or result["data.length"]
-        curve[float(length)] = [result.figures[test]]
-    ends = {"last": result.figures.get("epochs"), "full": result.figures.get("vaa_steps")}
-    for name in (name for name in result.figures if name.startswith(prefix)):
+        curve[float(length)] = result.metrics[test]
+    ends = {"last": result.metrics.get("epochs"), "full": result.metrics.get("vaa_steps")}
+    for name in (name for name in result.metrics if name.startswith(prefix)):
         number = name.removeprefix(prefix)
         at = ends[number] if number in ends else float(number)
         if at is not None:
-            curve[at] = [result.figures[name], *result.spreads.get(name, ())]
+            curve[at] = result.metrics[name]
     return curve
 
 
 def draw_line(axes: Axes, points: Mapping[float, Sequence[float]], index: int, label: str = "") -> Any:
-    """Draw the median of points in their full range; return what the legend shows."""
+    """Draw the median of points in their full range, and each of them; return what the legend shows."""
     low, middle, high = np.quantile(list(points.values()), [0, 0.5, 1], axis=1)
     look = style(index)
     axes.fill_between(list(points), low, high, color=look["color"], alpha=0.15, linewidth=0)
+    axes.plot(list(points), list(points.values()), ".", color=look["color"], alpha=0.4, markersize=3)
     return axes.plot(list(points), middle, label=label or None, markersize=4, **look)[0]

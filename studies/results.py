@@ -16,12 +16,11 @@ import numpy as np
 import yaml
 
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
+from lightning_warmup.reporting.rows import Row, read_rows
 from studies.grid import as_arguments, flatten
 
-Row = dict[str, str]
-"""A run by the columns of the file: what it was, then its figures under their dotted names."""
 WHAT = ("study", "run", "settings", "seed", "commit", "dirty")
-"""The first columns; all others are figures."""
+"""The first columns: what a run was. All others are its metrics, under their dotted names."""
 REPORT = "report.json"
 RISEN = 0.1
 """VAA from which a network counts as multistable: a tenth of the states have a place of their own."""
@@ -112,14 +111,6 @@ def _portrait(folder: Path) -> dict[str, float]:
         at = {f"vaa_at.{steps}": vaa[steps] for steps in (10, 100, 1000) if steps in vaa}
         return at | {"vaa_at.full": vaa[max(vaa)]}
     return {}
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file, without their empty fields; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def identity(row: Row) -> tuple[str, str]:

@@ -1,15 +1,16 @@
-"""Carry a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [key=value ...]``.
+"""Carry a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [--reuse] [key=value]``.
 
-A study file stands for many runs, see :mod:`studies.grid`. All are checked before the first one starts. Each has a
-folder in ``runs/STUDY`` or ``run_dir=FOLDER``, and when it ends a row in ``results/STUDY.csv`` beside the study.
-Runs with a row or a finished folder are not repeated, those that have begun go on, and one that fails does not stop
-the others. ``key=value`` picks from an axis of the grid, or holds for every run.
+Runs every combination of settings that a study file stands for; studies/grid.py describes the file. All are
+checked before the first one starts. Each has a folder in runs/STUDY or run_dir=FOLDER, and when it ends a row in
+results/STUDY.csv beside the study. A finished folder is not computed again, a run that has begun goes on, and one
+that fails does not stop the others. With --reuse a row in the table is enough. key=value picks from an axis of the
+grid, or holds for every run.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -33,10 +34,15 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str]) -> int:
     """Run the command; return 0 when done, 1 if runs failed, 2 for a mistake in the arguments, 130 interrupted."""
     try:
-        return _run(_parse(argv))
+        status = _run(_parse(argv))
+        sys.stdout.flush()
+        return status
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as with --list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush to
+        return 0
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -48,6 +54,7 @@ def _parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--where", choices=("local", "wandb", "slurm"), default="local", help="who runs it")
     parser.add_argument("--jobs", type=int, help="runs at a time; 1 on this machine unless given")
     parser.add_argument("--list", action="store_true", help="list the runs and stop")
+    parser.add_argument("--reuse", action="store_true", help="runs that have a row count as finished")
     parser.add_argument("settings", nargs="*", default=[], metavar="key=value", help="see above")
     options = parser.parse_intermixed_args(argv)
     if options.jobs is not None and options.jobs < 1:
@@ -65,18 +72,20 @@ def _run(options: Any) -> int:
     runs = list(study.runs())
     identities = check(runs, folder)
     recorded = {identity(row) for row in read_rows(table)}
-    state = {name: _state(folder / name, key in recorded) for name, key in identities.items()}
+    state = {
+        name: _state(folder / name, options.reuse and key in recorded) for name, key in identities.items()
+    }
     if options.list:
-        for run in runs:
-            print(f"{state[run.name]:<8}  {run.name}  {shlex.join(run.arguments)}")
+        for name in state:
+            print(f"{state[name]:<8}  {name}")
         return 0
     if options.where == "wandb":
         for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
             print(f"wandb sweep {path}")
         return 0
-    # The command may have been killed between the end of a run and its row.
-    missing = [name for name, key in identities.items() if state[name] == "finished" and key not in recorded]
-    add_rows(table, [read_run(folder / name, study.name) for name in missing])
+    # The command may have been killed between the end of a run and its row; the row of another's run is replaced.
+    finished = [folder / name for name in state if (folder / name / REPORT).is_file()]
+    add_rows(table, [read_run(path, study.name) for path in finished])
     todo = [run for run in runs if state[run.name] != "finished"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +135,7 @@ def _identity(arguments: Sequence[str]) -> tuple[str, str]:
 
 
 def _state(folder: Path, recorded: bool) -> str:
-    """Return how far a run is, by its folder and whether it has a row."""
+    """Return how far a run is, by its folder and whether it has a row that counts."""
     if recorded or (folder / REPORT).is_file():
         return "finished"
     return "begun" if (folder / CONFIG_FILE).is_file() else "new"

@@ -1,47 +1,139 @@
-"""Tables of groups of runs that differ in the seed alone: median and full range."""
+"""Tables of groups of runs that differ in the seed alone: medians, ranges, counts and their intervals."""
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from studies.groups import Group, Result
+from configs.compose import ConfigError
+from lightning_warmup.reporting.rows import markdown
+from studies.groups import Groups, Result, group
+from studies.statistics import paired_interval, probability_of_improvement, share_interval
 
-
-def table(
-    groups: Sequence[Group], names: Sequence[str], figures: Sequence[str]
-) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a table: a group's names, its number of runs, and some figures."""
-    header = [in_words(name) for name in (*names, "runs", *figures)]
-    rows = [
-        [*one.names, str(sum(result.runs for result in one.results))]
-        + [spread(one.results, figure) for figure in figures]
-        for one in groups
-    ]
-    return header, rows
+LEARNT = "epochs_until_learnt"
+"""The metric that those runs have which learnt."""
+_GREATER_IS_BETTER = ("accuracy", "return", "optimal", "solved")
 
 
 def in_words(name: str) -> str:
-    """Return the name of a column or figure as it is read: ``test.loss`` as ``test loss``."""
+    """Return the name of a metric as it is read: ``test.loss`` as ``test loss``."""
     return name.replace(".", " ").replace("_", " ")
 
 
-def spread(results: Sequence[Result], figure: str) -> str:
-    """Return median, range, and the number of runs with the figure if not all have it: ``2 (1 to 3), 3 of 5``."""
-    there = [result for result in results if figure in result.figures]
-    if not there:
+def sign(metric: str) -> int:
+    """Return 1 for a metric whose greater values are better, else -1."""
+    return 1 if metric.split(".")[-1] in _GREATER_IS_BETTER else -1
+
+
+def number(value: float) -> str:
+    """Return a number in three digits."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def spread(results: Sequence[Result], metric: str) -> str:
+    """Return median, range, and the number of runs with the metric if not all have it: ``2 (1 to 3), 3 of 5``."""
+    values = [result.metrics[metric] for result in results if metric in result.metrics]
+    if not values:
         return ""
-    values = [result.figures[figure] for result in there]
-    quartiles = there[0].spreads.get(figure)
-    ends = quartiles or (min(values), max(values))
-    low, middle, high = (
-        f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-        for value in (ends[0], statistics.median(values), ends[1])
-    )
-    if quartiles:
-        return middle if low == middle == high else f"{middle} [{low}, {high}]"
+    low, middle, high = map(number, (min(values), statistics.median(values), max(values)))
     text = middle if low == high else f"{middle} ({low} to {high})"
-    return text if len(there) == len(results) else f"{text}, {len(there)} of {len(results)}"
+    return text if len(values) == len(results) else f"{text}, {len(values)} of {len(results)}"
+
+
+def share(results: Sequence[Result], metric: str = LEARNT) -> str:
+    """Return how many runs have a metric, by default how many learnt: ``4 of 5 [0.28, 0.99]``."""
+    if not results:
+        return ""
+    having = sum(metric in result.metrics for result in results)
+    low, high = share_interval(having, len(results))
+    return f"{having} of {len(results)} [{low:.2f}, {high:.2f}]"
+
+
+def table(groups: Groups, names: Sequence[str], metrics: Mapping[str, str]) -> str:
+    """Return a table: what a group has in common, its number of runs, and metrics by their column's heading."""
+    rows = [
+        [*key, str(len(members)), *(spread(members, metric) for metric in metrics.values())]
+        for key, members in groups.items()
+    ]
+    return markdown([*names, "runs", *metrics], rows)
+
+
+def by_procedure(
+    results: Iterable[Result], names: Sequence[str]
+) -> dict[tuple[str, ...], dict[str, list[Result]]]:
+    """Group results by columns or settings, and those of each group by their procedure.
+
+    Raises:
+        ConfigError: If runs of one procedure differ in their settings.
+    """
+    rows: dict[tuple[str, ...], dict[str, list[Result]]] = {}
+    for key, members in group(results, [*names, "procedure"]).items():
+        if key[-1] != members[0]["procedure"]:
+            raise ConfigError(f"{', '.join(key)}: runs of one procedure differ, so pick by a setting")
+        rows.setdefault(key[:-1], {})[key[-1]] = members
+    return rows
+
+
+def first_metric(runs: Mapping[str, Sequence[Result]], metrics: Sequence[str]) -> str:
+    """Return the first of some metrics that any run has."""
+    there = {name for results in runs.values() for result in results for name in result.metrics}
+    return next((metric for metric in metrics if metric in there), metrics[-1])
+
+
+def comparison(
+    results: Sequence[Result], names: Sequence[str], procedures: Sequence[str], metrics: Sequence[str]
+) -> str:
+    """Return a table of procedures side by side, the last compared with the one before it.
+
+    Each row has the first of ``metrics`` that its runs have; those of one procedure alone are left out.
+    """
+    header = [*names, "metric", *procedures, "change", "P(better)"]
+    rows = []
+    for key, runs in by_procedure(results, names).items():
+        columns = [runs.get(procedure, []) for procedure in procedures]
+        if sum(map(bool, columns)) > 1:
+            metric = first_metric(runs, metrics)
+            spreads = [spread(members, metric) or "never" * bool(members) for members in columns]
+            rows.append([*key, in_words(metric), *spreads, *_compared(columns[-1], columns[-2], metric)])
+    return markdown(header, rows)
+
+
+def _compared(ours: Sequence[Result], theirs: Sequence[Result], metric: str) -> tuple[str, str]:
+    """Return the mean change over pairs of equal seeds with its interval, and the probability of improvement.
+
+    The change is a factor where less is better, else a difference. A run without the metric never got there and
+    is the worst.
+    """
+    if not ours or not theirs:
+        return "", ""
+    first, second = (
+        {r["seed"]: r.metrics.get(metric, -sign(metric) * math.inf) for r in results}
+        for results in (ours, theirs)
+    )
+    better = probability_of_improvement(
+        *([sign(metric) * value for value in values.values()] for values in (first, second))
+    )
+    pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
+    factors = sign(metric) < 0 and all(min(pair) > 0 for pair in pairs)
+    differences = [math.log(a) - math.log(b) if factors else a - b for a, b in pairs]
+    interval = paired_interval(differences)
+    if interval is None:
+        return "", f"{better:.2f}"
+    mean, low, high = (
+        f"x {number(math.exp(value))}" if factors else f"{value:+.3g}"
+        for value in (statistics.fmean(differences), *interval)
+    )
+    return f"{mean} [{low.removeprefix('x ')}, {high.removeprefix('x ')}]", f"{better:.2f}"
+
+
+def counts(results: Sequence[Result], names: Sequence[str], procedures: Sequence[str]) -> str:
+    """Return a table of how many runs learnt, procedures in columns."""
+    rows = [
+        [*key, *(share(runs.get(procedure, [])) for procedure in procedures)]
+        for key, runs in by_procedure(results, names).items()
+    ]
+    return markdown([*names, *procedures], rows)
 
 
 def studies_table(results: Iterable[Result]) -> str:
@@ -50,20 +142,10 @@ def studies_table(results: Iterable[Result]) -> str:
     for result in results:
         studies.setdefault(result["study"] or "none", []).append(result)
     rows = []
-    for study, members in studies.items():
-        runs = [result for result in members if not result.spreads]
-        seconds = sum(v for r in runs for k, v in r.figures.items() if k.startswith("seconds."))
-        commits = ", ".join(dict.fromkeys(f"`{c[:7]}`" for r in members for c in r["commit"].split()))
-        dirty = ", with changes" if any(result["dirty"] == "true" for result in runs) else ""
-        seeds = sorted({int(result["seed"]) for result in members if result["seed"]})
-        count = str(sum(result.runs for result in members))
-        hours = f"{seconds / 3600:.1f}" if seconds else ""
-        rows.append([study, count, ", ".join(map(str, seeds)), commits + dirty, hours])
+    for study, runs in studies.items():
+        seconds = sum(v for r in runs for k, v in r.metrics.items() if k.startswith("seconds."))
+        commits = ", ".join(dict.fromkeys(f"`{run['commit'][:7]}`" for run in runs if run["commit"]))
+        dirty = ", with changes" if any(run["dirty"] == "true" for run in runs) else ""
+        seeds = ", ".join(sorted({run["seed"] for run in runs}, key=lambda seed: (len(seed), seed)))
+        rows.append([study, str(len(runs)), seeds, commits + dirty, f"{seconds / 3600:.1f}"])
     return markdown(["study", "runs", "seeds", "commits", "hours"], rows)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown; columns without any entry are left out."""
-    there = [at for at in range(len(header)) if any(row[at] for row in rows)]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line[at] for at in there)} |" for line in lines)

@@ -21,8 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from lightning_warmup import multistability, warmup
-from studies.results import read_rows
-from studies.tables import markdown
+from lightning_warmup.reporting.rows import markdown, read_rows
 
 TABLE = Path(__file__).with_suffix(".csv")
 WHAT = ("layer", "hidden_size", "num_layers", "seed")

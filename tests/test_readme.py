@@ -1,7 +1,8 @@
-"""The README: every command in it runs, and a fork made as it says trains."""
+"""The README and the page on forks: every command in them runs, and a fork made as they say trains."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+FORK = (ROOT / "docs" / "fork.md").read_text()
 SMALL = [
     "data.seq_length=60", "data.train_size=32", "data.val_size=32", "data.test_size=64", "data.test_lengths=[70]",
     "model.hidden_size=8", "warmup.steps=2", "monitor.steps=10", "trainer.max_epochs=1", "trainer.accelerator=cpu",
@@ -37,7 +39,7 @@ SIZES = {
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", README + FORK, re.DOTALL)
 
 
 def commands(first_words: str) -> list[str]:
@@ -96,30 +98,56 @@ def test_the_mnist_command_runs(fork: Path) -> None:
     run(fork, command.replace("data/mnist", os.environ["MNIST_ROOT"]), *SIZES["mnist"])
 
 
+def test_a_trained_network_is_used(fork: Path) -> None:
+    run(fork, "python train.py run_dir=runs/warmup", *SMALL)
+    (code,) = [block for block in blocks("python") if "load_from_checkpoint" in block]
+    (fork / "use.py").write_text(code)
+    assert run(fork, "python use.py").stdout.strip().endswith("True")
+
+
+def test_a_fork_changes_its_training(fork: Path) -> None:
+    path = "lightning_warmup/modules/robust.py"
+    (fork / path).write_text(files_to_add()[path])
+    script = (fork / "train.py").read_text()
+    changed = script.replace("return datamodule, SequenceModule(", "return datamodule, Robust(")
+    assert changed != script
+    imported = "    from datamodules import make_benchmark\n"
+    changed = changed.replace(imported, f"{imported}    from lightning_warmup.modules.robust import Robust\n")
+    (fork / "train.py").write_text(changed)
+    (settings,) = [words for words in re.findall(r"`python train.py (.*?)`", FORK) if "optim.name" in words]
+    settings = settings.replace("optim.rise_steps=100", "optim.rise_steps=1")
+    shown = run(fork, f"python train.py run_dir=runs/robust {settings}", *SMALL, "data.batch_size=8").stdout
+    assert "test absolute_error" in shown.replace("  ", " ")
+    report = json.loads((fork / "runs" / "robust" / "report.json").read_text())
+    assert 0.2 < report["trivial_loss"] < 0.4
+
+
 def files_to_add() -> dict[str, str]:
     """Path and content of the files that the fork section writes."""
-    section = README[README.index("## Fork it") :]
-    named = re.findall(r"`(\w+/[\w/.]+\.(?:py|yaml))`[^`]*```(?:python|yaml)\n(.*?)```", section, re.DOTALL)
+    named = re.findall(r"`(\w+/[\w/.]+\.(?:py|yaml))`[^`]*```(?:python|yaml)\n(.*?)```", FORK, re.DOTALL)
     return {path: content for path, content in named if not (ROOT / path).exists()}
 
 
 def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(fork: Path) -> None:
     added = files_to_add()
+    del added["lightning_warmup/modules/robust.py"]
     assert sorted(added) == [
         "datamodules/adding.py",
+        "datamodules/selective_copying.py",
         "lightning_warmup/cells/janet.py",
         "lightning_warmup/procedures/objectives/spread.py",
     ]
     for path, content in added.items():
         (fork / path).write_text(content)
-    (settings,) = [block for block in blocks("python") if "class Adding(_" in block]
+    (settings,) = [block for block in blocks("python") if "class Adding(Generated):" in block]
     schema = fork / "configs" / "data.py"
     schema.write_text(f"{schema.read_text()}\n\n{settings}")
 
     overview = run(fork, "python train.py --help").stdout
-    assert all(name in overview for name in ("janet", "adding", "spread"))
+    assert all(name in overview for name in ("janet", "adding", "selective_copying", "spread"))
     (command,) = [command for command in commands("python") if "adding" in command]
     assert "test loss" in run(fork, command, *SMALL).stdout
+    assert "test accuracy" in run(fork, "python train.py data.name=selective_copying", *SMALL).stdout
     (command,) = [command for command in commands("python") if "json_schema" in command]
     command, _, output = command.partition(" > ")
     (fork / output).write_text(run(fork, command).stdout)
@@ -132,7 +160,7 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
         "0",
         "-q",
         "-k",
-        "janet or spread or adding or schema",
+        "janet or spread or adding or selective_copying or schema",
     ]
     environment = os.environ | {"PYTHONPATH": str(fork)}
     done = subprocess.run(

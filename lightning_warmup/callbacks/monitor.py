@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,6 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
+from lightning_warmup.callbacks.observed import TooEarly
 from lightning_warmup.distributed import world_size
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
@@ -21,7 +23,7 @@ from lightning_warmup.procedures.sequences import Batch, time_first
 class MultistabilityMonitor(Callback):
     """Measures multistability every few epochs of a fit, always on the same training sequences.
 
-    The figures are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
+    The metrics are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
     ``.../residual``, ``.../places_layer_1`` and so on, with the number M of constant steps in the name: a
     network that has been warmed up seldom comes to rest early, so M is kept small here. The random
     streams of training are left alone. Early stopping and checkpoints can follow what is measured after an epoch.
@@ -60,41 +62,56 @@ class MultistabilityMonitor(Callback):
         self.count = count
         self.seed = seed
         self.seconds = 0.0
-        self._batch: Batch
+        self._batch: Batch | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the sequences, before the training has begun to read its data."""
-        rnn = find_network(pl_module, self.network)
-        count = self.count - self.count % world_size()  # shared evenly
-        source = trainer, pl_module, rnn, self.sequences, count, self.seed
-        with isolate_rng(), closing(sequence_batches(*source)) as batches:
-            sequences, lengths = next(batches)
-        self._batch = time_first(rnn, sequences), lengths
+        self._batch = None
+        if trainer.limit_train_batches != 0:
+            with suppress(TooEarly):
+                self._batch = self._take(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network before its first epoch."""
-        if trainer.global_step == 0:
+        """Measure the network before its first epoch; a fit that is resumed has done so already."""
+        if trainer.global_step == 0 and trainer.ckpt_path is None and self._batch is not None:
             self._measure(trainer, find_network(pl_module, self.network))
 
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Do so before the first batch if the training step can't be run earlier."""
+        if self._batch is None:
+            self._batch = self._take(trainer, pl_module)
+            self.on_train_start(trainer, pl_module)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network after every so many epochs, and offer the figures to other callbacks."""
+        """Measure the network after every so many epochs, and offer the metrics to other callbacks."""
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             rnn = find_network(pl_module, self.network)
-            figures = trainer.strategy.broadcast(self._measure(trainer, rnn))
-            pl_module.log_dict(figures, logger=False, batch_size=1, sync_dist=True)
+            metrics = trainer.strategy.broadcast(self._measure(trainer, rnn))
+            pl_module.log_dict(metrics, logger=False, batch_size=1, sync_dist=True)
+
+    def _take(self, trainer: Trainer, module: LightningModule) -> Batch:
+        """Take the sequences, laid out as the network takes them."""
+        rnn = find_network(module, self.network)
+        count = self.count - self.count % world_size()  # shared evenly
+        source = trainer, module, rnn, self.sequences, count, self.seed
+        with isolate_rng(), closing(sequence_batches(*source)) as batches:
+            sequences, lengths = next(batches)
+        return time_first(rnn, sequences), lengths
 
     def _measure(self, trainer: Trainer, rnn: nn.Module) -> dict[str, float]:
         """Measure and log on the first process alone, since the network is the same on all."""
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or self._batch is None:
             return {}
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(self.seed)
-        figures = asdict(
+        found = asdict(
             multistability(rnn, *self._batch, steps=self.steps, draws=self.draws, generator=generator)
         )
-        layers = figures.pop("places_per_layer")
-        figures |= {f"places_layer_{index}": number for index, number in enumerate(layers, start=1)}
-        metrics = {f"monitor_M{self.steps}/{name}": value for name, value in figures.items()}
+        layers = found.pop("places_per_layer")
+        found |= {f"places_layer_{index}": number for index, number in enumerate(layers, start=1)}
+        metrics = {f"monitor_M{self.steps}/{name}": value for name, value in found.items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
         self.seconds += time.perf_counter() - start

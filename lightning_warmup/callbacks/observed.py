@@ -13,18 +13,33 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 from torch import nn
 
 from lightning_warmup.dynamics.reachable import in_mode
-from lightning_warmup.networks.observed import ASK, observe
+from lightning_warmup.networks.observed import ASK, as_sequences, first_input
 from lightning_warmup.procedures.sequences import Batch
+
+
+class TooEarly(ValueError):
+    """A training step fails before it reaches the network, perhaps since the training has not begun."""
 
 
 def observed(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Batch:
     """Return the sequences that the network is given first in ``module.training_step(batch, 0)``.
 
+    Raises:
+        ValueError: As :func:`given` and :func:`lightning_warmup.networks.observed.observe`.
+    """
+    return as_sequences(rnn, given(trainer, module, rnn, batch))
+
+
+def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Any:
+    """Return what the network is given first in ``module.training_step(batch, 0)``.
+
     The step ends there, and leaves no trace in statistics, weights, optimizers and logs; what else it changes
-    before it reaches the network stays changed. It draws from the global random streams.
+    before it reaches the network is put back by :func:`lightning_warmup.callbacks.unchanged.unchanged`. It draws
+    from the global random streams.
 
     Raises:
-        ValueError: If the step fails before it reaches the network, or as :func:`observe`.
+        NoSequences: If the step does not call the network.
+        TooEarly: If the step fails before it reaches the network.
     """
     step = module.training_step
     arguments = (batch, 0) if is_param_in_hook_signature(step, "batch_idx", min_args=2) else (batch,)
@@ -35,10 +50,10 @@ def observed(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: A
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             where = f"training_step of {type(module).__name__} before it calls the {type(rnn).__name__}"
-            raise ValueError(f"sequences=None: {reason}, in {where}: {ASK}") from error
+            raise TooEarly(f"sequences=None: {reason}, in {where}: {ASK}") from None
 
     with without_a_trace(trainer, module), trainer.precision_plugin.train_step_context():
-        return observe(rnn, call)
+        return first_input(rnn, call)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -47,7 +47,7 @@ class PretrainStage(Stage):
         super().__init__(network, sequences, batch_size, steps, seed)
         self.plan = PretrainPlan(task, steps, lr, seed)
 
-    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[PretrainStep]:
+    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[PretrainStep]:
         """Pretrain the network."""
         return pretrain_steps(rnn, batches, self.plan)
 

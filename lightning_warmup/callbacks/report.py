@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
 
 from lightning_warmup._compat import on_device
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.certificate import Waiting, certify
+from lightning_warmup.dynamics.horizon import memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.find import find_network
+from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.procedures.sequences import time_first
 
 SEQUENCES = 64  # N of a reported VAA, or all that there are
-REPORTED = ("vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")
+REPORTED = ("memory", "vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")
 
 
 class Report(Callback):
@@ -144,6 +147,7 @@ class Report(Callback):
         sequences = time_first(rnn, sequences)
         figures = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
         figures["rest"] = figures.pop("resting_fraction")
+        figures["memory"] = _memory(rnn, sequences, lengths)
         if trainer.is_global_zero:
             taken = portrait(rnn, sequences, lengths, steps=self.steps)
             figures |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
@@ -161,6 +165,16 @@ class Report(Callback):
     def _time_fit(self) -> None:
         if self._fit_since is not None:
             self.seconds["fit"] = time.perf_counter() - self._fit_since
+
+
+def _memory(rnn: nn.Module, sequences: Tensor, lengths: Tensor | None) -> dict[str, float] | None:
+    """Return the median of the steps that a network remembers, None for a single sequence."""
+    if sequences.shape[0 if batch_first(rnn) else 1] < 2:
+        return None
+    horizon = memory_horizon(rnn, sequences, lengths)
+    spans = {"steps": horizon.forward, "gradient_steps": horizon.backward}
+    limits = {"limit": horizon.forward.limit, "gradient_limit": horizon.backward.limit}
+    return {name: span.median for name, span in spans.items()} | limits
 
 
 def _figures(trainer: Trainer) -> dict[str, dict[str, float]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -13,9 +14,12 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.distributed import gather_batch, world_size
+from lightning_warmup.distributed import fewest, gather_batch, world_size
+from lightning_warmup.dynamics.horizon import Spans, memory_horizon
+from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.networks.observed import as_sequences, watch
+from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.regularize import add_gradient, takes_part
@@ -50,7 +54,9 @@ class WarmupStage(Stage):
         seed: Seed of the order of the sequences, the cuts, the stabilisations and the constant inputs.
 
     Attributes:
-        result: What the warmup has reached; None before it.
+        result: What the warmup has reached; None before it, and in a process that has others run the fit, as with
+            ``ddp_spawn``.
+        memory: How many steps the network remembered before and after it; None before it.
 
     Raises:
         ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
@@ -79,6 +85,8 @@ class WarmupStage(Stage):
         super().__init__(network, sequences, batch_size, aim.steps, seed)
         self.plan = WarmupPlan(aim, lr, leaky, seed, holding_inputs)
         self.result: WarmupResult | None = None
+        self.memory: tuple[Spans, Spans] | None = None
+        self._length = 0  # of the sequences, in steps
         self._batch: Any = None
         self._watch: RemovableHandle | None = None
 
@@ -97,14 +105,19 @@ class WarmupStage(Stage):
                 text += "; gradients are not clipped and may grow: try gradient_clip_val=0.1"
             rank_zero_info(text)
 
-    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Iterator[WarmupStep]:
-        """Warm the network up."""
-        self.result = yield from warmup_steps(rnn, batches, self.plan)
+    def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[WarmupStep]:
+        """Warm the network up; measure on the first batch how many steps it remembers, before and after."""
+        first = next(batches)
+        before = _memory(rnn, first)
+        self.result = yield from warmup_steps(rnn, chain([first], batches), self.plan)
+        self.memory = before, _memory(rnn, first)
+        self._length = len(first[0])
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Hold a batch that the objective takes part in, or what the network is given in its training step."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         self._let_go()
         if not takes_part(self.plan, trainer.global_step):
             return
@@ -120,18 +133,25 @@ class WarmupStage(Stage):
         rnn = find_network(pl_module, self.network)
         if not any(parameter.requires_grad for parameter in rnn.parameters()):
             return  # it is the turn of another optimizer, which the module switches the network off for
-        if self.sequences is None:
-            sequences, lengths = as_sequences(rnn, self._batch)
-            rows = self.batch_size // world_size()
-            batch = time_first(rnn, sequences)[:, :rows], None if lengths is None else lengths[:rows]
-        else:
-            batch = sequences_of(trainer, pl_module, rnn, self.sequences, self._batch)
-        batch = gather_batch(batch)
+        batch, self._batch = self._present_batch(trainer, pl_module, rnn), None
+        if fewest(0 if batch is None else 1, pl_module.device) == 0 or batch is None:
+            return
         # At half precision the gradients of the training are scaled.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1.0
-        add_gradient(self.plan, rnn, batch, trainer.global_step, trainer.accumulate_grad_batches, scale)
-        self._batch = None
+        accumulated = trainer.accumulate_grad_batches
+        add_gradient(self.plan, rnn, gather_batch(batch), trainer.global_step, accumulated, scale)
+
+    def _present_batch(self, trainer: Trainer, module: LightningModule, rnn: nn.Module) -> Batch | None:
+        """Return the sequences of the batch that is held, None if they have a single step."""
+        if self.sequences is not None:
+            return sequences_of(trainer, module, rnn, self.sequences, self._batch)
+        try:
+            sequences, lengths = as_sequences(rnn, self._batch)
+        except NoSequences:
+            return None
+        rows = self.batch_size // world_size()
+        return time_first(rnn, sequences)[:, :rows], None if lengths is None else lengths[:rows]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave nothing behind."""
@@ -167,10 +187,10 @@ class WarmupStage(Stage):
         result, objective = self.result, self.plan.objective
         if result is None:
             return None
-        figures = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
+        metrics = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
         text = ", ".join(
             f"{words} {value:.2f}" + f" (goal {objective.goal})" * (name == objective.metric)
-            for name, (words, value) in figures.items()
+            for name, (words, value) in metrics.items()
         )
         text += f" at M = {result.settle_steps:,} after {len(result)} steps"
         if result.attempts > 1:
@@ -181,5 +201,14 @@ class WarmupStage(Stage):
             text += (
                 f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
             )
+        if self.memory is not None:
+            before, after = self.memory
+            text = f"memory: {before} -> {after}; your sequences: {self._length:,}. {text}"
         asked = objective.steps
         return text + ("" if result.goal_reached else f"; try steps={3 * asked}, now {asked}")
+
+
+def _memory(rnn: nn.Module, batch: Batch) -> Spans:
+    """Return how many steps a network remembers what it read of a batch."""
+    with in_mode(rnn, training=False):
+        return memory_horizon(layers_of(rnn), *batch).forward

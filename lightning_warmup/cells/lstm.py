@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_warmup._compat import functorch_active
 from lightning_warmup.engine.denormals import chunked
@@ -28,6 +28,7 @@ class LSTM(nn.LSTM):
     """
 
     gates: ClassVar = {"i": Gate(), "f": Gate(), "g": Gate(), "o": Gate()}
+    states: ClassVar = 2
     remember = "f"
     overwrite = "i"
 
@@ -41,6 +42,11 @@ class LSTM(nn.LSTM):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, 1, bias, batch_first, device=device, dtype=dtype)
+
+    def step(self, h: Tensor, c: Tensor, gate: Any) -> tuple[Tensor, Tensor]:
+        """Return the next states, as torch's kernel computes them; proofs follow it on boxes of states."""
+        c = torch.addcmul(torch.sigmoid(gate.i(h)) * torch.tanh(gate.g(h)), torch.sigmoid(gate.f(h)), c)
+        return torch.sigmoid(gate.o(h)) * torch.tanh(c), c
 
     def forward(self, input: Any, h_0: Any = None) -> Any:
         plain = isinstance(input, nn.utils.rnn.PackedSequence) or input.is_cuda or not torch.is_grad_enabled()

@@ -6,6 +6,8 @@ after the same long constant input. Distances are Euclidean and taken in float32
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,9 @@ EPSILON = 1e-4
 
 REST_TOLERANCE = 1e-6
 """Largest relative move of a unit at rest in one more step."""
+
+LEFT = 1e-3
+"""Share of what tells two histories apart at which they count as forgotten."""
 
 
 def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
@@ -83,6 +88,51 @@ def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERAN
         Boolean mask, ``(N,)``.
     """
     return ((next_states - states).abs() <= tolerance * (1 + states.abs())).all(1)
+
+
+def shares_apart(states: Tensor, other_states: Tensor) -> Tensor:
+    """Return the distances of pairs of states over their first distances, ``(S, N)``.
+
+    Pairs of which no unit differs by more than the tolerance of rest count as one state, at a distance of 0.
+
+    Args:
+        states: States at S looks, ``(S, N, H)``.
+        other_states: The other states of the pairs, ``(S, N, H)``.
+    """
+    distances = torch.linalg.vector_norm(other_states - states, dim=-1)
+    near = ((other_states - states).abs() <= REST_TOLERANCE * (1 + states.abs())).all(-1)
+    distances = distances.masked_fill(near, 0.0)
+    return (distances / distances[0]).masked_fill(near, 0.0)
+
+
+def memory_span(shares: Tensor, steps: Tensor, left: float = LEFT) -> Tensor:
+    """Return after how many steps a share has fallen to ``left`` for good; infinity if it has not by the last look.
+
+    Between two looks a share is taken to fall exponentially.
+
+    Args:
+        shares: Shares that are left, ``(S, N)``.
+        steps: Numbers of steps after which they were looked at, increasing, ``(S,)``.
+        left: The share that ends a span.
+
+    Returns:
+        Spans, ``(N,)``, float64; 0 where the share is ``left`` or less from the beginning.
+
+    Example:
+        >>> memory_span(torch.tensor([[1.0], [0.25], [0.0625]]), torch.tensor([0, 10, 20]), left=0.5)
+        tensor([5.], dtype=torch.float64)
+    """
+    shares, steps = shares.double(), steps.to(shares.device).double()
+    above = shares > left
+    order = torch.arange(1, len(steps) + 1, device=shares.device).unsqueeze(1)
+    last = (above * order).amax(0) - 1  # the last look above; -1 if there is none
+    before, after = last.clamp(min=0), (last + 1).clamp(max=len(steps) - 1)
+    logs = shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
+    high, low = (logs.gather(0, look.unsqueeze(0)).squeeze(0) for look in (before, after))
+    part = (high - math.log(left)) / (high - low)
+    spans = steps[before] + part * (steps[after] - steps[before])
+    spans = spans.where(last >= 0, 0.0)
+    return spans.where(last < len(steps) - 1, math.inf)
 
 
 def _distances(states: Tensor, epsilon: float) -> Tensor:

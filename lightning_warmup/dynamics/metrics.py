@@ -121,6 +121,48 @@ class RestingFraction(Metric):
         return _plot(self, val, ax)
 
 
+class MemorySpan(Metric):
+    """Compute how many steps two histories remain apart under the same further inputs, the median over pairs.
+
+    As input to ``update`` the metric accepts the states of N pairs before and after each of K common inputs,
+    ``states`` and ``other_states``, both ``(K + 1, N, H)``. As output of ``compute`` it returns a scalar: the steps
+    until their distance has fallen to a share of the first one, infinity if that takes more than K.
+
+    Args:
+        left: The share, a thousandth.
+        kwargs: Settings of every :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = MemorySpan(left=0.25)
+        >>> fading = 0.5 ** torch.arange(6.0).view(6, 1, 1)
+        >>> metric(fading, 0 * fading)
+        tensor(2., dtype=torch.float64)
+    """
+
+    shares: list[torch.Tensor]
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound = 0.0
+
+    def __init__(self, left: float = functional.LEFT, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.left = left
+        # Shares, not spans: a collection of two settings shares equal states.
+        self.add_state("shares", [], dist_reduce_fx="cat")
+
+    def update(self, states: torch.Tensor, other_states: torch.Tensor) -> None:
+        self.shares.append(functional.shares_apart(states, other_states).detach().t())
+
+    def compute(self) -> torch.Tensor:
+        shares = dim_zero_cat(self.shares).t()
+        return functional.memory_span(shares, torch.arange(len(shares)), self.left).median()
+
+    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
+        return _plot(self, val, ax)
+
+
 def _plot(metric: Metric, val: torch.Tensor | Sequence[torch.Tensor] | None, ax: Any) -> Any:
     return plot_single_or_multi_val(
         metric.compute() if val is None else val,

@@ -12,18 +12,6 @@ from lightning_warmup.modules.parts import MakeOptimizer, NetworkModule, adam
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def histories(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
-    """Return the histories ``(B, T, I)`` of a batch and their lengths ``(B,)``, for the warmup.
-
-    A batch of histories is that already; those of a training batch end at the last step that is learnt from.
-    """
-    if len(batch) == 2:
-        return batch
-    inputs, _, _, _, weights = batch
-    steps = torch.arange(1, weights.shape[1] + 1, device=weights.device)
-    return inputs, ((weights > 0) * steps).amax(1)
-
-
 class DQNModule(NetworkModule):
     """Learns the values of actions from whole histories, and plays the next ones by them.
 
@@ -36,10 +24,10 @@ class DQNModule(NetworkModule):
     where ``Q_target`` is a copy of the network, renewed every ``target_update`` episodes, first after a warmup.
 
     ``trainer.datamodule`` plays the episodes: one each ``gradient_steps`` training batches by ``collect``, and some
-    without exploration after every epoch by ``evaluate``, whose figures, such as the return, are logged as
-    ``val/...``. ``solved`` names the one of them that is 1 as soon as nothing is left to learn, and the figure that
+    without exploration after every epoch by ``evaluate``, whose metrics, such as the return, are logged as
+    ``val/...``. ``solved`` names the one of them that is 1 as soon as nothing is left to learn, and the metric that
     then says how many episodes had been played. ``val/value`` is the mean of the greatest Q over a fixed set of
-    histories. ``test`` gives the figures of the trained policy by their full names.
+    histories. ``test`` gives the metrics of the trained policy by their full names.
 
     Args:
         network: A network with an output for each of O actions, see :class:`NetworkModule`.
@@ -50,7 +38,6 @@ class DQNModule(NetworkModule):
         stop_when_optimal: Whether to end the fit when ``solved``.
 
     Attributes:
-        sequences: :func:`histories`, for the warmup.
         monitor: The discounted return; with ``gamma=0``, where that is the first reward alone, the return.
         target: The copy that the targets are taken from.
 
@@ -58,7 +45,6 @@ class DQNModule(NetworkModule):
         ValueError: As :class:`NetworkModule`.
     """
 
-    sequences = staticmethod(histories)
     may_differ = NetworkModule.may_differ | {"gamma", "epsilon", "target_update", "stop_when_optimal"}
     solved_at: Tensor
     latest_return: Tensor
@@ -81,6 +67,18 @@ class DQNModule(NetworkModule):
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         for name in ("solved_at", "latest_return"):
             self.register_buffer(name, torch.tensor(torch.nan))
+
+    @staticmethod
+    def sequences(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
+        """Return the histories ``(B, T, I)`` of a batch and their lengths ``(B,)``, for the warmup.
+
+        A batch of histories is that already; those of a training batch end at the last step that is learnt from.
+        """
+        if len(batch) == 2:
+            return batch
+        inputs, _, _, _, weights = batch
+        steps = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+        return inputs, ((weights > 0) * steps).amax(1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the values ``(B, T, O)`` of all actions after each step."""
@@ -113,18 +111,18 @@ class DQNModule(NetworkModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         tasks, (sequences, lengths) = self._tasks(), batch
-        figures = tasks.evaluate(self.act, self.gamma)
+        metrics = tasks.evaluate(self.act, self.gamma)
         seen = torch.arange(sequences.shape[1], device=lengths.device) < lengths.unsqueeze(1)
-        figures["value"] = self(sequences).amax(2)[seen].mean()
+        metrics["value"] = self(sequences).amax(2)[seen].mean()
         solved, solved_at = tasks.solved
-        if figures.get(solved) and not self.trainer.sanity_checking:
+        if metrics.get(solved) and not self.trainer.sanity_checking:
             if self.solved_at.isnan():
                 self.solved_at.fill_(tasks.episodes_played)
             self.trainer.should_stop |= self.stop_when_optimal
         if not self.solved_at.isnan():
-            figures[solved_at] = self.solved_at
-        for name, figure in figures.items():
-            self.log(f"val/{name}", figure, prog_bar=name == "return")
+            metrics[solved_at] = self.solved_at
+        for name, metric in metrics.items():
+            self.log(f"val/{name}", metric, prog_bar=name == "return")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.log_dict(self._tasks().test(self.act, self.gamma))

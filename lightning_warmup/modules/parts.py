@@ -75,8 +75,11 @@ class NetworkModule(LightningModule):
     def configure_optimizers(self) -> Any:
         parameters = (parameter for parameter in self.parameters() if parameter.requires_grad)
         made = self.make_optimizer(parameters, training_steps(self.trainer))
-        if isinstance(made, dict) and isinstance(made["lr_scheduler"], dict):
-            made["lr_scheduler"].setdefault("monitor", self.monitor[0])
+        schedule = made.get("lr_scheduler") if isinstance(made, dict) else None
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule = {"scheduler": schedule}
+        if isinstance(schedule, dict):  # Lightning asks what a plateau is one of
+            made = made | {"lr_scheduler": {"monitor": self.monitor[0], **schedule}}
         return made
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:

@@ -16,12 +16,6 @@ from lightning_warmup.modules.parts import MakeOptimizer, NetworkModule, adam
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def sequences_of(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
-    """Return the sequences ``(B, T, I)`` of a batch, and their lengths ``(B,)`` if read-outs are each one's own."""
-    sequences, _, read_at = batch
-    return sequences if read_at.dim() == 1 else (sequences, read_at.amax(1) + 1)
-
-
 class Accuracy(MeanMetric):
     """The share of read-outs whose greatest output is that of the right class."""
 
@@ -55,9 +49,6 @@ class SequenceModule(NetworkModule):
         optimizer: A function from the parameters and the number of training steps to a torch optimiser, or to
             Lightning's dict of an optimiser and its ``lr_scheduler``.
 
-    Attributes:
-        sequences: :func:`sequences_of`, for the warmup.
-
     Raises:
         ValueError: If ``task`` is unknown, or as :class:`NetworkModule`.
 
@@ -66,7 +57,6 @@ class SequenceModule(NetworkModule):
     """
 
     monitor = ("val/loss", "min")
-    sequences = staticmethod(sequences_of)
 
     def __init__(
         self,
@@ -110,6 +100,12 @@ class SequenceModule(NetworkModule):
         targets = test.targets[read_out]
         rows = targets.flatten(0, -2) if self.task == "regression" else targets.flatten()
         return best_constant_loss(self.loss, rows.to(self.device), datamodule.output_size)
+
+    @staticmethod
+    def sequences(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the sequences ``(B, T, I)`` of a batch, and lengths ``(B,)`` if read-outs are each one's own."""
+        sequences, _, read_at = batch
+        return sequences if read_at.dim() == 1 else (sequences, read_at.amax(1) + 1)
 
     def forward(self, sequences: Tensor, read_at: Tensor | None = None) -> Tensor:
         """Return the outputs ``(B, K, O)`` at the time steps ``read_at``, or at all of them."""

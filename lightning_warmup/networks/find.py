@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from lightning_warmup.cells import GatedCell
@@ -40,6 +41,9 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
             named, (nn.RNNBase, nn.RNNCellBase, nn.ModuleList)
         ):
             raise ValueError(f"network={name!r}: is a {type(named).__name__}, must be a recurrent network")
+        if isinstance(named, torch.jit.ScriptModule):
+            wanted = "must not be scripted or traced; do that after the training"
+            raise ValueError(f"network={name!r}: {wanted}")
         return named
     found: dict[str, nn.Module] = {}
     for path, child in module.named_modules():

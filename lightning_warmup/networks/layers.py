@@ -65,6 +65,8 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         return [layer for part in rnn for layer in ([part] if isinstance(part, Layer) else layers_of(part))]
     if not isinstance(rnn, nn.Module):
         raise ValueError(f"network={type(rnn).__name__}: must be a recurrent torch.nn.Module")
+    if isinstance(rnn, torch.jit.ScriptModule):
+        raise ValueError("network=ScriptModule: must not be scripted or traced; do that after the training")
     if getattr(rnn, "bidirectional", False):
         raise ValueError(
             "bidirectional=True: must be False, a backward half has no state to warm up or measure"

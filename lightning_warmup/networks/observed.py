@@ -15,6 +15,10 @@ from lightning_warmup.networks.layout import batch_first
 ASK = "pass sequences=..., a function"
 
 
+class NoSequences(ValueError):
+    """A call gives a network no sequences: it does not call it, or with a single step."""
+
+
 class _Stop(BaseException):
     """Ends a call where the network is reached; no ``except Exception`` holds it up."""
 
@@ -42,7 +46,8 @@ def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor 
         gradient, and lengths ``(B,)`` if it was given a packed sequence.
 
     Raises:
-        ValueError: If the network is not called, or not with sequences of at least two steps.
+        NoSequences: If the network is not called, or with a single step.
+        ValueError: If it is not given sequences.
 
     Example:
         >>> rnn = torch.nn.GRU(1, 4)
@@ -51,6 +56,11 @@ def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor 
         >>> sequences.shape
         torch.Size([20, 8, 1])
     """
+    return as_sequences(rnn, first_input(rnn, call))
+
+
+def first_input(rnn: nn.Module, call: Callable[[], object]) -> Any:
+    """Return what a network is given first in a call, which ends there; see :func:`observe`."""
     seen: list[Any] = []
 
     def stop(input: Any) -> NoReturn:
@@ -63,10 +73,10 @@ def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor 
         with torch.no_grad(), eager:
             call()
     except _Stop:
-        return as_sequences(rnn, seen[0])
+        return seen[0]
     finally:
         handle.remove()
-    raise ValueError(f"sequences=None: the {type(rnn).__name__} is not called: {ASK}")
+    raise NoSequences(f"sequences=None: the {type(rnn).__name__} is not called: {ASK}")
 
 
 def as_sequences(rnn: nn.Module, input: Any) -> tuple[Tensor, Tensor | None]:
@@ -85,7 +95,7 @@ def as_sequences(rnn: nn.Module, input: Any) -> tuple[Tensor, Tensor | None]:
             f"sequences=None: the {name} is given {kind}, must be floating-point sequences of 3 axes: {ASK}"
         )
     if input.shape[1 if batch_first(rnn) else 0] == 1:
-        raise ValueError(
+        raise NoSequences(
             f"sequences=None: the {name} is given one step at a time, must be whole sequences: {ASK}"
         )
     weights = (p for p in rnn.parameters() if p.is_floating_point())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -48,8 +48,8 @@ class PretrainPlan:
         require("lr", self.lr, 0 < self.lr < math.inf, "a number above 0")
 
 
-def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan) -> Iterator[PretrainStep]:
-    """Pretrain a recurrent network step by step, in place.
+def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan) -> Generator[PretrainStep]:
+    """Pretrain a recurrent network step by step, in place; the weights from before come back if it ends early.
 
     Args:
         rnn: The network; see :func:`lightning_warmup.networks.layers.layers_of`. Its own read-out stays as it is.
@@ -65,26 +65,34 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
     encoder = layers_of(rnn)
     decoder = layers_of(copy.deepcopy(rnn)) if plan.task == "autoencode" else []
     parameters = [p for layer in encoder + decoder for p in layer.warmed + layer.frozen]
-    with in_mode(rnn, training=True):
-        for step, (sequences, lengths) in enumerate(islice(batches, plan.steps)):
-            with torch.enable_grad():
-                outputs, targets, active = _task(encoder, decoder, sequences, lengths)
-                if step == 0:
-                    with torch.random.fork_rng(devices=[]):
-                        torch.manual_seed(plan.seed)
-                        head = nn.Linear(outputs.shape[2], targets.shape[2]).to(targets)
-                    parameters += head.parameters()
-                    optimizer = torch.optim.Adam(parameters, lr=plan.lr)
-                errors = (head(outputs) - targets).square().mean(2)[active]
-                loss = errors.mean()
-                optimizer.zero_grad()
-                loss.backward()
-            if not torch.isfinite(loss):
-                hint = f"with lr={plan.lr}; a smaller lr may help"
-                raise RuntimeError(f"pretraining diverged at step {step} {hint}")
-            optimizer.step()
-            yield PretrainStep(step, loss.item())
-    rnn.zero_grad()
+    before = [parameter.detach().clone() for parameter in rnn.parameters()]
+    try:
+        with in_mode(rnn, training=True):
+            for step, (sequences, lengths) in enumerate(islice(batches, plan.steps)):
+                with torch.enable_grad():
+                    outputs, targets, active = _task(encoder, decoder, sequences, lengths)
+                    if step == 0:
+                        with torch.random.fork_rng(devices=[]):
+                            torch.manual_seed(plan.seed)
+                            head = nn.Linear(outputs.shape[2], targets.shape[2]).to(targets)
+                        parameters += head.parameters()
+                        optimizer = torch.optim.Adam(parameters, lr=plan.lr)
+                    errors = (head(outputs) - targets).square().mean(2)[active]
+                    loss = errors.mean()
+                    optimizer.zero_grad()
+                    loss.backward()
+                if not torch.isfinite(loss):
+                    hint = f"with lr={plan.lr}; a smaller lr may help"
+                    raise RuntimeError(f"pretraining diverged at step {step} {hint}")
+                optimizer.step()
+                yield PretrainStep(step, loss.item())
+    except BaseException:
+        with torch.no_grad():
+            for parameter, value in zip(rnn.parameters(), before, strict=True):
+                parameter.copy_(value)
+        raise
+    finally:
+        rnn.zero_grad()
     for parameter in rnn.parameters():
         take_from_first(parameter.detach())
 

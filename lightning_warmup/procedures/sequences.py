@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_warmup.networks.layout import batch_first
 
@@ -16,6 +16,15 @@ Batch = tuple[Tensor, Tensor | None]
 def time_first(rnn: object, sequences: Tensor) -> Tensor:
     """Return sequences that are laid out as the network takes them as ``(T, B, I)``, or the other way round."""
     return sequences.transpose(0, 1) if batch_first(rnn) else sequences
+
+
+def check_device(rnn: object, sequences: Tensor) -> None:
+    """Raise a ValueError if sequences are on another device than the network."""
+    parts = rnn if isinstance(rnn, (list, tuple)) else [rnn]
+    weights = (weight for part in parts if isinstance(part, nn.Module) for weight in part.parameters())
+    device = next((weight.device for weight in weights), sequences.device)
+    if sequences.device != device:
+        raise ValueError(f"sequences are on {sequences.device}: must be on {device}, where the network is")
 
 
 def shuffled(sequences: Tensor, lengths: Tensor | None, batch_size: int, seed: int) -> Iterator[Batch]:

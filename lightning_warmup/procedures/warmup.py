@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import count
 
@@ -20,7 +20,7 @@ from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
 from lightning_warmup.procedures.schedules import goes_on, least_worthwhile, schedule_of
-from lightning_warmup.procedures.sequences import Batch, shuffled, time_first
+from lightning_warmup.procedures.sequences import Batch, check_device, shuffled, time_first
 from lightning_warmup.procedures.stabilisation import loss_of, measure
 
 Steps = Generator[WarmupStep, None, WarmupResult]
@@ -74,6 +74,7 @@ def warmup(
     """
     plan = WarmupPlan(make_objective(objective, steps), lr, leaky, seed, holding_inputs)
     check_sequences(sequences)
+    check_device(rnn, sequences)
     sequences = time_first(rnn, sequences).detach()  # what they were computed by is not warmed up
     number = sequences.shape[1]
     require("batch_size", batch_size, batch_size >= 2, "at least 2")
@@ -83,12 +84,12 @@ def warmup(
     rows = fewest(min(batch_size, number), sequences.device)
     require("sequences", sequences, rows * world_size() >= 2, "at least 2 sequences, whose states can differ")
     batches = map(gather_batch, shuffled(sequences, lengths, rows, seed))
-    process = warmup_steps(rnn, batches, plan)
-    while True:
-        try:
-            next(process)
-        except StopIteration as end:
-            return end.value
+    with closing(warmup_steps(rnn, batches, plan)) as process:
+        while True:
+            try:
+                next(process)
+            except StopIteration as end:
+                return end.value
 
 
 def warmup_steps(rnn: nn.Module | Sequence[nn.Module], batches: Iterable[Batch], plan: WarmupPlan) -> Steps:
@@ -201,8 +202,8 @@ class _Warmup:
                 optimizer.step()
                 stars = torch.stack([layer.vaa_star.detach() for layer in layers])
                 unrests = torch.stack([layer.unrest.detach() for layer in layers])
-                figures = [loss.detach(), stars.mean(), norm, unrests.mean(), stars.min(), unrests.max()]
-                *seen, worst_star, worst_unrest = take_from_first(torch.stack(figures)).tolist()
+                numbers = [loss.detach(), stars.mean(), norm, unrests.mean(), stars.min(), unrests.max()]
+                *seen, worst_star, worst_unrest = take_from_first(torch.stack(numbers)).tolist()
                 found = WarmupStep(step, attempt, stabilization, *seen)
                 self._check_finite(found, last=index == schedule.steps - 1)
                 schedule.adapt(index, stabilization, worst_star, worst_unrest)
@@ -223,11 +224,11 @@ class _Warmup:
         return batch
 
     def _check_finite(self, seen: WarmupStep, last: bool) -> None:
-        """Refuse figures that are not finite, and after the last step weights that are not."""
+        """Refuse a loss or a gradient that is not finite, and after the last step weights that are not."""
         where = f"warmup diverged at step {seen.step} with lr={self._plan.lr}"
         if not (math.isfinite(seen.loss) and math.isfinite(seen.gradient_norm)):
-            figures = f"loss {seen.loss:g}, gradient norm {seen.gradient_norm:g}; a smaller lr may help"
-            raise WarmupDiverged(f"{where}: {figures}")
+            what = f"loss {seen.loss:g}, gradient norm {seen.gradient_norm:g}; a smaller lr may help"
+            raise WarmupDiverged(f"{where}: {what}")
         if last and not all(torch.isfinite(p).all() for p in self._warmed):
             raise WarmupDiverged(f"{where}: a weight is not finite")
 
@@ -235,6 +236,6 @@ class _Warmup:
         """Measure the network in eval mode on the last batch."""
         with in_mode(self._rnn, training=False):
             found = measure(self._plan, self._layers, self._batch)
-        figures = torch.tensor([found.vaa, found.resting_vaa], device=self._warmed[0].device)
-        vaa, resting_vaa = take_from_first(figures).tolist()
+        numbers = torch.tensor([found.vaa, found.resting_vaa], device=self._warmed[0].device)
+        vaa, resting_vaa = take_from_first(numbers).tolist()
         return replace(found, vaa=vaa, resting_vaa=resting_vaa)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lightning_warmup.dynamics.portraits import FOLDER, Portrait
+from lightning_warmup.reporting.rows import Row, read_rows
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line.
 COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
@@ -32,13 +32,12 @@ MOMENTS = {
 }
 """Moments a network is portrayed at, in their order, in words."""
 
-Metrics = list[dict[str, str]]  # rows of a ``metrics.csv``
+Metrics = list[Row]
 
 
 def read_metrics(folder: Path) -> Metrics:
     """Return what a run has logged; nothing under ``fast_dev_run``."""
-    path = folder / "metrics.csv"
-    return list(csv.DictReader(path.read_text().splitlines())) if path.is_file() else []
+    return read_rows(folder / "metrics.csv")
 
 
 def read_portraits(folder: Path) -> dict[str, Portrait]:
@@ -82,7 +81,10 @@ def save(figure: Figure, output: Path) -> Path:
 
 def draw_learning(metrics: Metrics) -> Figure:
     """Draw what a run learns over its training steps, above its VAA if that was monitored."""
-    vaa = next((name for name in metrics[0] if name.startswith("monitor_M") and name.endswith("/vaa")), None)
+    vaa = next(
+        (name for row in metrics for name in row if name.startswith("monitor_M") and name.endswith("/vaa")),
+        None,
+    )
     figure, axes = panels(3.9, 2.6) if vaa else panels(4)
     name, sample, scale = "return", "episode", "linear"
     if column(metrics, "val/loss")[0]:

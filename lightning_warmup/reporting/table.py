@@ -2,42 +2,78 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+MANY, STILL = 0.5, 0.5
+"""VAA from which a network has places to remember in; the part of them at rest below which memory may fade."""
+DRIFTS = "its states still move: warmup.objective=rest, or more of its steps, brings them to rest, and memory lasts"
+Rows = list[tuple[str, str]]
+
 
 def table(report: dict[str, Any], trivial_loss: float | None) -> str:
-    """Return the report as lines of text.
+    """Return the report as lines of text, the verdict on its memory first.
 
     Args:
         report: Content of ``report.json``.
         trivial_loss: Loss of the best constant predictor, None if it has no meaning.
     """
-    rows = [
-        (
-            f"VAA (N={report['vaa_sequences']}, M={report['vaa_steps']})",
-            _list(report["vaa"], "{:.2f}".format),
-        ),
-        ("  of states at rest", _list(report["resting_vaa"], "{:.2f}".format)),
-        ("resting fraction", _list(report["rest"], "{:.2f}".format)),
-    ]
-    if attractors := _list(report.get("attractors", {}), _shares):
-        rows.append(("attractors, one draw", attractors))
-    rows += [(f"best validation {name}", f"{value:.4g}") for name, value in report["val"].items()]
-    for name, value in report.get("test", {}).items():
-        compared = name == "loss" and trivial_loss is not None
-        trivial = f"   (trivial predictor {trivial_loss:g})" if compared else ""
-        rows.append((f"test {name}", f"{value:.4g}{trivial}"))
-    for group in sorted(name for name in report if "_at_" in name):
-        rows.append((group.replace("_", " "), _list(report[group], "{:.4g}".format)))
-    if certified := report.get("certified"):
-        rows.append(("states repeat", _certificate(certified)))
-        if before := report.get("certified_before"):
-            rows.append(("  before consolidation", _certificate(before)))
+    rows = [*_verdict(report), *_multistability(report), *_tests(report, trivial_loss), *_policy(report)]
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _verdict(report: Mapping[str, Any]) -> Rows:
+    """Return for how long the network remembers at each moment, and what to try if its states drift."""
+    memory = {when: it for when, it in (report.get("memory") or {}).items() if it}
+    rows = [("memory", " -> ".join(map(_span, memory.values())))] if memory else []
+    moments = [when for when in ("final", "after") if report["vaa"].get(when) is not None]
+    if moments:
+        vaa, resting = report["vaa"][moments[0]], report["resting_vaa"][moments[0]]
+        if vaa >= MANY and resting < STILL * vaa:
+            rows.append(("memory may fade", DRIFTS))
+    return rows
+
+
+def _span(memory: Mapping[str, Any]) -> str:
+    steps = memory["steps"]
+    if steps is None or math.isinf(steps):  # JSON has no infinity
+        return f"holds for more than {memory['limit']:,}"
+    return f"forgets within {math.ceil(steps):,} step{'s' * (math.ceil(steps) != 1)}"
+
+
+def _multistability(report: Mapping[str, Any]) -> Rows:
+    """Return what is measured under a constant input, with the number of its steps."""
+    steps = f"{report['vaa_steps']:,} steps"
+    rows = [
+        (f"VAA of {report['vaa_sequences']} after {steps}", _list(report["vaa"], "{:.2f}".format)),
+        ("  of states at rest", _list(report["resting_vaa"], "{:.2f}".format)),
+        ("  share at rest", _list(report["rest"], "{:.2f}".format)),
+    ]
+    if attractors := _list(report.get("attractors", {}), _shares):
+        # A state that is not at rest yet may be on its way to a fixed point.
+        rows.append(("  what they approach", attractors))
+    return rows
+
+
+def _tests(report: Mapping[str, Any], trivial_loss: float | None) -> Rows:
+    rows = [(f"best validation {name}", f"{value:.4g}") for name, value in report["val"].items()]
+    for name, value in report.get("test", {}).items():
+        compared = name == "loss" and trivial_loss is not None
+        trivial = f"   (trivial predictor {trivial_loss:g})" if compared else ""
+        rows.append((f"test {name}", f"{value:.4g}{trivial}"))
+    groups = sorted(name for name in report if "_at_" in name)
+    return rows + [(group.replace("_", " "), _list(report[group], "{:.4g}".format)) for group in groups]
+
+
+def _policy(report: Mapping[str, Any]) -> Rows:
+    names = {"certified": "states repeat", "certified_before": "  before consolidation"}
+    if not report.get("certified"):
+        return []
+    return [(words, _certificate(report[name])) for name, words in names.items() if report.get(name)]
 
 
 def _certificate(certified: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from lightning_warmup.runtime.files import replacing
+from lightning_warmup.runtime.metrics_file import MetricsFile
 from lightning_warmup.runtime.signals import Interruption
 
 
@@ -86,6 +87,13 @@ class LatestCheckpoint(Checkpoint):
         self._time, self._step = time.monotonic(), trainer.global_step
         self.interruption.end_together(trainer)
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note how many rows the metrics file has, which a resumed run will not log again."""
+        rows = [logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+        checkpoint["logged_rows"] = sum(rows)
+
     def state_dict(self) -> dict[str, Any]:
         return {"stopped": self._stopped}
 
@@ -98,7 +106,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         folder: Folder of the checkpoints. On resume it may be another one than before, if the run was moved.
-        monitor: Name of the logged figure that decides.
+        monitor: Name of the logged metric that decides.
         mode: ``"min"`` or ``"max"``: the best is the least or the greatest.
     """
 
@@ -130,11 +138,17 @@ def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float)
 
 
 def restore_best(trainer: Trainer, callback: Callback) -> Path | None:
-    """Restore a callback from the best checkpoint of a fit, and return its path, None if none was kept."""
+    """Restore the module and a callback as they were at the best validation of a fit.
+
+    Returns:
+        The best checkpoint, None if none was kept.
+    """
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
     if not best:
         return None
-    callback.load_state_dict(read_checkpoint(Path(best))["callbacks"][callback.state_key])
+    checkpoint = read_checkpoint(Path(best))
+    trainer.lightning_module.load_state_dict(checkpoint["state_dict"])
+    callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
     return Path(best)
 
 

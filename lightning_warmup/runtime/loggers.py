@@ -38,7 +38,7 @@ def open_loggers(
     if wandb == "auto":
         wandb = os.environ.get("WANDB_MODE") or ("online" if _has_api_key() else "offline")
     folder = metrics.path.parent
-    settings |= {"save_dir": folder, "id": run_id, "config": config, "name": settings["name"] or folder.name}
+    settings |= {"dir": folder, "id": run_id, "config": config, "name": settings["name"] or folder.name}
     online = None if wandb == "disabled" else _wandb_logger(wandb, settings)
     status = 1
     try:
@@ -65,7 +65,7 @@ def _wandb_logger(mode: str, settings: dict[str, Any]) -> WandbLogger | None:
     limits = wandb.Settings(init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT)
     settings = settings | {"resume": "allow", "settings": limits}
     try:
-        return _connect(WandbLogger(mode=mode, **settings))
+        run = _start(mode=mode, **settings)
     except (wandb.errors.Error, OSError) as error:
         if mode == "offline":
             rank_zero_warn(f"Weights & Biases is off, its run could not be started: {error}")
@@ -74,9 +74,21 @@ def _wandb_logger(mode: str, settings: dict[str, Any]) -> WandbLogger | None:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
         try:
-            return _connect(WandbLogger(mode="offline", **settings))
+            run = _start(mode="offline", **settings)
         except Exception:  # the service holds it even now, and says so by errors of several kinds
-            return _connect(WandbLogger(mode="offline", **settings | {"id": f"{settings['id']}-offline"}))
+            run = _start(mode="offline", **settings | {"id": f"{settings['id']}-offline"})
+    return WandbLogger(experiment=run)
+
+
+@rank_zero_only
+def _start(**settings: Any) -> Any:
+    """Start a run as Lightning's logger does, but without ``anonymous``, about which Weights & Biases warns."""
+    import wandb
+
+    run = wandb.init(**settings)
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return run
 
 
 def _has_api_key() -> bool:
@@ -88,8 +100,3 @@ def _has_api_key() -> bool:
         return netrc.netrc().authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def _connect(logger: WandbLogger) -> WandbLogger:
-    _ = logger.experiment  # starts the run, on the first process
-    return logger

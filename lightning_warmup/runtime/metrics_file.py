@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from lightning_warmup.runtime.checkpoints import read_checkpoint
-from lightning_warmup.runtime.files import replacing
+from lightning_warmup.runtime.files import append_rows, read_rows, write_rows
 
 ROWS_IN_MEMORY = 20
 """A kill loses fewer rows than this."""
@@ -26,6 +25,9 @@ class MetricsFile(Logger):
     Args:
         path: The file; an earlier one is replaced.
         rows: The rows that it starts with.
+
+    Attributes:
+        rows: Number of rows that have been logged, on the first process.
     """
 
     name = "csv"
@@ -35,7 +37,8 @@ class MetricsFile(Logger):
         super().__init__()
         self.path = path
         self._columns: list[str] = []
-        self._rows = list(rows)
+        self._waiting = list(rows)
+        self.rows = len(rows)
         if rows:
             self.save()
         else:
@@ -51,26 +54,22 @@ class MetricsFile(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         row = {name: x.item() if isinstance(x, Tensor) else x for name, x in metrics.items()}
-        self._rows.append(row | {"step": step})
-        if len(self._rows) >= ROWS_IN_MEMORY:
+        self._waiting.append(row | {"step": step})
+        self.rows += 1
+        if len(self._waiting) >= ROWS_IN_MEMORY:
             self.save()
 
     @rank_zero_only
     def save(self) -> None:
-        if not self._rows:
+        if not self._waiting:
             return
-        columns = sorted(set(self._columns).union(*self._rows))
+        columns = sorted(set(self._columns).union(*self._waiting))
         if columns == self._columns:
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, columns).writerows(self._rows)
+            append_rows(self.path, columns, self._waiting)
         else:
-            rows = [*(read_rows(self.path) if self._columns else []), *self._rows]
-            with replacing(self.path) as partial, partial.open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(rows)
-            self._columns = columns
-        self._rows = []
+            before = read_rows(self.path) if self._columns else []
+            write_rows(self.path, columns, [*before, *self._waiting])
+        self._columns, self._waiting = columns, []
 
     def finalize(self, status: str) -> None:
         self.save()
@@ -82,31 +81,15 @@ def resumed_metrics_file(folder: Path, checkpoint: Path | None, training: bool) 
     Args:
         folder: The run folder.
         checkpoint: The checkpoint that the run resumes from; None starts a new file.
-        training: Whether the run trains on: the rows up to the checkpoint stay. Otherwise all rows stay but those
-            of an earlier test.
+        training: Whether the run trains on: the rows stay that were logged before the checkpoint was written, or in
+            an earlier step. Otherwise all rows stay.
     """
     path = folder / "metrics.csv"
-    if checkpoint is None or not path.is_file():
+    if checkpoint is None:
         return MetricsFile(path)
-    step = read_checkpoint(checkpoint)["global_step"] if training else None
-    return MetricsFile(path, [row for row in read_rows(path) if _stays(row, step)])
-
-
-def read_rows(path: Path) -> list[dict[str, str | None]]:
-    """Return the rows of a CSV file by column; None fills a row that a kill has cut off."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _stays(row: dict[str, str | None], step: int | None) -> bool:
-    """Whether a row was logged before a training step, or, if that is None, by no test."""
-    if None in row.values() or not (row["step"] or "").isdigit():  # cut off
-        return False
-    logged = [name for name, value in row.items() if value]
-    if step is None:
-        return not any("test" in name or "_at_length" in name for name in logged)
-    if "warmup/step" in logged or "pretrain/step" in logged:
-        return True
-    # The monitor logs after the step, and at step 0 once more; all others before it.
-    monitored = step > 0 and any(name.startswith("monitor_") for name in logged)
-    return int(row["step"] or 0) < step + monitored
+    rows = [row for row in read_rows(path) if row.get("step", "").isdigit()]
+    if training:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        logged, step = saved.get("logged_rows", 0), saved["global_step"]
+        rows = [row for number, row in enumerate(rows) if number < logged or int(row["step"]) < step]
+    return MetricsFile(path, rows)

@@ -41,9 +41,9 @@ def record(folder: Path, source: Path) -> dict[str, Any]:
 
 
 def _provenance(source: Path) -> dict[str, Any]:
-    changes = _git(source, "status", "--porcelain")
+    changes = git(source, "status", "--porcelain")
     return {
-        "commit": _git(source, "rev-parse", "HEAD"),
+        "commit": git(source, "rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
         "changes": None if changes is None else changes.splitlines(),
         "python": platform.python_version(),
@@ -53,7 +53,7 @@ def _provenance(source: Path) -> dict[str, Any]:
     }
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
     """Return the output of a git command, None outside a repository or without git."""
     command = ["git", "-C", str(folder), *arguments]
     try:

@@ -13,7 +13,7 @@ from command import ROOT, SMALL
 
 from benchmarks import __main__ as everything
 from benchmarks import epoch, measure, page, procedures, training
-from benchmarks.measure import Figure
+from benchmarks.measure import Measurement
 from lightning_warmup.cells import GatedCell, cell_by_name, cell_names
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 
@@ -121,14 +121,17 @@ def test_contenders_take_turns() -> None:
 
 
 def test_a_ratio_is_the_median_over_the_turns() -> None:
-    one, other, ratio = measure.figures("s", {"a": [1, 2, 30], "b": [1, 4, 10]}, [("a", "b")], T=5)
-    assert one == Figure("s", "a", "ms", 2000, one.spread_percent, 3, T=5)
+    one, other, ratio = measure.medians("s", {"a": [1, 2, 30], "b": [1, 4, 10]}, [("a", "b")], T=5)
+    assert one == Measurement("s", "a", "ms", 2000, one.spread_percent, 3, T=5)
     assert other.value == 4000
     assert (ratio.contender, ratio.quantity, ratio.value) == ("a", "/ b", 1)
 
 
 def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
-    figures = [Figure("s", "a, b", "/ nn.GRU", 0.5, 3, 7, T=100, M=10_000), Figure("s", "c", "ms", 1e-7)]
+    figures = [
+        Measurement("s", "a, b", "/ nn.GRU", 0.5, 3, 7, T=100, M=10_000),
+        Measurement("s", "c", "ms", 1e-7),
+    ]
     measure.write(tmp_path / "results.csv", "a machine", figures)
     assert measure.read(tmp_path / "results.csv") == ("a machine", figures)
 
@@ -137,18 +140,18 @@ def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_run_prints_its_figures_and_writes_csv_chart_and_page(
     tmp_path, monkeypatch, capsys, output: str
 ) -> None:
-    def measured(quick: bool) -> Iterator[Figure]:
+    def measured(quick: bool) -> Iterator[Measurement]:
         for name in ("nn.GRU", "gru"):
-            yield Figure("peak memory", name, "MB", 1.5 if quick else 2.5, T=3)
-        yield Figure("epoch", "whole epoch", "s", 2.0)
-        yield Figure("epoch", "warmup, once", "s", 3.0)
+            yield Measurement("peak memory", name, "MB", 1.5 if quick else 2.5, T=3)
+        yield Measurement("epoch", "whole epoch", "s", 2.0)
+        yield Measurement("epoch", "warmup, once", "s", 3.0)
 
     monkeypatch.setattr(everything, "SUBJECTS", {"one": measured})
     everything.main(["--quick", "--threads", "1", "--output", str(tmp_path / output)])
     text = (tmp_path / (output or page.PAGE)).read_text()
     assert f"torch {torch.__version__}" in text
     assert "python -m benchmarks --quick --threads 1 --output" in text
-    assert "once before the first epoch: 3 s" in text
+    assert "| warmup, once | 3 |" in text
     assert "peak memory T=3 gru: 1.5 MB" in capsys.readouterr().out
     assert (tmp_path / page.CHART).stat().st_size > 1000
 

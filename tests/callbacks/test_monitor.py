@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from benchmark import benchmark
 from lightning.pytorch.callbacks import EarlyStopping
 from stranger import Stranger, loader, trainer
 
-from datamodules.copy_first_input import CopyFirstInput
 from lightning_warmup.callbacks.monitor import MultistabilityMonitor
 from lightning_warmup.modules.sequence import SequenceModule
 
 
 def test_fewer_sequences_than_it_asks_for_will_do(tmp_path: Path) -> None:
-    data = CopyFirstInput(seq_length=5, train_size=20, val_size=1, test_size=1)
+    data = benchmark("copy_first_input", seq_length=5, train_size=20, val_size=1, test_size=1)
     monitor = MultistabilityMonitor(steps=20)
     module = SequenceModule({"input_size": 1, "hidden_size": 4, "output_size": 1, "num_layers": 2})
     fit = trainer(tmp_path, monitor, use_distributed_sampler=False)

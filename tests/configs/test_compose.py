@@ -150,6 +150,8 @@ INVALID = [
     (["warmup=false"], ["'warmup' is a section", "warmup.enabled=false"]),
     (["data=denoising"], ["'data' is a section", "data.name=denoising"]),
     (["trainer={max_epochs: 1}"], ["'trainer' is a section"]),
+    (["run_dir=~no-such-user/a"], ["run_dir='~no-such-user/a'", "no such home folder"]),
+    (["~no-such-user/a.yaml"], ["'~no-such-user/a.yaml'", "no such home folder"]),
     # Arguments that are none.
     (["seed"], ["'seed'", "key=value"]),
     ([""], ["''", "key=value"]),
@@ -315,3 +317,16 @@ def test_an_objective_has_settings_of_its_own() -> None:
     assert (again["objective"], again["rest_weight"], again["epsilon"]) == ("rest", 0.5, Rest().epsilon)
     with pytest.raises(ConfigError, match="only with rest"):
         compose(["warmup.rest_weight=0.5"])
+
+
+def test_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlay: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    overlay("seed: 4\ndata: {name: series, root: ~/a.npz}\n", "home.yaml")
+    config = compose(["~/home.yaml", "run_dir=~/run", "ckpt=~/a.ckpt", "data.test_root=~/b.npz"])
+    assert config.seed == 4
+    assert [config.run_dir, config.ckpt] == [f"{tmp_path}/run", f"{tmp_path}/a.ckpt"]
+    assert vars(config.data) == vars(config.data) | {
+        "root": f"{tmp_path}/a.npz",
+        "test_root": f"{tmp_path}/b.npz",
+    }
+    assert compose(["data.name=row_mnist", "data.root=~"]).data.model_dump()["root"] == str(tmp_path)

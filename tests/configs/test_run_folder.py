@@ -8,19 +8,11 @@ from pathlib import Path
 import pytest
 
 from configs.compose import CONFIG_FILE, ConfigError, compose
-from configs.run_folder import (
-    FOLDER_VARIABLE,
-    PROCESS_VARIABLE,
-    give_up,
-    go_on,
-    is_first_process,
-    newest_checkpoint,
-    open_run_folder,
-    started_by,
-)
+from configs.launch import FOLDER_VARIABLE, PROCESS_VARIABLE
+from configs.run_folder import give_up, go_on, newest_checkpoint, open_run_folder
 
 RANKS = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"]
-SIZES = ["WORLD_SIZE", "SLURM_NTASKS"]
+SIZES = ["WORLD_SIZE", "SLURM_NTASKS", "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID"]
 
 
 @pytest.fixture(autouse=True)
@@ -206,54 +198,23 @@ def test_a_refused_run_leaves_nothing() -> None:
 def test_processes_that_lightning_starts_share_the_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = start("seed=1")
+    argv = ["seed=1", "trainer.devices=2"]
+    folder = start(*argv)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert start("seed=1") == folder.absolute()
+    assert start(*argv) == folder.absolute()
     monkeypatch.delenv("LOCAL_RANK")
-    assert start("seed=1") != folder  # the next run of the same process
-    given = start("run_dir=a", "ckpt=last")
+    assert start(*argv) != folder  # the next run of the same process
+    given = start(*argv, "run_dir=a", "ckpt=last")
     saved = (given / CONFIG_FILE).stat().st_mtime_ns
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert start("run_dir=a", "ckpt=last") == given
+    assert start(*argv, "run_dir=a", "ckpt=last") == given
     assert (given / CONFIG_FILE).stat().st_mtime_ns == saved
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"RANK": "0", "WORLD_SIZE": "2"},
-        {"RANK": "1", "WORLD_SIZE": "2"},
-        {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"},
-    ],
-)
-def test_processes_of_another_launcher_need_a_folder(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
+def test_other_processes_of_a_launcher_need_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert "run_dir" in error_of()
     assert start("run_dir=a") == Path("a")
-
-
-@pytest.mark.parametrize(
-    ("environ", "first"),
-    [
-        ({}, True),
-        ({"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}, True),
-        ({"RANK": "2", "LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
-        ({"LOCAL_RANK": "1"}, False),
-        ({"NODE_RANK": "1"}, False),
-        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),
-        ({"SLURM_PROCID": "3"}, False),
-    ],
-)
-def test_only_one_process_is_the_first(environ: dict[str, str], first: bool) -> None:
-    assert is_first_process(environ) is first
-
-
-def test_a_process_knows_which_one_of_its_run_has_started_it() -> None:
-    left = {PROCESS_VARIABLE: "7"}
-    assert started_by(left | {"LOCAL_RANK": "1"}) == 7
-    assert started_by(left) is None
-    assert started_by(left | {"RANK": "1", "LOCAL_RANK": "0", "GROUP_RANK": "1"}) is None  # torchrun's

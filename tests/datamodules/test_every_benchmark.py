@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from benchmark import benchmark
 from lightning.pytorch import LightningDataModule
 
 import datamodules
@@ -29,7 +30,7 @@ def make(request, root, series):
     small = {name: value for name, value in {**files, **SMALL}.items() if name in known}
 
     def make(seed: int = 0, world_size: int = 1, rank: int = 0):
-        data = make_benchmark(request.param, **small, seed=seed)
+        data = benchmark(request.param, **small, seed=seed)
         if world_size > 1:
             data.trainer = SimpleNamespace(world_size=world_size, global_rank=rank)
         data.prepare_data()
@@ -155,7 +156,7 @@ def test_a_file_without_one_benchmark_is_refused_in_one_line(write, content, fou
         datamodule_by_name("ambiguous")
 
 
-@pytest.mark.parametrize("name", ["restitution", "sequences", "mnist", "loader", "copy", "../train"])
+@pytest.mark.parametrize("name", ["generated", "sequences", "mnist", "loader", "copy", "../train"])
 def test_what_is_no_benchmark_is_refused(name):
     with pytest.raises(ValueError, match=f"data.name='{name}'"):
         datamodule_by_name(name)
@@ -173,16 +174,20 @@ def test_what_is_no_benchmark_is_refused(name):
     ],
 )
 def test_a_benchmark_that_lacks_something_is_refused_in_one_line(write, task, lacks):
-    write("lacking", f"class Lacking(LightningDataModule):\n    input_size = 1\n    task = {task!r}\n")
+    write(
+        "lacking",
+        f"class Lacking(LightningDataModule):\n    input_size, task = 1, {task!r}\n"
+        "    def __init__(self, *given): pass\n",
+    )
     with pytest.raises(ValueError, match=f"data.name='lacking': Lacking must have {lacks}$"):
-        make_benchmark("lacking")
+        make_benchmark(SimpleNamespace(name="lacking"))
 
 
 def test_train_says_what_a_benchmark_lacks_before_anything_is_trained(tmp_path):
     code = """if True:
         import sys, train
-        from datamodules.copy_first_input import CopyFirstInput
-        CopyFirstInput.first_test_batch = property()  # as if there were none
+        from datamodules.sequences import SequenceDataModule
+        del SequenceDataModule.first_test_batch
         sys.exit(train.main(sys.argv[1:]))
     """
     command = [sys.executable, "-c", code, f"run_dir={tmp_path / 'run'}"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmark import benchmark
 from lightning.pytorch import Trainer
 
 from datamodules.flip_flop import IGNORE, READ, WRITE, ZERO, FlipFlop
@@ -17,7 +18,7 @@ SMALL = {"seq_length": 40, "train_size": 64, "val_size": 16, "test_size": 200, "
 
 
 def test_the_answer_to_a_read_is_the_bit_last_written() -> None:
-    for loader in FlipFlop(**SMALL).test_dataloader():
+    for loader in benchmark("flip_flop", **SMALL).test_dataloader():
         for sequences, targets, steps in loader:
             assert torch.equal(sequences.sum(2), torch.ones(sequences.shape[:2]))
             for tokens, answers, read_at in zip(sequences.argmax(2), targets, steps, strict=True):
@@ -38,7 +39,9 @@ def test_the_answer_to_a_read_is_the_bit_last_written() -> None:
 
 @pytest.mark.parametrize("ignore", [0.98, 0.1, 0.0, 1.0])
 def test_the_share_of_ignored_bits_is_as_asked_and_writes_and_reads_share_the_rest(ignore: float) -> None:
-    data = FlipFlop(**SMALL | {"seq_length": 400, "test_lengths": ()}, ignore=0.5, test_ignore=(ignore,))
+    data = benchmark(
+        "flip_flop", **SMALL | {"seq_length": 400, "test_lengths": ()}, ignore=0.5, test_ignore=(ignore,)
+    )
     assert data.test_names == (f"ignore/{ignore:g}",)
     tokens = torch.cat([sequences.argmax(2) for sequences, _, _ in data.test_dataloader()[1]])
     inner = tokens[:, 2:-2:2]
@@ -61,7 +64,7 @@ def test_mistakes_are_refused(mistake: dict[str, object]) -> None:
     (name, value) = next(iter(mistake.items()))
     value = value[0] if isinstance(value, tuple) else value
     with pytest.raises(ValueError, match=f"{name}={value}: must be "):
-        FlipFlop(**SMALL | mistake)
+        benchmark("flip_flop", **SMALL | mistake)
 
 
 class Repeats(SequenceModule):
@@ -73,7 +76,7 @@ class Repeats(SequenceModule):
 
 def test_a_run_is_pretrained_warmed_up_and_counts_the_wrong_reads_of_every_test(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = FlipFlop(**SMALL)
+    data = benchmark("flip_flop", **SMALL)
     module = Repeats(5, 2, "classification", hidden_size=8)
     stages = [
         PretrainStage("network", module.sequences, steps=1),

@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from benchmark import benchmark
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
 
 from datamodules.environment import Environment
-from datamodules.gym import Gym
 
 
 class Odd(gymnasium.Env):
@@ -41,8 +41,11 @@ class Odd(gymnasium.Env):
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
     gymnasium.register("Odd-v0", entry_point=Odd, reward_threshold=2.5)
+    gymnasium.register("Shifted-v0", entry_point=Odd, kwargs={"actions": Discrete(3, start=1)})
+    gymnasium.register("Endless-v0", entry_point=Odd, kwargs={"max_steps": None})
     yield
-    del gymnasium.registry["Odd-v0"]
+    for name in ("Odd-v0", "Shifted-v0", "Endless-v0"):
+        del gymnasium.registry[name]
 
 
 def test_spaces_become_numbers_and_episodes_end_as_the_environment_says():
@@ -87,14 +90,14 @@ def test_a_policy_is_judged_on_the_same_episodes_every_time_and_by_a_threshold()
     def first(inputs, state):
         return torch.zeros(len(inputs), dtype=torch.int64), state
 
-    figures = Gym(env_id="Odd-v0").evaluate(first, 0.0)
-    assert figures == Gym(env_id="Odd-v0", seed=5).evaluate(first, 0.0)
+    figures = benchmark("gym", env_id="Odd-v0").evaluate(first, 0.0)
+    assert figures == benchmark("gym", env_id="Odd-v0", seed=5).evaluate(first, 0.0)
     assert figures["return"] > figures["discounted_return"] > 0
     assert figures["solved"] == (figures["return"] >= 2.5)
     for threshold, solved in ((figures["return"], 1.0), (figures["return"] + 0.1, 0.0)):
-        assert Gym(env_id="Odd-v0", threshold=threshold).evaluate(first, 0.0)["solved"] == solved
-    assert "solved" not in Gym().evaluate(first, 0.0)  # the T-Maze names no threshold
-    assert {"test/return", "test/solved"} < set(Gym(env_id="Odd-v0").test(first, 1.0))
+        assert benchmark("gym", env_id="Odd-v0", threshold=threshold).evaluate(first, 0.0)["solved"] == solved
+    assert "solved" not in benchmark("gym").evaluate(first, 0.0)  # the T-Maze names no threshold
+    assert {"test/return", "test/solved"} < set(benchmark("gym", env_id="Odd-v0").test(first, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -104,20 +107,20 @@ def test_a_policy_is_judged_on_the_same_episodes_every_time_and_by_a_threshold()
             {"env_id": "Pendulum-v1"},
             "env_id='Pendulum-v1': must have discrete actions numbered from 0, has Box",
         ),
-        ({"env_id": "Odd-v0", "actions": Discrete(3, start=1)}, "must have discrete actions numbered from 0"),
+        ({"env_id": "Shifted-v0"}, "must have discrete actions numbered from 0"),
         ({"env_id": "Even-v0"}, "env_id='Even-v0': Environment `Even` doesn't exist"),
         ({"env_id": "nowhere:Even-v0"}, "env_id='nowhere:Even-v0': .*nowhere"),
-        ({"env_id": "Odd-v0", "max_steps": None}, "max_episode_steps=null: Odd-v0 does not say how long"),
+        ({"env_id": "Endless-v0"}, "max_episode_steps=null: Endless-v0 does not say how long"),
         (
             {"env_id": "CartPole-v1", "capacity": 499},
             "capacity=499: must be at least 500, the steps of a whole",
         ),
-        ({"evaluation_episodes": 0}, "evaluation_episodes=0: must be at least 1"),
+        ({"evaluation_episodes": 0}, "evaluation_episodes=0: must be whole number >= 1"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused_in_one_line(settings, message):
     with pytest.raises(ValueError, match=message) as caught:
-        Gym(**settings)
+        benchmark("gym", **settings)
     assert "\n" not in str(caught.value)
 
 

@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmark import benchmark
 
 from datamodules import mnist
 from datamodules.mnist import PERMUTATION
-from datamodules.permuted_mnist import PermutedMNIST
-from datamodules.row_mnist import RowMNIST
-from datamodules.sequential_mnist import SequentialMNIST
 
-BENCHMARKS = (SequentialMNIST, PermutedMNIST, RowMNIST)
+BENCHMARKS = ("sequential_mnist", "permuted_mnist", "row_mnist")
 SIZES = {"train_size": 40, "val_size": 20, "test_size": 24, "batch_size": 8}
 
 
@@ -72,7 +70,7 @@ def test_a_damaged_file_is_refused_by_name_and_left_as_it_is(root, files, name, 
     path = root / f"{name}.gz"
     damage(path, files[name], how)
     before = path.read_bytes()
-    data = RowMNIST(root=str(root), **SIZES)
+    data = benchmark("row_mnist", root=str(root), **SIZES)
     data.prepare_data()
     with pytest.raises(ValueError, match=f"{path}: truncated or altered") as error:
         data.setup("fit" if name.startswith("train") else "test")
@@ -83,7 +81,7 @@ def test_a_damaged_file_is_refused_by_name_and_left_as_it_is(root, files, name, 
 def test_a_missing_file_is_named_when_nothing_was_prepared(root):
     (root / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"t10k-labels-idx1-ubyte.gz of MNIST is missing in .*mnist"):
-        RowMNIST(root=str(root), **SIZES).setup("test")
+        benchmark("row_mnist", root=str(root), **SIZES).setup("test")
 
 
 @pytest.fixture
@@ -133,44 +131,42 @@ def test_without_network_one_line_says_what_to_put_where(root, monkeypatch):
     (root / "t10k-images-idx3-ubyte.gz").unlink()
     (root / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(FileNotFoundError) as error:
-        RowMNIST(root=str(root), **SIZES).prepare_data()
+        benchmark("row_mnist", root=str(root), **SIZES).prepare_data()
     message = str(error.value)
     assert "put t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz of MNIST into " + str(root) in message
     assert "\n" not in message
     assert sorted(path.suffix for path in root.iterdir()) == [".gz", ".gz"]
 
 
-def expected(benchmark, image: np.ndarray, rows: str = "permuted") -> np.ndarray:
+def expected(name, image: np.ndarray, rows: str = "permuted") -> np.ndarray:
     """The steps of an image, pixel by pixel as the benchmarks are defined."""
     order = np.random.RandomState(42).permutation(784)
     pixels = [float(image[k // 28, k % 28]) / 255 - 0.5 for k in range(784)]
     shuffled = [pixels[order[k]] for k in range(784)]
-    if benchmark is RowMNIST:
+    if name == "row_mnist":
         return np.array(shuffled if rows == "permuted" else pixels, np.float32).reshape(28, 28)
-    return np.array(pixels if benchmark is SequentialMNIST else shuffled, np.float32).reshape(784, 1)
+    return np.array(pixels if name == "sequential_mnist" else shuffled, np.float32).reshape(784, 1)
 
 
 @pytest.mark.parametrize("padding", [("black", -0.5), ("grey", 0.0)], ids=lambda padding: padding[0])
 @pytest.mark.parametrize("black_pixels", [0, 3])
 @pytest.mark.parametrize(
-    ("benchmark", "settings"),
-    [(SequentialMNIST, {}), (PermutedMNIST, {}), (RowMNIST, {}), (RowMNIST, {"rows": "natural"})],
+    ("name", "settings"),
+    [("sequential_mnist", {}), ("permuted_mnist", {}), ("row_mnist", {}), ("row_mnist", {"rows": "natural"})],
 )
-def test_an_image_becomes_the_sequence_of_its_benchmark(root, benchmark, settings, black_pixels, padding):
-    name, value = padding
-    data = benchmark(root=str(root), black_pixels=black_pixels, padding=name, **settings, **SIZES)
+def test_an_image_becomes_the_sequence_of_its_benchmark(root, name, settings, black_pixels, padding):
+    kind, value = padding
+    data = benchmark(name, root=str(root), black_pixels=black_pixels, padding=kind, **settings, **SIZES)
     images, labels = mnist.load(root, "t10k")
     seen = []
     for sequences, targets, steps in data.test_dataloader()[0]:
-        length = (28 if benchmark is RowMNIST else 784) + black_pixels
+        length = (28 if name == "row_mnist" else 784) + black_pixels
         assert sequences.shape == (len(targets), length, data.input_size)
         assert sequences.dtype == torch.float32
         assert steps.tolist() == [length - 1]
         assert targets.dtype == torch.int64
         for sequence, target in zip(sequences, targets.squeeze(1), strict=True):
-            steps_of = {
-                k: expected(benchmark, images[k].numpy(), **settings) for k in range(24) if k not in seen
-            }
+            steps_of = {k: expected(name, images[k].numpy(), **settings) for k in range(24) if k not in seen}
             image_steps = sequence[: length - black_pixels].numpy()
             found = [
                 k for k, oracle in steps_of.items() if np.allclose(oracle, image_steps, rtol=0, atol=1e-7)
@@ -195,7 +191,7 @@ def indices(loader) -> list[int]:
 
 
 def splits(root: Path, seed: int = 0, **sizes: int) -> dict[str, list[int]]:
-    data = RowMNIST(root=str(root), rows="natural", seed=seed, **SIZES | sizes)
+    data = benchmark("row_mnist", root=str(root), rows="natural", seed=seed, **SIZES | sizes)
     loaders = {
         "train": data.train_dataloader(),
         "val": data.val_dataloader(),
@@ -221,43 +217,43 @@ def test_a_smaller_split_is_a_part_of_the_whole_one(root):
 
 
 def test_images_stay_bytes_until_they_are_batched(root):
-    data = PermutedMNIST(root=str(root), **SIZES)
+    data = benchmark("permuted_mnist", root=str(root), **SIZES)
     data.setup("fit")
     tensors = [value for value in vars(data.split("train")).values() if isinstance(value, torch.Tensor)]
     assert sum(tensor.nbytes for tensor in tensors) < 40 * 784 + 40 * 8 + 100
 
 
 def test_warmup_batches_are_training_images(root):
-    data = RowMNIST(root=str(root), rows="natural", **SIZES)
+    data = benchmark("row_mnist", root=str(root), rows="natural", **SIZES)
     warmup = list(islice(data.warmup_dataloader(16), 4))
     assert [len(sequences) for sequences, _, _ in warmup] == [16] * 4
     assert set(indices(warmup)) <= set(indices(data.train_dataloader()))
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_the_module_is_told_what_to_build(benchmark):
-    data = benchmark()
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_module_is_told_what_to_build(name):
+    data = benchmark(name)
     assert (data.task, data.output_size, data.test_lengths) == ("classification", 10, ())
-    assert data.input_size == (28 if benchmark is RowMNIST else 1)
+    assert data.input_size == (28 if name == "row_mnist" else 1)
     assert data.trivial_loss == pytest.approx(
         torch.nn.functional.cross_entropy(torch.zeros(1, 10), torch.tensor([3]))
     )
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "settings", "message"),
+    ("name", "settings", "message"),
     [
-        (SequentialMNIST, {"train_size": 50_000}, r"train_size \+ val_size = 62000: MNIST has 60000"),
-        (SequentialMNIST, {"test_size": 10_001}, "test_size=10001: MNIST has 10000"),
-        (SequentialMNIST, {"val_size": 0}, "val_size=0: must be at least 1"),
-        (PermutedMNIST, {"black_pixels": -1}, "black_pixels=-1: must be at least 0"),
-        (PermutedMNIST, {"padding": "white"}, "padding='white': choose one of black, grey"),
-        (RowMNIST, {"rows": "shuffled"}, "rows='shuffled': choose one of permuted, natural"),
+        ("sequential_mnist", {"train_size": 50_000}, "data.train_size=50000: must be at most 48000"),
+        ("sequential_mnist", {"test_size": 10_001}, "test_size=10001: must be .* <= 10000"),
+        ("sequential_mnist", {"val_size": 0}, "val_size=0: must be whole number >= 1"),
+        ("permuted_mnist", {"black_pixels": -1}, "black_pixels=-1: must be whole number >= 0"),
+        ("permuted_mnist", {"padding": "white"}, "padding='white': must be one of black, grey"),
+        ("row_mnist", {"rows": "shuffled"}, "rows='shuffled': must be one of permuted, natural"),
     ],
 )
-def test_impossible_settings_are_refused_in_one_line(benchmark, settings, message):
+def test_impossible_settings_are_refused_in_one_line(name, settings, message):
     with pytest.raises(ValueError, match=message) as error:
-        benchmark(**settings)
+        benchmark(name, **settings)
     assert "\n" not in str(error.value)
 
 
@@ -272,7 +268,7 @@ def test_the_real_files_have_the_known_images(real_root):
 
 
 def test_the_real_splits_have_the_sizes_of_the_benchmark(real_root):
-    data = PermutedMNIST(root=real_root)
+    data = benchmark("permuted_mnist", root=real_root)
     data.prepare_data()
     data.setup("fit")
     data.setup("test")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmark import benchmark
 
 from datamodules.series import Series
 from datamodules.series_files import read_sequences
@@ -67,12 +68,12 @@ def test_both_kinds_of_files_are_read_alike(tmp_path, sequences, y, tag, classes
         assert np.array_equal(read.values, np.concatenate(sequences))
         assert read.lengths.tolist() == [len(sequence) for sequence in sequences]
         assert read.classes == classes
-    one, other = (Series(root=str(path), seed=3) for path in (npz, ts))
+    one, other = (benchmark("series", root=str(path), seed=3) for path in (npz, ts))
     assert all(map(torch.equal, everything(one, "train"), everything(other, "train")))
 
 
 def test_a_batch_is_padded_to_its_longest_sequence_and_read_at_the_last_step_of_each(tmp_path, sequences):
-    data = Series(root=str(save(tmp_path / "some.npz", sequences, np.arange(30) % 2)))
+    data = benchmark("series", root=str(save(tmp_path / "some.npz", sequences, np.arange(30) % 2)))
     dataset = data.split("train")
     shortest = int(dataset.lengths.argmin())
     x, targets, steps = dataset[[shortest, 0]]
@@ -89,7 +90,7 @@ def test_channels_and_values_are_normalised_by_the_training_split_alone(tmp_path
     values = np.arange(30.0) ** 2
     root = save(tmp_path / "some.npz", sequences, values)
     test_root = save(tmp_path / "test.npz", [100 * sequence for sequence in sequences], 100 * values)
-    data = Series(root=str(root), test_root=str(test_root))
+    data = benchmark("series", root=str(root), test_root=str(test_root))
     x, targets, steps = everything(data, "train")
     real = x[torch.arange(x.shape[1]) <= steps]
     assert real[:, :2].mean(0).abs().max() < 1e-6
@@ -106,13 +107,13 @@ def test_channels_and_values_are_normalised_by_the_training_split_alone(tmp_path
 
 def test_every_sequence_is_in_one_split_and_the_seed_draws_the_validation(tmp_path, sequences):
     path = str(save(tmp_path / "some.npz", sequences, np.arange(30.0)))
-    one, other = (Series(root=path, seed=seed) for seed in (1, 2))
+    one, other = (benchmark("series", root=path, seed=seed) for seed in (1, 2))
     assert one.sizes == other.sizes == {"train": 18, "val": 6, "test": 6}
     for data in (one, other):
         assert sorted(torch.cat(list(data.rows.values())).tolist()) == list(range(30))
     assert torch.equal(one.rows["test"], other.rows["test"])
     assert not torch.equal(one.rows["val"].sort().values, other.rows["val"].sort().values)
-    both = Series(root=path, test_root=path, val_fraction=0.1)
+    both = benchmark("series", root=path, test_root=path, val_fraction=0.1)
     assert both.sizes == {"train": 27, "val": 3, "test": 30}
 
 
@@ -120,7 +121,7 @@ def test_classes_of_a_test_file_are_those_of_the_training_file_in_its_order(tmp_
     labels = np.array(["b", "a", "c"] * 10)
     root = save_ts(tmp_path / "train.ts", sequences, labels, "@classLabel true c b a")
     test_root = save_ts(tmp_path / "test.ts", sequences, labels, "@classLabel true a b c")
-    data = Series(root=str(root), test_root=str(test_root))
+    data = benchmark("series", root=str(root), test_root=str(test_root))
     assert data.output_size == 3
     order = everything(data, "test")[1].flatten()[data.rows["test"].argsort()]
     assert order.tolist() == [1, 2, 0] * 10
@@ -147,7 +148,7 @@ def test_a_wrong_line_is_named_with_what_is_wrong(tmp_path, line):
         f"{HEADER.replace('@univariate false', '@classLabel true a b')}@data\n1,2:3,4:a\n{line}\n"
     )
     with pytest.raises(ValueError, match=ONE_LINE) as error:
-        Series(root=str(path))
+        benchmark("series", root=str(path))
     assert str(error.value) == f"{path}, {TS_MISTAKES[line]}"
 
 
@@ -180,7 +181,7 @@ def test_a_wrong_ts_file_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "some.ts"
     path.write_text(content)
     with pytest.raises(ValueError, match=ONE_LINE) as error:
-        Series(root=str(path))
+        benchmark("series", root=str(path))
     assert str(error.value) == f"{path}{message}"
 
 
@@ -217,7 +218,7 @@ def test_a_wrong_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
     path = tmp_path / "some.npz"
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match=ONE_LINE) as error:
-        Series(root=str(path))
+        benchmark("series", root=str(path))
     assert str(error.value) == f"{path}{message}"
 
 
@@ -250,12 +251,12 @@ def test_what_is_no_file_of_sequences_is_refused_in_one_line(tmp_path, sequences
         with pytest.raises(
             ValueError, match=rf"^root='.*{name}': must be a .npz or a .ts file, and there is no such file$"
         ):
-            Series(root=str(tmp_path / name))
+            benchmark("series", root=str(tmp_path / name))
     with pytest.raises(ValueError, match=r"some.csv: must be a .npz or a .ts file$"):
-        Series(root=str(tmp_path / "some.csv"))
+        benchmark("series", root=str(tmp_path / "some.csv"))
     root = save(tmp_path / "some.npz", sequences, np.arange(30.0))
     with pytest.raises(ValueError, match=r"^test_root='none.ts': must be"):
-        Series(root=str(root), test_root="none.ts")
+        benchmark("series", root=str(root), test_root="none.ts")
 
 
 def test_two_files_that_do_not_fit_are_refused_in_one_line(tmp_path, sequences):
@@ -269,7 +270,7 @@ def test_two_files_that_do_not_fit_are_refused_in_one_line(tmp_path, sequences):
         (more, rf"{more}, y\[3\]: class=3: must be one of 0, 1, 2"),
     ]:
         with pytest.raises(ValueError, match=f"^{message}$"):
-            Series(root=str(classes), test_root=str(other))
+            benchmark("series", root=str(classes), test_root=str(other))
 
 
 def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, train):
@@ -301,7 +302,9 @@ def test_real_data_of_the_archives(name, shape, classes, sizes):
     if installed is None:
         pytest.skip("the real sequences are in the extra `series`")
     folder = Path(installed.submodule_search_locations[0], "datasets", "data", name)
-    data = Series(root=str(folder / f"{name}_TRAIN.ts"), test_root=str(folder / f"{name}_TEST.ts"))
+    data = benchmark(
+        "series", root=str(folder / f"{name}_TRAIN.ts"), test_root=str(folder / f"{name}_TEST.ts")
+    )
     assert data.output_size == classes
     assert tuple(data.sizes.values()) == sizes
     x, targets, steps = data.first_test_batch(20)

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from benchmark import benchmark
 from lightning.pytorch import Trainer
 from torch import nn
 
-from datamodules.tmaze import TMaze
 from datamodules.tmaze_env import DOWN, RIGHT, UP
 from lightning_warmup.callbacks.report import Report
 from lightning_warmup.dynamics.certificate import Certificate, Waiting, certify
@@ -47,13 +47,13 @@ def play(network: nn.Module, lengths: range) -> list[bool]:
         values, state = network(inputs, state)
         return values[:, -1].argmax(1), state
 
-    maze = TMaze(capacity=10_000)
+    maze = benchmark("tmaze", capacity=10_000)
     return [maze.evaluate(policy, 1.0, length)["optimal"] == 1 for length in lengths]
 
 
 def check(network: nn.Module, longest: int = 24, steps: int = 2000) -> Certificate:
     """Compare the certificate with play, and return it."""
-    certificate = certify(network, Waiting(**TMaze().waiting()), steps)
+    certificate = certify(network, Waiting(**benchmark("tmaze").waiting()), steps)
     optimal = dict(zip(lengths := range(2, longest + 1), play(network, lengths), strict=True))
     failures = [length for length in lengths if not optimal[length]]
     if certificate.first_failure is None or certificate.first_failure <= longest:
@@ -100,14 +100,14 @@ def test_the_report_of_a_run_has_it(tmp_path):
             "enable_progress_bar": False,
         }
         trainer = Trainer(callbacks=[report], enable_model_summary=False, **arguments)
-        trainer.test(module, TMaze(length=2, capacity=100, **settings), verbose=False)
+        trainer.test(module, benchmark("tmaze", length=2, capacity=100, **settings), verbose=False)
         found.append(report.summary()["certified"])
-    assert found == [asdict(certify(module.network, Waiting(**TMaze().waiting()))), None]
+    assert found == [asdict(certify(module.network, Waiting(**benchmark("tmaze").waiting()))), None]
 
 
 def test_states_that_do_not_repeat_within_the_limit_are_not_certified():
     never_wrong = Counting(set(), set(), 10_000, 10_000)
-    certificate = certify(never_wrong, Waiting(**TMaze().waiting()), steps=600)
+    certificate = certify(never_wrong, Waiting(**benchmark("tmaze").waiting()), steps=600)
     assert (certificate.from_length, certificate.first_failure) == (None, None)
     assert (certificate.steps, certificate.rest_after) == (600, None)
 
@@ -117,7 +117,7 @@ def test_networks_that_have_learnt_mazes_of_two_lengths(cell):
     """Supervised; what they do at other lengths is theirs."""
     torch.manual_seed(0)
     network = RecurrentNetwork(9, 12, 4, 2, cell, batch_first=True)
-    task = Waiting(**TMaze().waiting())
+    task = Waiting(**benchmark("tmaze").waiting())
     optimizer = torch.optim.Adam(network.parameters(), 2e-2)
     for _ in range(80):
         loss = torch.zeros(())

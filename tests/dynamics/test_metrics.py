@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from lightning_warmup.dynamics import VAA, RestingFraction, VAAStar, vaa, vaa_star
+from lightning_warmup.dynamics import VAA, MemorySpan, RestingFraction, VAAStar, vaa, vaa_star
 
 
 def settled(count: int = 20) -> Tensor:
@@ -63,6 +63,19 @@ def test_metrics_of_a_collection_keep_their_settings_apart() -> None:
     expected = {"vaa": vaa(states), "wide": vaa(states, 1.0)}
     expected |= {"star": vaa_star(states), "far": vaa_star(states, 1e-9)}
     torch.testing.assert_close(near.compute(), expected)
+
+
+def test_a_memory_span_is_the_median_over_all_pairs() -> None:
+    fading = torch.cat([rate ** torch.arange(40.0).view(40, 1, 1) for rate in (0.5, 0.7, 0.9)], 1)
+    spans = MetricCollection({"short": MemorySpan(0.5), "long": MemorySpan()})
+    for pairs in ([0], [1, 2]):
+        spans.update(fading[:, pairs], torch.zeros(40, len(pairs), 1))
+    found = {name: float(value) for name, value in spans.compute().items()}
+    expected = {"short": math.log(0.5) / math.log(0.7), "long": math.log(1e-3) / math.log(0.7)}
+    assert found == pytest.approx(expected, rel=1e-5)
+    held = MemorySpan()
+    assert float(held(torch.ones(5, 2, 3), torch.zeros(5, 2, 3))) == math.inf
+    assert float(held(torch.ones(5, 2, 3), torch.ones(5, 2, 3))) == 0.0
 
 
 @pytest.mark.parametrize("metric", [VAA(), VAAStar(), RestingFraction()])

@@ -9,18 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmark import benchmark
 from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.optim import Adam
 
 from configs.run import Config
-from datamodules.gym import Gym
 from datamodules.replay import Episode, padded
 from datamodules.tmaze import TMaze
 from lightning_warmup import WarmupStage
 from lightning_warmup.cells import cell_names
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.modules import DQNModule
-from lightning_warmup.modules.dqn import histories
 from lightning_warmup.networks import RecurrentNetwork
 
 SMALL = {
@@ -49,7 +48,7 @@ def trainer(folder: Path, *callbacks: Callback, **arguments) -> Trainer:
 
 
 def explored(count: int) -> list[Episode]:
-    return TMaze(length=5).environment.play(range(count))
+    return benchmark("tmaze", length=5).environment.play(range(count))
 
 
 @pytest.mark.parametrize("prefixes", [False, True])
@@ -90,7 +89,7 @@ def test_processes_add_up_to_the_loss_of_one():
 def test_playing_step_by_step_is_reading_the_whole_history(cell, double):
     q = module(cell=cell, double=double)
     torch.nn.init.normal_(q.network.readout.weight)
-    for single in TMaze(length=4).environment.play(range(6), q.act):
+    for single in benchmark("tmaze", length=4).environment.play(range(6), q.act):
         assert torch.equal(q(single.inputs[None, :-1])[0].argmax(1), single.actions)
 
 
@@ -107,17 +106,17 @@ class Watch(Callback):
 
 def test_the_target_follows_every_so_many_episodes(tmp_path):
     watch = Watch()
-    trainer(tmp_path, watch).fit(module(target_update=2), TMaze(**SMALL))
+    trainer(tmp_path, watch).fit(module(target_update=2), benchmark("tmaze", **SMALL))
     episodes = [1 + step // 4 for step in range(24)]
     assert watch.synced == [(episode, step % 8 == 0) for step, episode in enumerate(episodes)]
 
 
 @pytest.mark.parametrize("double", [False, True])
 def test_the_stage_warms_the_network_up_and_the_target_follows(tmp_path, double):
-    q, stage = module(double=double), WarmupStage("network", histories, steps=5, batch_size=16)
+    q, stage = module(double=double), WarmupStage("network", DQNModule.sequences, steps=5, batch_size=16)
     before = {name: value.clone() for name, value in q.network.state_dict().items()}
     watch = Watch()
-    trainer(tmp_path, stage, watch, max_steps=1).fit(q, TMaze(**SMALL))
+    trainer(tmp_path, stage, watch, max_steps=1).fit(q, benchmark("tmaze", **SMALL))
     assert stage.done
     assert watch.synced[0] == (1, True)
     moved = {name for name, value in q.target.state_dict().items() if not torch.equal(value, before[name])}
@@ -127,15 +126,15 @@ def test_the_stage_warms_the_network_up_and_the_target_follows(tmp_path, double)
 
 def test_warmed_up_on_histories_it_reaches_more_states(tmp_path):
     """On the histories of the test split, as the report measures it."""
-    q, data = module(hidden_size=16), TMaze(length=5, capacity=500)
+    q, data = module(hidden_size=16), benchmark("tmaze", length=5, capacity=500)
     sequences, lengths = data.first_test_batch(64)
     assert multistability(q.network, sequences, lengths, steps=100).vaa < 0.1
-    trainer(tmp_path, WarmupStage("network", histories, steps=40), max_steps=1).fit(q, data)
+    trainer(tmp_path, WarmupStage("network", DQNModule.sequences, steps=40), max_steps=1).fit(q, data)
     assert multistability(q.network, sequences, lengths, steps=100).vaa > 0.3
 
 
 def test_it_learns_a_short_maze_and_says_when(tmp_path):
-    data = TMaze(length=3, capacity=1000, test_multiples=[2], episodes_per_epoch=10)
+    data = benchmark("tmaze", length=3, capacity=1000, test_multiples=[2], episodes_per_epoch=10)
     q = module(hidden_size=16, lr=1e-2, stop_when_optimal=True)
     run = trainer(tmp_path, max_epochs=20)
     run.fit(q, data)
@@ -152,7 +151,7 @@ def test_it_learns_a_short_maze_and_says_when(tmp_path):
 
 
 def test_what_is_not_optimal_is_not_called_so(tmp_path):
-    q, data = module(), TMaze(**SMALL)
+    q, data = module(), benchmark("tmaze", **SMALL)
     run = trainer(tmp_path, max_epochs=1)
     run.fit(q, data)
     assert run.callback_metrics["val/optimal"] == 0
@@ -162,11 +161,13 @@ def test_what_is_not_optimal_is_not_called_so(tmp_path):
 
 
 def test_any_environment_is_learnt_until_it_counts_as_solved(tmp_path):
-    data = Gym(env_id="CartPole-v1", max_episode_steps=20, threshold=5, capacity=100, episodes_per_epoch=2)
+    data = benchmark(
+        "gym", env_id="CartPole-v1", max_episode_steps=20, threshold=5, capacity=100, episodes_per_epoch=2
+    )
     network = RecurrentNetwork(data.input_size, 8, data.output_size, batch_first=True)
     q = DQNModule(network, gamma=0.0, stop_when_optimal=True)
     assert q.monitor == ("val/return", "max")
-    run = trainer(tmp_path, WarmupStage("network", histories, steps=2), max_epochs=3)
+    run = trainer(tmp_path, WarmupStage("network", DQNModule.sequences, steps=2), max_epochs=3)
     run.fit(q, data)
     assert (run.current_epoch, data.episodes_played) == (1, 2)
     assert run.callback_metrics["val/solved"] == 1
@@ -205,17 +206,17 @@ def final(q: DQNModule, data: TMaze) -> dict:
 )
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path, saved, samples):
     settings = RESUME | {"samples": samples, "stochasticity": 0.2}
-    q, data = module(target_update=2, lr=1e-2), TMaze(**settings)
+    q, data = module(target_update=2, lr=1e-2), benchmark("tmaze", **settings)
     stage = {"steps": 2, "batch_size": 8}
-    trainer(tmp_path, WarmupStage("network", histories, **stage), max_epochs=3).fit(q, data)
+    trainer(tmp_path, WarmupStage("network", DQNModule.sequences, **stage), max_epochs=3).fit(q, data)
 
     path = tmp_path / "saved.ckpt"
-    killed = module(target_update=2, lr=1e-2), TMaze(**settings)
-    callbacks = WarmupStage("network", histories, **stage), Crash(saved, saved + 3, path)
+    killed = module(target_update=2, lr=1e-2), benchmark("tmaze", **settings)
+    callbacks = WarmupStage("network", DQNModule.sequences, **stage), Crash(saved, saved + 3, path)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         trainer(tmp_path, *callbacks, max_epochs=3).fit(*killed)
-    resumed = module(seed=5, target_update=2, lr=1e-2), TMaze(**settings)
-    run = trainer(tmp_path, WarmupStage("network", histories, **stage), max_epochs=3)
+    resumed = module(seed=5, target_update=2, lr=1e-2), benchmark("tmaze", **settings)
+    run = trainer(tmp_path, WarmupStage("network", DQNModule.sequences, **stage), max_epochs=3)
     run.fit(*resumed, ckpt_path=path, weights_only=True)
     assert run.global_step == 36
     expected, found = final(q, data), final(*resumed)
@@ -225,14 +226,16 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path, saved, samples):
 
 
 def test_a_checkpoint_is_tested_alone(tmp_path):
-    q, data = module(), TMaze(**SMALL)
+    q, data = module(), benchmark("tmaze", **SMALL)
     run = trainer(tmp_path)
     run.fit(q, data)
     run.save_checkpoint(tmp_path / "a.ckpt")
     (expected,) = run.test(q, data, verbose=False)
     loaded = DQNModule.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
     assert loaded.hparams == q.hparams
-    (found,) = trainer(tmp_path).test(loaded, TMaze(**SMALL), ckpt_path=tmp_path / "a.ckpt", verbose=False)
+    (found,) = trainer(tmp_path).test(
+        loaded, benchmark("tmaze", **SMALL), ckpt_path=tmp_path / "a.ckpt", verbose=False
+    )
     assert found == expected
 
 
@@ -247,7 +250,7 @@ def test_the_seed_of_the_run_decides_everything(tmp_path):
     for seed in (1, 1, 2):
         seed_everything(seed, verbose=False)
         q = DQNModule({"input_size": 9, "hidden_size": 8, "output_size": 4})
-        trainer(tmp_path, max_epochs=1).fit(q, TMaze(**SMALL, seed=seed))
+        trainer(tmp_path, max_epochs=1).fit(q, benchmark("tmaze", **SMALL, seed=seed))
         weights.append(q.network.readout.weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -256,8 +259,8 @@ def test_the_seed_of_the_run_decides_everything(tmp_path):
 def in_process(rank: int, folder: Path, port: int) -> None:
     """The fit of one of two processes, as a launcher starts it."""
     os.environ.update(WORLD_SIZE="2", LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_PORT=str(port))
-    q, data = module(target_update=2), TMaze(**SMALL)
-    stage = WarmupStage("network", histories, steps=3, batch_size=16)
+    q, data = module(target_update=2), benchmark("tmaze", **SMALL)
+    stage = WarmupStage("network", DQNModule.sequences, steps=3, batch_size=16)
     trainer(folder, stage, strategy="ddp", devices=2).fit(q, data)
     torch.save(final(q, data), folder / f"{rank}.pt")
 
@@ -268,8 +271,8 @@ def test_two_processes_learn_as_one_does(tmp_path):
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(in_process, (tmp_path, port), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    q, data = module(target_update=2), TMaze(**SMALL)
-    trainer(tmp_path, WarmupStage("network", histories, steps=3, batch_size=16)).fit(q, data)
+    q, data = module(target_update=2), benchmark("tmaze", **SMALL)
+    trainer(tmp_path, WarmupStage("network", DQNModule.sequences, steps=3, batch_size=16)).fit(q, data)
     assert first["played"] == 6
     for name, expected in final(q, data).items():
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, equal_nan=True)

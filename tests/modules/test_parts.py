@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmark import benchmark
 from command import Command
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ from torchmetrics import MeanAbsoluteError, Metric
 
 from configs.optim import CLASSES, Optim
 from configs.values import ConfigError
-from datamodules import datamodule_by_name
 from lightning_warmup.modules import SequenceModule
 from lightning_warmup.modules.constant import best_constant_loss
 from lightning_warmup.modules.parts import MakeOptimizer, training_steps
@@ -29,7 +29,7 @@ SIZES = {"input_size": 1, "hidden_size": 4, "output_size": 1}
 
 def data(**sizes: Any) -> Any:
     small = {"seq_length": 4, "train_size": 24, "val_size": 8, "test_size": 8, "batch_size": 4}
-    return datamodule_by_name("copy_first_input")(**(small | {"test_lengths": [6]} | sizes))
+    return benchmark("copy_first_input", **(small | {"test_lengths": [6]} | sizes))
 
 
 def quiet(folder: Path, *callbacks: Callback, **arguments: Any) -> Trainer:
@@ -168,7 +168,7 @@ def waits(parameters: Any, total_steps: float) -> dict[str, Any]:
     """An optimiser whose rate falls after every validation, since none is good enough."""
     optimizer = torch.optim.Adam(parameters, lr=0.01)
     schedule = ReduceLROnPlateau(optimizer, patience=0, threshold=0.9)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
 @pytest.mark.parametrize("saved", [2, 9, 12])

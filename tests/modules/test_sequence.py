@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from benchmark import benchmark
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
-from datamodules import datamodule_by_name
 from lightning_warmup.modules import SequenceModule
 from lightning_warmup.networks import RecurrentNetwork
 
@@ -41,8 +41,8 @@ def test_what_is_no_task_or_no_network_is_refused() -> None:
 def test_test_figures_are_weighted_by_samples(tmp_path: Path, name: str) -> None:
     """37 sequences in batches of 8 have an incomplete last batch."""
     torch.manual_seed(0)
-    data = datamodule_by_name(name)(
-        seq_length=12, train_size=8, val_size=8, test_size=37, batch_size=8, test_lengths=[20]
+    data = benchmark(
+        name, seq_length=12, train_size=8, val_size=8, test_size=37, batch_size=8, test_lengths=[20]
     )
     module = made(data.input_size, data.output_size, data.task)
     (figures, at_length) = quiet(tmp_path).test(module, data, verbose=False)
@@ -130,9 +130,7 @@ def test_a_perfect_classifier_has_accuracy_one(tmp_path: Path) -> None:
 
 def test_a_module_is_loaded_from_its_checkpoint_weights_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = datamodule_by_name("copy_first_input")(
-        seq_length=5, train_size=8, val_size=8, test_size=8, test_lengths=[]
-    )
+    data = benchmark("copy_first_input", seq_length=5, train_size=8, val_size=8, test_size=8, test_lengths=[])
     module = made(1, 1, cell="nbrc", double=True)
     trainer = quiet(tmp_path, max_epochs=1)
     trainer.fit(module, data)
@@ -148,8 +146,8 @@ def test_a_module_is_loaded_from_its_checkpoint_weights_only(tmp_path: Path) -> 
 
 def test_a_network_learns_from_gradients_through_the_whole_module(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = datamodule_by_name("copy_first_input")(
-        seq_length=3, train_size=640, val_size=64, test_size=64, test_lengths=[]
+    data = benchmark(
+        "copy_first_input", seq_length=3, train_size=640, val_size=64, test_size=64, test_lengths=[]
     )
     network = RecurrentNetwork(1, 16, 1, batch_first=True)
     module = SequenceModule(network, optimizer=lambda parameters, _: torch.optim.Adam(parameters, lr=1e-2))

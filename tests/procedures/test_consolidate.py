@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmark import benchmark
 
-from datamodules.tmaze import TMaze
 from lightning_warmup.dynamics.certificate import Waiting, certify
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.procedures.consolidate import consolidate
 
-TASK = Waiting(**TMaze().waiting())
+TASK = Waiting(**benchmark("tmaze").waiting())
 LONGEST = 10
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
+
+import pytest
 
 from lightning_warmup.reporting.table import table
 
@@ -32,17 +35,44 @@ def lines(report: dict[str, Any]) -> dict[str, str]:
 
 def test_the_table_says_what_the_report_says() -> None:
     found = lines(REPORT)
-    assert found["attractors, one draw"] == "before: fixed point 100%  after: fixed point 25%, cycle 75%"
-    assert found["VAA (N=64, M=2000)"] == "before: 0.10  after: 0.90  final: 0.50"
+    assert found["what they approach"] == "before: fixed point 100%  after: fixed point 25%, cycle 75%"
+    assert found["VAA of 64 after 2,000 steps"] == "before: 0.10  after: 0.90  final: 0.50"
     assert found["test loss"] == "0.25   (trivial predictor 1)"
     assert found["checkpoint"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("moments", "words"),
+    [
+        (
+            {"before": {"steps": 20.3, "limit": 2000}, "after": {"steps": math.inf, "limit": 2000}, "final": None},
+            "forgets within 21 steps -> holds for more than 2,000",
+        ),
+        (
+            {"before": {"steps": 1.0, "limit": 9}, "final": {"steps": None, "limit": 9}},
+            "forgets within 1 step -> holds for more than 9",
+        ),
+    ],
+)  # fmt: skip
+def test_the_verdict_on_the_memory_comes_first(moments: dict[str, Any], words: str) -> None:
+    text = table(REPORT | {"memory": moments}, 1.0)
+    assert text.startswith("memory ")
+    assert lines(REPORT | {"memory": moments})["memory"] == words
+
+
+def test_a_network_that_drifts_is_told_what_to_try() -> None:
+    drifting = REPORT | {"resting_vaa": {"before": 0.1, "after": 0.2, "final": 0.1}}
+    assert "warmup.objective=rest" in lines(drifting)["memory may fade"]
+    assert "memory may fade" not in lines(REPORT)
+    forgetting = drifting | {"vaa": {"before": 0.1, "after": 0.9, "final": 0.2}}
+    assert "memory may fade" not in lines(forgetting)
 
 
 def test_moments_without_a_measurement_are_left_out() -> None:
     nothing = dict.fromkeys(("before", "after", "final"))
     final = nothing | {"final": {"fixed point": 1.0}}
-    assert lines(REPORT | {"attractors": final})["attractors, one draw"] == "final: fixed point 100%"
-    assert "attractors, one draw" not in lines(REPORT | {"attractors": nothing})
+    assert lines(REPORT | {"attractors": final})["what they approach"] == "final: fixed point 100%"
+    assert "what they approach" not in lines(REPORT | {"attractors": nothing})
 
 
 def test_a_certificate_is_one_line() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import wandb
@@ -34,35 +39,25 @@ def test_a_run_that_the_service_still_holds_is_kept_offline_under_another_id(
 ) -> None:
     ids: list[str] = []
 
-    def connect(logger: WandbLogger) -> WandbLogger:
-        ids.append(str(logger.version))
+    def init(**settings: Any) -> Any:
+        ids.append(settings["id"])
         if len(ids) < 3:
             raise wandb.errors.CommError("run ID run is in use")
-        return logger
+        return MagicMock()
 
-    monkeypatch.setattr(tracking, "_connect", connect)
+    monkeypatch.setattr(wandb, "init", init)
     metrics = MetricsFile(tmp_path / "metrics.csv")
     with tracking.open_loggers(metrics, "run", {}, wandb="online", **SETTINGS) as loggers:
         assert isinstance(loggers[1], WandbLogger)
     assert ids == ["run", "run", "run-offline"]
 
 
-class Run:
-    """What Weights & Biases is told at the end."""
-
-    status: int | None = None
-
-    def finish(self, exit_code: int) -> None:
-        self.status = exit_code
-
-
 @pytest.mark.parametrize(("error", "status"), [(None, 0), (ValueError, 1), (SystemExit, 1)])
 def test_a_run_that_an_exception_or_a_signal_ends_is_marked_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None, status: int
 ) -> None:
-    run = Run()
-    monkeypatch.setattr(tracking, "_connect", lambda logger: logger)
-    monkeypatch.setattr(WandbLogger, "experiment", run)
+    run = MagicMock()
+    monkeypatch.setattr(wandb, "init", lambda **_: run)
     metrics = MetricsFile(tmp_path / "metrics.csv")
 
     def end() -> None:
@@ -75,4 +70,21 @@ def test_a_run_that_an_exception_or_a_signal_ends_is_marked_as_failed(
             end()
     else:
         end()
-    assert run.status == status
+    run.finish.assert_called_once_with(exit_code=status)
+
+
+def test_a_run_starts_without_a_warning(tmp_path: Path) -> None:
+    """Such as that of a setting which has no effect: Lightning's logger gives it to Weights & Biases."""
+    code = f"""
+from pathlib import Path
+from lightning_warmup.runtime.loggers import open_loggers
+from lightning_warmup.runtime.metrics_file import MetricsFile
+
+with open_loggers(MetricsFile(Path({str(tmp_path)!r}, "metrics.csv")), "run", {{}}, wandb="offline", **{SETTINGS}):
+    pass
+"""
+    environment = os.environ | {"WANDB_SILENT": "false", "WANDB_CONSOLE": "off"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "offline" in done.stdout + done.stderr
+    assert "no effect" not in done.stdout + done.stderr

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
+from lightning_warmup.runtime.checkpoints import LatestCheckpoint, read_checkpoint
+from lightning_warmup.runtime.files import read_rows
 from lightning_warmup.runtime.metrics_file import ROWS_IN_MEMORY, MetricsFile, resumed_metrics_file
+from lightning_warmup.runtime.signals import Interruption
 
 
 def test_the_file_of_an_earlier_run_is_removed(tmp_path: Path) -> None:
@@ -56,45 +59,54 @@ def test_the_file_is_that_of_lightning(tmp_path: Path) -> None:
                 logger.save()
     ours.finalize("success")
     theirs.finalize("success")
-    assert ours.path.read_bytes() == (tmp_path / "theirs" / "metrics.csv").read_bytes()
+    assert (
+        ours.path.read_text().splitlines() == (tmp_path / "theirs" / "metrics.csv").read_text().splitlines()
+    )
 
 
 @pytest.mark.parametrize(
     ("training", "expected"),
-    [
-        (True, ["warmup", "train 4", "monitor 5"]),
-        (False, ["warmup", "train 4", "monitor 5", "train 5"]),
-    ],
+    [(True, ["warmup", "train 4", "monitor 5", "step 4, late"]), (False, None)],
 )
 def test_a_resumed_run_keeps_the_rows_that_it_will_not_log_again(
-    tmp_path: Path, training: bool, expected: list[str]
+    tmp_path: Path, training: bool, expected: list[str] | None
 ) -> None:
+    """Three rows before the checkpoint of step 5, and the row of step 4 that was logged after it was written."""
     checkpoint = tmp_path / "last.ckpt"
-    torch.save({"state_dict": {"weight": torch.zeros(1)}, "global_step": 5}, checkpoint)
+    content = {"state_dict": {"weight": torch.zeros(1)}, "global_step": 5, "logged_rows": 3}
+    torch.save(content, checkpoint)
     logger = resumed_metrics_file(tmp_path, None, training)
-    for name, step, figure in [
-        ("warmup", 9, {"warmup/step": 9}),
-        ("train 4", 4, {"train/loss": 1.0}),
-        ("monitor 5", 5, {"monitor_vaa": 0.5}),
-        ("train 5", 5, {"train/loss": 1.0}),
-        ("test", 4 if not training else 6, {"test/loss": 1.0}),
-    ]:
-        logger.log_metrics({"name": name, **figure}, step=step)
+    rows = [("warmup", 9), ("train 4", 4), ("monitor 5", 5), ("step 4, late", 4), ("train 5", 5), ("test", 6)]
+    for name, step in rows:
+        logger.log_metrics({"name": name}, step=step)
     logger.save()
     with logger.path.open("a") as file:
-        file.write("torn,0.")
-    resumed_metrics_file(tmp_path, checkpoint, training)
-    with logger.path.open(newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)] == expected
+        file.write("torn")
+    resumed = resumed_metrics_file(tmp_path, checkpoint, training)
+    found = [row["name"] for row in read_rows(logger.path)]
+    assert found == (expected or [name for name, _ in rows])
+    assert resumed.rows == len(found)
 
 
-def test_what_the_monitor_saw_before_the_first_step_is_not_there_twice(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "last.ckpt"
-    torch.save({"state_dict": {"weight": torch.zeros(1)}, "global_step": 0}, checkpoint)
-    logger = resumed_metrics_file(tmp_path, None, training=True)
-    logger.log_metrics({"monitor_vaa": 0.5}, step=0)
-    logger.log_metrics({"warmup/step": 0}, step=0)
-    logger.save()
-    resumed_metrics_file(tmp_path, checkpoint, training=True)
-    with logger.path.open(newline="") as file:
-        assert [row["monitor_vaa"] for row in csv.DictReader(file)] == [""]
+def test_a_checkpoint_says_how_many_rows_were_logged_before_it(tmp_path: Path) -> None:
+    class OneStep(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+            self.log("loss", self.weight)
+            return self.weight
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), 1.0)
+
+    logger = MetricsFile(tmp_path / "metrics.csv")
+    logger.log_metrics({"warmup/step": 3}, step=0)
+    latest = LatestCheckpoint(tmp_path, 1e9, Interruption())
+    trainer = Trainer(
+        logger=logger, callbacks=[latest], max_epochs=2, log_every_n_steps=1, accelerator="cpu",
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(OneStep(), torch.utils.data.DataLoader(torch.zeros(4, 1)))
+    assert read_checkpoint(latest.path)["logged_rows"] == 9 == len(read_rows(logger.path))

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from stranger import loader, trainer
 from torch import Tensor, nn
 
-from lightning_warmup import Published, WarmupStage, multistability
+from lightning_warmup import Published, SideMemory, WarmupStage, multistability
 
 
 class Whole(LightningModule):
@@ -84,8 +84,9 @@ def steps_first(batch: list[Tensor]) -> Tensor:
         (lambda: Loop(nn.RNNCell(1, 24)), lambda: WarmupStage(sequences=steps_first)),
         (lambda: Whole(Flat()), lambda: WarmupStage("rnn", **QUICK)),
         (lambda: Whole(Nested()), lambda: WarmupStage("rnn", **QUICK)),
+        (lambda: Whole(SideMemory("gru", 1, 24, batch_first=True)), lambda: WarmupStage(**QUICK)),
     ],
-    ids=["GRUCell", "LSTMCell", "RNNCell", "flat", "nested"],
+    ids=["GRUCell", "LSTMCell", "RNNCell", "flat", "nested", "side memory"],
 )
 def test_one_line_gives_it_many_equilibria(tmp_path: Path, make: Any, stage: Any) -> None:
     torch.manual_seed(0)

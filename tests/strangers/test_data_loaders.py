@@ -132,9 +132,13 @@ def test_what_can_be_read_only_once_is_refused(tmp_path: Path, source: Any) -> N
         trainer(tmp_path, WarmupStage(steps=1)).fit(Module(), source())
 
 
-def test_no_batch_or_one_sequence_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="hold no batch"):
-        trainer(tmp_path, WarmupStage(steps=1), limit_train_batches=0).fit(Module(), shuffled())
+def test_no_data_are_no_mistake_if_asked_for_and_one_sequence_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stages = [WarmupStage(steps=1), MultistabilityMonitor(steps=2)]
+    with caplog.at_level("INFO", logger="lightning.pytorch.utilities.rank_zero"):
+        trainer(tmp_path, *stages, limit_train_batches=0).fit(Module(), shuffled())
+    assert "Warmup: skipped, limit_train_batches=0 leaves no training data." in caplog.messages
     one = shuffled(sampler=range(1), shuffle=False)
     with pytest.raises(ValueError, match=r"batch_size=1: must be at least 2"):
         trainer(tmp_path, WarmupStage(steps=1)).fit(Module(), one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader
 
-from lightning_warmup import MultistabilityMonitor, PretrainStage, Published, WarmupStage
+from lightning_warmup import MultistabilityMonitor, PretrainStage, Published, WarmupStage, warmup
 from lightning_warmup.callbacks.batches import sequence_batches
 
 VALUES = torch.randn(48, 20, 3, generator=torch.Generator().manual_seed(0))
@@ -183,6 +184,37 @@ def test_a_manual_optimizer_trains_on_after_the_look(tmp_path: Path) -> None:
         torch.testing.assert_close(weights[1][name], value)
 
 
+class Sometimes(Plain):
+    """Calls the network for every second batch, and returns None before for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:  # type: ignore[override]
+        self.steps += 1
+        return super().training_step(batch, batch_idx) if self.steps % 2 == 0 else None
+
+
+class SomeSingle(Sometimes):
+    """Gives the network a single step of every second batch."""
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        self.steps += 1
+        return self.rnn(batch["whole"] if self.steps % 2 == 0 else batch["whole"][:, :1])[0].square().mean()
+
+
+@pytest.mark.parametrize("stranger", [Sometimes, SomeSingle])
+def test_batches_without_sequences_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stranger: type[Sometimes]
+) -> None:
+    seen, module = watched(monkeypatch), stranger()
+    stage = WarmupStage(steps=3, objective=Published(max_stabilization=5, regularize=1.0))
+    trainer(tmp_path, stage, max_epochs=2).fit(module, data())
+    assert [batch[0].shape for batch in seen] == [(20, 24, 3)] * 3  # half of all
+    assert module.steps == 8
+
+
 class Stepwise(Plain):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         state = None
@@ -228,8 +260,65 @@ def test_what_cannot_be_observed_is_said_in_one_line(
     tmp_path: Path, stranger: type[Plain], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        trainer(tmp_path, WarmupStage(steps=1), max_steps=0).fit(stranger(), data())
+        trainer(tmp_path, WarmupStage(steps=1), max_steps=1).fit(stranger(), data())
     assert "\n" not in str(caught.value)
+    assert "_Stop" not in "".join(traceback.format_exception(caught.value))
+
+
+class Loop(Plain):
+    """Loops over a cell, with batches of sequences that have the batch first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRUCell(3, 8)  # type: ignore[assignment]
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        state = None
+        for step in batch["whole"].unbind(1):
+            state = self.rnn(step, state)
+        return state.square().mean()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("stranger", "function", "message"),
+    [
+        (
+            Loop,
+            lambda batch: batch["whole"],
+            r"must return \(T, B, I\), time first, with B=12 as the GRUCell is given, not \(12, 20, 3\)$",
+        ),
+        (Plain, lambda batch: [batch["whole"]], r"must return a tensor of 3 axes, or .*, not a list$"),
+        (Plain, lambda batch: batch["whole"][0], r"must return a tensor .*, not a Tensor \(20, 3\)$"),
+        (Plain, lambda batch: batch["whole"].to("meta"), "^sequences are on meta: must be on cpu, where the"),
+    ],
+)
+def test_a_function_that_returns_something_else_is_told_in_one_line(
+    tmp_path: Path, stranger: type[Plain], function: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        trainer(tmp_path, WarmupStage(sequences=function, steps=1)).fit(stranger(), data())
+    assert "\n" not in str(caught.value)
+
+
+def test_sequences_for_a_cell_lie_time_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = watched(monkeypatch)
+    stage = WarmupStage(sequences=lambda batch: batch["whole"].transpose(0, 1), steps=1)
+    trainer(tmp_path, stage).fit(Loop(), data())
+    assert [batch[0].shape for batch in seen] == [(20, 32, 3)]
+
+
+def test_a_scripted_network_is_refused_in_one_line(tmp_path: Path) -> None:
+    module = Plain()
+    module.rnn = torch.jit.script(module.rnn)
+    with pytest.raises(ValueError, match=r"^network='rnn': must not be scripted or traced; do that after"):
+        trainer(tmp_path, WarmupStage("rnn", steps=1)).fit(module, data())
+    with pytest.raises(ValueError, match=r"^network=ScriptModule: must not be scripted or traced"):
+        warmup(module.rnn, torch.randn(4, 10, 3))
+
+
+def test_sequences_on_another_device_are_told() -> None:
+    with pytest.raises(ValueError, match=r"^sequences are on meta: must be on cpu, where the network is$"):
+        warmup(nn.GRU(3, 4), torch.randn(10, 4, 3, device="meta"))
 
 
 def test_a_function_may_take_the_module_too(tmp_path: Path) -> None:

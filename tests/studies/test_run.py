@@ -18,9 +18,10 @@ import yaml
 from command import SMALL
 
 from configs.compose import compose, to_yaml
+from lightning_warmup.reporting.rows import Row, read_rows
 from studies import launch
 from studies.grid import read_study
-from studies.results import Row, add_rows, read_rows, settings_in
+from studies.results import add_rows, settings_in
 from studies.run import check, main
 
 ROOT = Path(__file__).parents[2]
@@ -333,21 +334,35 @@ def test_a_study_of_real_runs(tmp_path: Path) -> None:
     assert "trivial predictor" in (tmp_path / "out" / "gru-seed_3" / "output.txt").read_text()
 
 
-def test_a_run_in_the_table_is_finished_without_its_folder(
+def test_a_row_counts_as_finished_only_if_it_is_asked_for(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(study), "seed=0", "optim.patience=3"]
     assert main(arguments) == 0
     shutil.rmtree("runs")
-    assert main([*arguments, "tracking.tags=[again]"]) == 0
+    assert main([*arguments, "--reuse", "tracking.tags=[again]"]) == 0
     assert calls(Path("runs", "small")) == {}
     capsys.readouterr()
+    assert main([*arguments, "--reuse", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["finished  chrono-patience_3-seed_0"]
     assert main([*arguments, "--list"]) == 0
-    assert capsys.readouterr().out.startswith("finished")
-    # A run of other settings is another one.
-    assert main([*arguments, "optim.lr=0.1"]) == 0
+    assert capsys.readouterr().out.startswith("new")
+    # Computed again, the row takes the place of the other one.
+    assert main(arguments) == 0
     assert list(calls(Path("runs", "small"))) == ["chrono-patience_3-seed_0"]
-    assert len(rows_of(study)) == 2
+    assert len(rows_of(study)) == 1
+
+
+def test_a_list_that_nobody_reads_to_its_end_is_no_error(study: Path) -> None:
+    command = f"{sys.executable} -m studies.run {study} --list | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "new       copy_first_input-seq_length_20-plain-seed_0\n"
 
 
 def test_a_run_whose_row_was_lost_gets_it_when_the_study_starts(study: Path) -> None:

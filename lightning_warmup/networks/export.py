@@ -1,0 +1,91 @@
+"""One step of a network as an ONNX file: state in, state out, for wherever there is no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_warmup.cells import LSTM, GatedCell
+from lightning_warmup.engine.gates import as_tuple, stacked_weights
+from lightning_warmup.engine.scan import loop
+from lightning_warmup.networks.double import DoubleLayer
+from lightning_warmup.networks.recurrent import RecurrentNetwork
+
+OPSET = 20
+"""Of the operators in the file."""
+
+
+class Step(nn.Module):
+    """One step of a network in plain operations, of the cells' own ``step``.
+
+    Shapes: input ``(B, I)`` and states ``(L, B, H)``, one tensor or two for an LSTM; the output is ``(B, O)``, and
+    the next states follow it. At the start states are zero.
+
+    Raises:
+        ValueError: If a layer is no cell with gates.
+    """
+
+    def __init__(self, network: RecurrentNetwork) -> None:
+        super().__init__()
+        self.network = network
+        cells = [cell for layer in network.layers for cell in _halves(layer)]
+        for cell in cells:
+            if not isinstance(cell, (GatedCell, LSTM)):
+                raise ValueError(f"network: its layer {type(cell).__name__} must be a cell with gates")
+        self.states = int(cells[0].states)
+
+    def forward(self, input: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        rows: list[tuple[Tensor, ...]] = []
+        for index, layer in enumerate(self.network.layers):
+            halves = _halves(layer)
+            before = [state[index].chunk(len(halves), 1) for state in states]
+            after = [
+                as_tuple(loop(cell.step, cell.gates, input[None], each, stacked_weights(cell))[1:])
+                for cell, *each in zip(halves, *before, strict=True)
+            ]
+            rows.append(tuple(torch.cat(parts, 1) for parts in zip(*after, strict=True)))
+            input = rows[-1][0]
+        return self.network.readout(input), *(torch.stack(layers) for layers in zip(*rows, strict=True))
+
+
+def export_step(network: RecurrentNetwork, path: str | Path) -> None:
+    """Write one step of a network to an ONNX file, whose batch size is free.
+
+    Inputs are named ``input`` and ``state``, outputs ``output`` and ``next_state``; an LSTM has ``cell`` and
+    ``next_cell`` as well. Shapes are those of :class:`Step`. What runs it feeds ``next_state`` back as ``state``.
+
+    Args:
+        network: The network; it is exported in eval mode, on the CPU and in the precision of its weights.
+        path: The file.
+
+    Raises:
+        ModuleNotFoundError: Without the packages ``onnx`` and ``onnxscript``.
+        ValueError: As :class:`Step`.
+    """
+    step = Step(network).eval()
+    names = ["state", "cell"][: step.states]
+    weight = network.readout.weight
+    features = int(_halves(network.layers[0])[0].input_size)
+    shape = len(network.layers), 2, network.readout.in_features  # a batch of 1 would be taken for a constant
+    states = [weight.new_zeros(shape) for _ in names]
+    batch = torch.export.Dim("batch")
+    torch.onnx.export(
+        step,
+        (weight.new_zeros(2, features), *states),
+        str(path),
+        input_names=["input", *names],
+        output_names=["output", *(f"next_{name}" for name in names)],
+        dynamic_shapes=({0: batch}, tuple({1: batch} for _ in names)),
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _halves(layer: Any) -> list[Any]:
+    """Return the cells of a layer: two of a double one."""
+    return [layer.first, layer.second] if isinstance(layer, DoubleLayer) else [layer]

@@ -1,0 +1,58 @@
+"""Check a run's certificate again, from weights and boxes: ``python -m lightning_warmup.proofs RUN_FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.proofs.certify import check_again
+
+ARGUMENTS = "input_size", "hidden_size", "output_size", "num_layers", "cell", "double"
+"""What makes a :class:`RecurrentNetwork` of a checkpoint's weights; how they began does not matter."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit status: 0 proven, 1 not proven, 2 a mistake in the arguments."""
+    parser = argparse.ArgumentParser(prog="python -m lightning_warmup.proofs", description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of the run, with certificate.npz and checkpoints/")
+    parser.add_argument("--checkpoint", type=Path, help="its checkpoint (default: checkpoints/proven.ckpt)")
+    arguments = parser.parse_args(argv)
+    boxes = arguments.folder / "certificate.npz"
+    checkpoint = arguments.checkpoint or arguments.folder / "checkpoints" / "proven.ckpt"
+    for path in (boxes, checkpoint):
+        if not path.is_file():
+            print(f"error: {path}: there is no such file", file=sys.stderr)
+            return 2
+    try:
+        network = network_of(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        start = time.perf_counter()
+        found = check_again(network, boxes)
+    except (ValueError, KeyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    seconds = f"({time.perf_counter() - start:.2f} s)"
+    if found.condition is not None:
+        print(f"not proven: {found.condition} {seconds}")
+        return 1
+    print(f"proven for every string of {found.from_length} symbols or more, in real arithmetic {seconds}")
+    return 0
+
+
+def network_of(checkpoint: dict[str, Any]) -> RecurrentNetwork:
+    """Return the network of a checkpoint of a module that holds it as ``network``."""
+    known = checkpoint["hyper_parameters"]
+    network = RecurrentNetwork(**{name: known[name] for name in ARGUMENTS if name in known})
+    weights = checkpoint["state_dict"].items()
+    own = {name.removeprefix("network."): w for name, w in weights if name.startswith("network.")}
+    network.load_state_dict(own)
+    return network.to(next(iter(own.values())).dtype)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,276 @@
+"""Trains a network until it can be proven right for every string of a language."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.proofs.automata import Automaton
+from lightning_warmup.proofs.certify import Certificate, certify, check_sizes, fill, widen
+from lightning_warmup.proofs.check import STILL, Boxes, Moved, check
+from lightning_warmup.proofs.check import STRINGS as MOST_STRINGS
+from lightning_warmup.proofs.explore import explore
+from lightning_warmup.proofs.intervals import Interval
+from lightning_warmup.proofs.machine import Machine
+from lightning_warmup.proofs.strings import Strings, draw
+
+LR, BOXES_LR = 3e-3, 1e-2
+"""Learning rates of Adam, for weights and for boxes; in the second half they fall to a twentieth."""
+ROOM, LEAD, DISTURBANCE = 0.2, 0.1, 1e-3
+"""What is asked for: room of images in their boxes, in radii, the least lead of an answer, and a disturbance."""
+LEAVING, MISLEADING, ENTERING, SLOW = 0.3, 3.0, 0.3, 0.01
+"""Weights of images that leave a box, of answers that do not lead, of strings that are not in their boxes, and of
+units that tolerate less than the disturbance."""
+STRINGS = 8
+"""Strings of a step."""
+LOOK = 10
+"""Steps between two looks whether there is a proof."""
+NEARLY = 1e-3
+"""By how much images may leave boxes that are worth widening."""
+SPREAD = 0.1
+"""Greatest half-width, beside the radius, that boxes start with for what was met."""
+LEAST = 1e-13
+"""Room below which its logarithm is not looked at, for roundings."""
+
+
+class Losses(NamedTuple):
+    """What still stands against a proof; each is 0 where it holds with all that is asked for."""
+
+    leaving: Tensor
+    slow: Tensor
+    misleading: Tensor
+    proves: bool
+    """Whether the boxes are a proof but for the strings that are to enter them."""
+
+
+def prove(
+    network: nn.Module,
+    automaton: Automaton,
+    longest: int,
+    steps: int = 1000,
+    radius: float = 0.05,
+    readout: nn.Linear | None = None,
+    seed: int = 0,
+) -> Certificate:
+    """Train a network, in place, until it is proven right for every string of an automaton.
+
+    A box, of the given radius at least, is drawn for each state that strings come back to. Interval bounds have
+    gradients: weights and boxes move until images stay in their boxes and right answers lead on all of them, with
+    something to spare. Where a unit holds its state there is hardly a gradient through the gate that holds it: its
+    candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
+    ``longest`` symbols are to end in their boxes; where there are too many of them to be followed, all have to
+    enter a box at the first state that has one. Wherever the network was right on strings up to ``longest``, its
+    outputs are to stay.
+
+    It ends once there is a proof that tolerates a disturbance of 5e-4 in every unit and step; else it keeps the
+    last proof that there was. A network without a proof at the end is left as it was.
+
+    Args:
+        network: A :class:`RecurrentNetwork`, or ``torch.nn.GRU``, ``LSTM`` or ``RNN`` with a ``readout``.
+        automaton: The language and its answers.
+        longest: Symbols of strings that the network is known to be right on, such as those of its training.
+        steps: Most gradient steps.
+        radius: Least half-width of the boxes.
+        readout: The linear layer that answers; None is the network's own.
+        seed: Seed of the strings.
+
+    Raises:
+        ValueError: If a number is out of range, no string of the language goes on for ever, or as
+            :func:`lightning_warmup.proofs.certify.certify`.
+    """
+    for name, value, least in (("longest", longest, 1), ("steps", steps, 1)):
+        if value < least:
+            raise ValueError(f"{name}={value}: must be at least {least}")
+    if radius <= 0:
+        raise ValueError(f"radius={radius}: must be above 0")
+    if not automaton.recurrent:
+        raise ValueError("transitions: must come back to a state, or there is nothing to train for")
+    check_sizes(Machine(network, readout), automaton)
+    parameters = [*network.parameters(), *(() if readout is None else readout.parameters())]
+    before = [parameter.detach().clone() for parameter in parameters]
+    best = _train(_Training(network, readout, automaton, longest, radius, seed), parameters, steps)
+    boxes = None
+    if best is not None:
+        weights, boxes = best
+        _restore(parameters, weights)
+    found = certify(network, automaton, readout, seed=seed, boxes=boxes)
+    if not found.proven:
+        _restore(parameters, before)
+    return found
+
+
+def _train(
+    training: _Training, parameters: list[nn.Parameter], steps: int
+) -> tuple[list[Tensor], Boxes] | None:
+    """Take the steps; return the weights and boxes of the best proof."""
+    groups = [{"params": parameters, "lr": LR}, {"params": training.trained, "lr": BOXES_LR}]
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 0.05 + 0.95 * min(1.0, 2 * (1 - step / steps))
+    )
+    best = None
+    for step in range(steps + 1):
+        with torch.enable_grad():
+            loss, proves = training.loss()
+        if proves and step % LOOK == 0 and (found := training.proof()) is not None:
+            boxes, tolerant = found
+            best = [parameter.detach().clone() for parameter in parameters], boxes
+            if tolerant:
+                break
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+    optimizer.zero_grad()
+    return best
+
+
+class _Training:
+    """The losses of a network, its teacher, and the boxes that are trained with it."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        readout: nn.Linear | None,
+        automaton: Automaton,
+        longest: int,
+        radius: float,
+        seed: int,
+    ) -> None:
+        self.network, self.readout, self.automaton, self.radius = network, readout, automaton, radius
+        self.longest, self.strings = longest, draw(automaton, STRINGS, longest, seed)
+        self.teacher, self.taught_readout = copy.deepcopy((network, readout))
+        self.recurrent = torch.tensor(automaton.recurrent)
+        again = torch.zeros(len(automaton.states), dtype=torch.bool)
+        again[self.recurrent] = True
+        self.again, self.edges = again, automaton.edges[again[automaton.edges[:, 0]]]
+        self.at_once = automaton.strings(longest) > MOST_STRINGS
+        met = explore(Machine(network, readout), automaton, symbols=4 * longest, seed=seed)
+        hulls = met.boxes(len(again), 0 if self.at_once else longest, 0.0, automaton.recurrent)
+        lower, upper = (end[self.recurrent].nan_to_num(0.0, 0.0, 0.0) for end in hulls)
+        self.centre = ((lower + upper) / 2).requires_grad_()
+        self.extra = ((upper - lower) / 2).clamp(max=SPREAD).requires_grad_()
+        self.trained = [self.centre, self.extra]
+
+    def boxes(self) -> Boxes:
+        """Return the boxes, empty for states that strings do not come back to."""
+        empty = self.centre.new_full((len(self.again), self.centre.shape[1]), torch.inf)
+        half = self.radius + self.extra.abs()
+        return Boxes(
+            empty.index_copy(0, self.recurrent, self.centre - half),
+            (-empty).index_copy(0, self.recurrent, self.centre + half),
+        )
+
+    def loss(self) -> tuple[Tensor, bool]:
+        """Return the loss of a step, and whether the boxes may be a proof."""
+        machine, boxes = Machine(self.network, self.readout), self.boxes()
+        bounds = self._bounds(machine, boxes)
+        kept, entering = self._strings(machine, boxes, next(self.strings))
+        if self.at_once:
+            entering = self._first_entries(machine, boxes)
+        loss = LEAVING * bounds.leaving + MISLEADING * bounds.misleading + SLOW * bounds.slow
+        return loss + ENTERING * entering + kept, bounds.proves
+
+    @torch.no_grad()
+    def proof(self) -> tuple[Boxes, bool] | None:
+        """Return boxes that are a proof, and whether they tolerate half of the disturbance asked for."""
+        machine = Machine(self.network, self.readout)
+        trained = widen(machine, self.automaton, self.boxes())
+        for moved in ([STILL, Moved(DISTURBANCE / 2)], [STILL]):
+            boxes = fill(machine, self.automaton, trained, moved)
+            if check(machine, self.automaton, boxes, moved).condition is None:
+                return boxes, len(moved) > 1
+        return None
+
+    def _bounds(self, machine: Machine, boxes: Boxes) -> Losses:
+        """Return how far images of boxes leave boxes, and leads on them fall short."""
+        source, symbol, target = self.edges.unbind(1)
+        inputs = Interval(self.automaton.lower[symbol], self.automaton.upper[symbol])
+        after, towards = machine.step_towards(inputs, boxes.of(source))
+        leads = [(after[~self.again[target]], target[~self.again[target]])]
+        leads.append((boxes.of(self.recurrent), self.recurrent))
+        lead = torch.cat([self._leads(machine, *each) for each in leads])
+        again = self.again[target]
+        before, box = boxes.of(source[again]), boxes.of(target[again])
+        moves = ((before.lower + before.upper) - (box.lower + box.upper)).abs() / 2
+        held = moves < self.radius  # the unit is in about the same place before and after
+        gap = ROOM * self.radius
+        leaving = torch.where(held, _outside(towards[again], box, gap), _outside(after[again], box, gap))
+        leaving = leaving + held * _outside(after[again], box, 0.0)
+        room = torch.minimum(after[again].lower - box.lower, box.upper - after[again].upper)
+        slow = torch.relu(torch.log(DISTURBANCE / room.clamp(min=LEAST)))
+        return Losses(
+            leaving.sum(),
+            torch.where(held & (room > LEAST), slow, 0 * slow).sum(),
+            torch.relu(LEAD - lead).sum(),
+            bool((room >= -NEARLY).all() & (lead > 0).all()),
+        )
+
+    def _leads(self, machine: Machine, values: Interval, states: Tensor) -> Tensor:
+        """Return the least leads of right answers, where one is asked for."""
+        answers = self.automaton.answer_of[states]
+        asked = answers >= 0
+        if not asked.any():
+            return values.lower.new_zeros(0)
+        return machine.leads(values[asked], answers[asked]).lower.flatten()
+
+    def _strings(self, machine: Machine, boxes: Boxes, strings: Strings) -> tuple[Tensor, Tensor]:
+        """Return how far outputs are from the teacher's and from right ones, and final states from boxes."""
+        outputs, final = run(self.network, self.readout, strings.inputs)
+        with torch.no_grad():
+            taught, _ = run(self.teacher, self.taught_readout, strings.inputs)
+        answers = self.automaton.answer_of[strings.states]
+        asked, right = answers >= 0, answers.clamp(min=0)[..., None]
+
+        def lead(values: Tensor) -> Tensor:
+            others = values.scatter(2, right, -torch.inf).amax(2)
+            return values.gather(2, right).squeeze(2) - others
+
+        known = ~asked | (lead(taught) > 0)
+        kept = ((outputs - taught).square().mean(2) * known).mean()
+        kept = kept + (torch.relu(LEAD - lead(outputs)) * asked).mean()
+        last = strings.states[-1]
+        enters = self.again[last] & (len(strings.states) == self.longest)
+        values = machine.joined(final)[enters]
+        return kept, _outside(Interval(values, values), boxes.of(last[enters]), ROOM * self.radius).sum()
+
+    def _first_entries(self, machine: Machine, boxes: Boxes) -> Tensor:
+        """Return how far all strings are from their box at the first state that has one."""
+        front, loss = [(0, self.centre.new_zeros(1, machine.units))], self.centre.new_zeros(())
+        while front:
+            state, value = front.pop()
+            if self.again[state]:
+                box = boxes.of(torch.tensor([state]))
+                loss = loss + _outside(Interval(value, value), box, ROOM * self.radius).sum()
+                continue
+            for source, symbol, target in self.automaton.edges.tolist():
+                if source == state:
+                    ends = self.automaton.lower[symbol], self.automaton.upper[symbol]
+                    front.append((target, machine.step((ends[0] + ends[1])[None] / 2, value)))
+        return loss
+
+
+def _outside(values: Interval, box: Interval, gap: float) -> Tensor:
+    """Return how far values reach beyond a box that is smaller by a gap all around."""
+    return torch.relu(box.lower + gap - values.lower) + torch.relu(values.upper + gap - box.upper)
+
+
+def run(network: nn.Module, readout: nn.Linear | None, inputs: Tensor) -> tuple[Tensor, Any]:
+    """Return the outputs ``(T, N, O)`` of a network and its final states, for inputs ``(T, N, I)``."""
+    dtype = next(network.parameters()).dtype
+    batch_first = bool(getattr(network, "batch_first", False))
+    x = inputs.to(dtype)
+    outputs, state = network(x.transpose(0, 1) if batch_first else x)
+    outputs = outputs if isinstance(network, RecurrentNetwork) or readout is None else readout(outputs)
+    return outputs.transpose(0, 1) if batch_first else outputs, state
+
+
+@torch.no_grad()
+def _restore(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_warmup.cells import cell_names
+from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.networks.export import Step, export_step
+
+ALL = [(cell, double) for cell in cell_names() for double in (False, True)]
+
+
+@pytest.mark.parametrize(("cell", "double"), ALL)
+def test_steps_add_up_to_the_network(cell: str, double: bool) -> None:
+    network = RecurrentNetwork(3, 8, 2, 2, cell, double)
+    inputs, step = torch.randn(6, 4, 3), Step(network)
+    states = [torch.zeros(2, 4, 8)] * step.states
+    outputs = []
+    for x in inputs:
+        output, *states = step(x, *states)
+        outputs.append(output)
+    torch.testing.assert_close(torch.stack(outputs), network(inputs)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("cell", "double"), [each for each in ALL if each[1] or each[0] == "lstm"])
+def test_the_file_runs_without_torch(cell: str, double: bool, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = RecurrentNetwork(3, 8, 2, 2, cell, double)
+    path = tmp_path / "step.onnx"
+    export_step(network, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    assert names == ["input", "state", "cell"][: len(names)]
+    assert [each.name for each in session.get_outputs()] == [
+        "output",
+        *(f"next_{name}" for name in names[1:]),
+    ]
+    for batch in (1, 2, 5):
+        inputs = torch.randn(30, batch, 3)
+        states = [np.zeros((2, batch, 8), np.float32)] * (len(names) - 1)
+        for x, want in zip(inputs, network(inputs)[0].detach(), strict=True):
+            output, *states = session.run(None, dict(zip(names, (x.numpy(), *states), strict=True)))
+            np.testing.assert_allclose(output, want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_without_gates_is_refused() -> None:
+    network = RecurrentNetwork(3, 8, 2)
+    network.layers[0] = torch.nn.GRU(3, 8)
+    with pytest.raises(ValueError, match="network: its layer GRU must be a cell with gates"):
+        Step(network)

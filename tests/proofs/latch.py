@@ -1,0 +1,40 @@
+"""A latch built by hand, and the language that it is right for."""
+
+from __future__ import annotations
+
+import torch
+
+from lightning_warmup.engine.gates import gate_weights
+from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.proofs import Automaton
+
+SET, RESET, HOLD = torch.eye(3)
+
+
+def language() -> Automaton:
+    """Set and reset write a bit, hold keeps it; a string must not begin with hold."""
+    moves = {("start", "set"): "one", ("start", "reset"): "zero"}
+    for state in ("one", "zero"):
+        moves |= {(state, "set"): "one", (state, "reset"): "zero", (state, "hold"): state}
+    symbols = {"set": SET, "reset": RESET, "hold": HOLD}
+    return Automaton(["start", "one", "zero"], symbols, moves, {"one": 0, "zero": 1})
+
+
+def latch(feedback: float = 4.0, hold: float = 2.0) -> RecurrentNetwork:
+    """A GRU of one unit, which holds its sign if ``feedback`` is above 1.
+
+    Args:
+        feedback: Slope of the candidate with the state.
+        hold: Logit of the share of itself that it keeps in a step of holding.
+    """
+    network = RecurrentNetwork(3, 1, 2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        weights = gate_weights(network.layers[0])
+        weights["r"].bias_ih.fill_(8.0)
+        weights["z"].weight_ih.copy_(torch.tensor([[-8.0, -8.0, hold]]))
+        weights["n"].weight_ih.copy_(torch.tensor([[9.0, -9.0, 0.0]]))
+        weights["m"].weight_hh.fill_(feedback)
+        network.readout.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    return network
