@@ -67,10 +67,19 @@ def wait(what: str, happened: Callable[[], object], process: subprocess.Popen[st
         time.sleep(0.05)
 
 
-def kill_a_job(slurm: Cluster) -> None:
-    """Kill all processes of a running task of the array, as where a node fails."""
-    (job, *_) = slurm.run("squeue", "-h", "-t", "RUNNING", "-n", "slurm", "-o", "%A").split()
-    slurm.run("scancel", "--signal=KILL", "--full", job)
+def running(slurm: Cluster, folder: Path) -> list[str]:
+    """The SLURM job of each run that is going on, and has begun."""
+    jobs = slurm.run("squeue", "-h", "-t", "RUNNING", "-o", "%A").split()
+    begun = {path.parent for path in folder.glob("*/config.yaml")}
+    return jobs if any(not (run / "report.json").exists() for run in begun) else []
+
+
+def lose_the_controller(slurm: Cluster) -> None:
+    """Kill the controller when it has saved which jobs are running, which it does every five seconds."""
+    saved, since = slurm.folder / "state" / "job_state", time.time()
+    slurm.wait("the controller's state", lambda: saved.exists() and saved.stat().st_mtime > since)
+    slurm.kill_controller()
+    slurm.start_controller()
 
 
 def test_a_study_survives_a_killed_job_and_a_killed_controller(slurm: Cluster, tmp_path: Path) -> None:
@@ -79,12 +88,11 @@ def test_a_study_survives_a_killed_job_and_a_killed_controller(slurm: Cluster, t
     arguments = command(study, "--where", "slurm", f"run_dir={folder}")
     options = {"cwd": ROOT, "env": slurm.environment, "text": True}
     first = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-    begun = lambda: list(folder.glob("*/config.yaml"))  # noqa: E731
-    wait("a run has begun", begun, first, 240)
-    kill_a_job(slurm)
-    slurm.kill_controller()
-    slurm.start_controller()
-    _, errors = first.communicate(timeout=600)
+    wait("a run has begun", lambda: running(slurm, folder), first, 240)
+    lose_the_controller(slurm)
+    wait("a run has begun", lambda: running(slurm, folder), first, 240)
+    slurm.run("scancel", "--signal=KILL", "--full", running(slurm, folder)[0])
+    _, errors = first.communicate(timeout=300)
     assert first.returncode == 1, errors
     failed = re.findall(r"^failed: (\S+), see", errors, re.MULTILINE)
     assert len(failed) == 1, errors
