@@ -62,7 +62,7 @@ class WarmupStage(Stage):
         ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
         WarmupDiverged: If the loss, a gradient or a weight of the warmup is not finite.
 
-    Example:
+    Examples:
         ``trainer = Trainer(callbacks=[WarmupStage(steps=100)])``
     """
 
