@@ -28,6 +28,7 @@ ARROWS = {
     "_compat": "",
     "lightning_warmup": "",  # its public names are imported when they are first asked for
     "studies": "configs reporting runtime lightning_warmup",
+    "docs": "reporting studies lightning_warmup",  # the site's pictures, drawn as those of the studies
     "benchmarks": "configs engine cells networks dynamics procedures reporting runtime lightning_warmup train",
     "train": "configs datamodules initialisations networks dynamics procedures modules callbacks reporting runtime",
 }
@@ -39,7 +40,7 @@ KNOWN_TO = {
     "pydantic": {"configs", "settings", "procedures"},
     "wandb": {"runtime"},
     "gymnasium": {"datamodules"},
-    "matplotlib": {"reporting", "studies", "benchmarks"},
+    "matplotlib": {"reporting", "studies", "benchmarks", "docs"},
     "scipy": {"studies"},
     "hydra": set(),
 }

@@ -56,13 +56,27 @@ def test_the_source_distribution_holds_the_template(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "runs", "build", "site", "*.egg-info")
     shutil.copytree(ROOT, source, ignore=ignored)
     build = BUILD.replace("wheel", "sdist")
-    done = subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=source, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         held = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
     tops = ("train.py", "mkdocs.yml", "constraints.txt", "CHANGELOG.md", "RESULTS.md")
-    rooms = ("configs", "datamodules", "studies", "benchmarks", "docs", "tests", "lightning_warmup", ".ci", ".github")
-    expected = {path.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()}
+    rooms = (
+        "configs",
+        "datamodules",
+        "studies",
+        "benchmarks",
+        "docs",
+        "tests",
+        "lightning_warmup",
+        ".ci",
+        ".github",
+    )
+    expected = {
+        path.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()
+    }
     expected = {path for path in expected if "__pycache__" not in path.parts}
     assert {*map(Path, tops), *expected} <= held, {*map(Path, tops), *expected} - held

@@ -171,7 +171,13 @@ class Cluster:
         data, here = f"--datadir={self.folder}/database", f"--socket={self.folder}/database.socket"
         user = "--user=root"
         with (self.folder / "install.log").open("w") as log:
-            options = ("--no-defaults", data, user, "--auth-root-authentication-method=normal", "--skip-test-db")
+            options = (
+                "--no-defaults",
+                data,
+                user,
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            )
             subprocess.run([str(_find("mariadb-install-db")), *options], stdout=log, stderr=log, check=True)
         address = (f"--port={self._ports[3]}", "--bind-address=127.0.0.1", here)
         self._serve("mariadbd", "--no-defaults", data, user, *address, "--innodb-flush-log-at-trx-commit=0")

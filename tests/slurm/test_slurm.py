@@ -26,7 +26,11 @@ ROOT = Path(__file__).parents[2]
 TOOK = ("seconds", "commit", "dirty")
 """Columns in which two machines differ."""
 
-pytestmark = [pytest.mark.skipif(why_not() is not None, reason=str(why_not())), pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+    pytest.mark.timeout(1200),
+]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +123,9 @@ def test_a_run_is_queued_again_before_its_time_is_over(slurm: Cluster, tmp_path:
     state = lambda: slurm.run("scontrol", "-o", "show", "job", job)  # noqa: E731
     slurm.wait("the job is queued again", lambda: "Restarts=1" in state(), 240)
     if "=PENDING" in state():
-        slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # a queued-again job waits two minutes
+        slurm.run(
+            "scontrol", "update", f"JobId={job}", "StartTime=now"
+        )  # a queued-again job waits two minutes
     slurm.wait("the job runs again", lambda: "Restarts=1" in state() and "=RUNNING" in state(), 240)
     output = tmp_path / "out"
     goes_on = lambda: re.search(r"Restor(ing|ed) .*last", output.read_text())  # noqa: E731
