@@ -40,7 +40,7 @@ def test_a_run_leaves_its_folder_and_ends_with_a_table(train: Command, whole_run
     assert content["stages"]["warmup"]["max_stabilization"] == 200
     assert content["seed"] == 0
     assert Path(content["checkpoint"]).is_file()
-    for text in ("VAA (N=64, M=40)", "trivial predictor 1", "checkpoint", str(folder)):
+    for text in ("VAA of 64 after 40 steps", "trivial predictor 1", "checkpoint", str(folder)):
         assert text in output
     origin = json.loads((folder / "provenance.json").read_text())
     assert {"commit", "dirty", "versions", "command"} <= set(origin)
