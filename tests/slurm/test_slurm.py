@@ -123,9 +123,8 @@ def test_a_run_is_queued_again_before_its_time_is_over(slurm: Cluster, tmp_path:
     state = lambda: slurm.run("scontrol", "-o", "show", "job", job)  # noqa: E731
     slurm.wait("the job is queued again", lambda: "Restarts=1" in state(), 240)
     if "=PENDING" in state():
-        slurm.run(
-            "scontrol", "update", f"JobId={job}", "StartTime=now"
-        )  # a queued-again job waits two minutes
+        # What is queued again waits for two minutes.
+        slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
     slurm.wait("the job runs again", lambda: "Restarts=1" in state() and "=RUNNING" in state(), 240)
     output = tmp_path / "out"
     goes_on = lambda: re.search(r"Restor(ing|ed) .*last", output.read_text())  # noqa: E731

@@ -1,0 +1,109 @@
+"""The pages of the site: their code runs, their settings exist, their links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from command import SMALL, Command
+
+from configs.compose import compose
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path for path in DOCS.glob("*.md") if path.name != "fork.md"
+)  # tests/test_readme.py has that one
+BLOCK = re.compile(r"(?:<!-- needs: (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
+
+
+def code(page: Path) -> str:
+    """The Python of a page, one block after the other, without blocks whose packages are not installed."""
+    blocks = BLOCK.findall(page.read_text())
+    return "\n".join(text for needs, text in blocks if all(map(find_spec, needs.split())))
+
+
+def commands(page: Path) -> list[str]:
+    """The commands of a page, each on one line."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
+
+
+def run(page: Path, folder: Path) -> list[str]:
+    """Run the code of a page in a folder; return the lines that it prints."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code(page)], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("index", "memory: "), ("one_line", "torch.Size([30, 8, 32])"), ("no_warmup", "memory: ")],
+)
+def test_the_code_of_a_page_runs(name: str, last: str, tmp_path: Path) -> None:
+    assert run(DOCS / f"{name}.md", tmp_path)[-1].startswith(last)
+
+
+def test_a_trained_network_is_used_as_its_page_says(tmp_path: Path, train: Command) -> None:
+    train(f"run_dir={tmp_path / 'runs' / 'mine'}", *SMALL, "model.hidden_size=128")
+    same, horizon, *onnx = run(DOCS / "use.md", tmp_path)
+    assert same == "True"
+    assert horizon.startswith("memory: ")
+    assert all(float(difference) < 1e-4 for difference in onnx)
+
+
+def test_the_page_of_proofs_finds_one(tmp_path: Path) -> None:
+    before, counterexample, after, again = run(DOCS / "proofs.md", tmp_path)
+    assert before.startswith("False")
+    assert counterexample.startswith("(")
+    assert after.startswith("True")
+    assert after.split()[1] == again
+
+
+def test_every_page_with_code_is_run() -> None:
+    assert {page.stem for page in PAGES if code(page)} == {"index", "one_line", "no_warmup", "use", "proofs"}
+
+
+def test_the_settings_on_the_pages_are_those_of_the_command() -> None:
+    found = 0
+    for page in PAGES:
+        quoted = re.findall(r"`((?:[a-z_]+\.[a-z_]+=\S+ ?)+)`", page.read_text())
+        runs = [line.split("train.py", 1)[1].rstrip('"') for line in commands(page) if "train.py" in line]
+        for words in [shlex.split(text) for text in quoted + runs]:
+            compose([word for word in words if not word.startswith(("data.root=", "ckpt="))])
+            found += 1
+    assert found > 8
+
+
+def test_pages_link_to_pages_that_exist() -> None:
+    generated = {"results.md", "speed.md", "recipes.md", "changes.md"}
+    for page in DOCS.glob("*.md"):
+        for path in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert path in generated or (DOCS / path).is_file(), f"{page.name}: {path}"
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    import lightning_warmup
+
+    text = (DOCS / "api.md").read_text()
+    missing = [name for name in lightning_warmup.__all__ if f"::: lightning_warmup.{name}\n" not in text]
+    assert not missing
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    if not all(map(find_spec, ("mkdocs", "material", "mkdocstrings", "nbconvert"))):
+        pytest.skip('the site needs pip install -e ".[docs]"')
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("index.html", "results/index.html", "api/index.html", "recipes/index.html"):
+        assert (tmp_path / name).is_file()
