@@ -26,9 +26,9 @@ def draw_equilibria(output: Path) -> Path:
     feedback = np.arctanh(h) / h
     forgets, holds = style(0) | {"marker": ""}, style(2) | {"marker": "", "linestyle": "-"}
     axes.plot([0, 1], [0, 0], label="one equilibrium: it forgets", linewidth=2.5, **forgets)
-    axes.plot(feedback, h, label="two equilibria: it holds a bit", linewidth=2.5, **holds)
+    axes.plot(feedback, h, label="two: it holds a bit", linewidth=2.5, **holds)
     axes.plot(feedback, -h, linewidth=2.5, **holds)
-    axes.plot([1, 3], [0, 0], color="0.5", linestyle=":", label="at rest, but nearby states leave")
+    axes.plot([1, 3], [0, 0], color="0.5", linestyle=":", label="unstable")
     for feedback_shown, start in ((0.6, 0.9), (0.6, -0.9), (2.2, 0.15), (2.2, -0.15)):
         end = 0.0 if feedback_shown < 1 else np.sign(start) * 0.9
         arrow = {"arrowstyle": "->", "color": COLORS[3], "linewidth": 1.5}

@@ -85,7 +85,7 @@ def test_the_settings_on_the_pages_are_those_of_the_command() -> None:
 
 
 def test_pages_link_to_pages_that_exist() -> None:
-    generated = {"results.md", "speed.md", "recipes.md", "changes.md"}
+    generated = {"results.md", "speed.md", "recipes.md", "changes.md", "notebooks/states.md"}
     for page in DOCS.glob("*.md"):
         for path in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert path in generated or (DOCS / path).is_file(), f"{page.name}: {path}"
@@ -105,5 +105,11 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("index.html", "results/index.html", "api/index.html", "recipes/index.html"):
+    for name in (
+        "index.html",
+        "results/index.html",
+        "api/index.html",
+        "recipes/index.html",
+        "notebooks/states/index.html",
+    ):
         assert (tmp_path / name).is_file()

@@ -121,14 +121,13 @@ def test_a_run_is_queued_again_before_its_time_is_over(slurm: Cluster, tmp_path:
         "sbatch", "--parsable", *options, f"--chdir={ROOT}", "--wrap", f"srun {shlex.join(run)}"
     ).strip()
     state = lambda: slurm.run("scontrol", "-o", "show", "job", job)  # noqa: E731
-    slurm.wait("the job is queued again", lambda: "Restarts=1" in state(), 240)
-    if "=PENDING" in state():
-        # What is queued again waits for two minutes.
-        slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
-    slurm.wait("the job runs again", lambda: "Restarts=1" in state() and "=RUNNING" in state(), 240)
     output = tmp_path / "out"
+    ended = f"error: ended by {signal.SIGUSR1.name}; goes on with ckpt=last"
+    slurm.wait("the run ends", lambda: output.exists() and ended in output.read_text(), 120)
+    slurm.wait("the job is queued again", lambda: "=PENDING" in state())
+    # What is queued again waits for two minutes.
+    slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm.wait("the job runs again", lambda: "Restarts=1" in state() and "=RUNNING" in state(), 240)
     goes_on = lambda: re.search(r"Restor(ing|ed) .*last", output.read_text())  # noqa: E731
     slurm.wait("it goes on from its checkpoint", goes_on, 120)
     slurm.run("scancel", job)
-    text = output.read_text()
-    assert f"error: ended by {signal.SIGUSR1.name}; goes on with ckpt=last" in text
