@@ -115,19 +115,20 @@ def test_a_study_survives_a_killed_job_and_a_killed_controller(slurm: Cluster, t
 def test_a_run_is_queued_again_before_its_time_is_over(slurm: Cluster, tmp_path: Path) -> None:
     """SLURM looks at the time every 30 seconds: a minute less 10 seconds is over within 50."""
     endless = [word for word in SMALL if "max_epochs" not in word] + ["trainer.max_epochs=100000"]
+    endless.append("trainer.enable_progress_bar=false")
     run = [sys.executable, "train.py", *endless, f"run_dir={tmp_path / 'run'}", "ckpt=last"]
     options = ("--time=1", "--signal=USR1@10", f"--output={tmp_path / 'out'}", "--open-mode=append")
     job = slurm.run(
         "sbatch", "--parsable", *options, f"--chdir={ROOT}", "--wrap", f"srun {shlex.join(run)}"
     ).strip()
     state = lambda: slurm.run("scontrol", "-o", "show", "job", job)  # noqa: E731
-    output = tmp_path / "out"
+    output = lambda: (tmp_path / "out").read_text() if (tmp_path / "out").exists() else ""  # noqa: E731
     ended = f"error: ended by {signal.SIGUSR1.name}; goes on with ckpt=last"
-    slurm.wait("the run ends", lambda: output.exists() and ended in output.read_text(), 120)
+    slurm.wait("the run ends", lambda: ended in output(), 120)
     slurm.wait("the job is queued again", lambda: "=PENDING" in state())
     # What is queued again waits for two minutes.
     slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
     slurm.wait("the job runs again", lambda: "Restarts=1" in state() and "=RUNNING" in state(), 240)
-    goes_on = lambda: re.search(r"Restor(ing|ed) .*last", output.read_text())  # noqa: E731
+    goes_on = lambda: re.search(r"Restor(ing|ed) .*last", output())  # noqa: E731
     slurm.wait("it goes on from its checkpoint", goes_on, 120)
     slurm.run("scancel", job)
