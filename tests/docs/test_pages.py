@@ -20,6 +20,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(
     path for path in DOCS.glob("*.md") if path.name != "fork.md"
 )  # tests/test_readme.py has that one
+pytestmark = pytest.mark.site
 BLOCK = re.compile(r"(?:<!-- needs: (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
 
 
