@@ -203,6 +203,8 @@ class Gym(Episodes):
     name: Literal["gym"] = "gym"
     env_id: str = "TMaze-v0"
     """Environment, after the module that registers it: popgym:popgym-RepeatFirstEasy-v0."""
+    env_kwargs: dict[str, bool | int | float | str | None] = Field({})
+    """Arguments of the environment: {is_slippery: false}."""
     max_episode_steps: int | None = Field(None, ge=1)
     """Steps after which an episode is cut; null = as many as the environment says."""
     threshold: float | None = None

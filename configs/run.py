@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast, get_origin
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,7 @@ from configs.trainer import Trainer
 from configs.values import ConfigError, UserPath
 from configs.warmup import Pretrain, Warmup
 from lightning_warmup.procedures.objectives import objective_by_name, objective_names
-from lightning_warmup.settings import Settings
+from lightning_warmup.settings import Settings, members
 
 
 def benchmarks() -> dict[str, type[Data]]:
@@ -160,6 +160,13 @@ def choices() -> dict[str, Choice]:
         "data": Choice("data.name", CopyFirstInput().name, Data, dict(benchmarks())),
         "warmup": Choice("warmup.objective", Warmup().objective.name, Warmup, dict(objectives)),
     }
+
+
+@cache
+def mappings() -> set[str]:
+    """Return the names of the settings whose value is a mapping, whatever is chosen."""
+    found = [each for choice in choices().values() for kind in choice.kinds for each in choice.settings(kind)]
+    return {setting.key for setting in found if get_origin(members(setting.kind)[0]) is dict}
 
 
 @cache
