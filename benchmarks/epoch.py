@@ -37,9 +37,9 @@ def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
     profiler.describe = lambda: None  # type: ignore[method-assign]  # prints no summary
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         config = compose([f"run_dir={folder}/run", *SETTINGS, *settings])
-        opened = open_run_folder(config)
-        config.trainer.profiler = profiler  # type: ignore[assignment]  # Lightning takes an object as well
-        train.run(config, opened)
+        # Lightning takes a profiler as an object as well.
+        profiled = config.trainer.model_copy(update={"profiler": profiler})
+        train.run(config.model_copy(update={"trainer": profiled}), open_run_folder(config))
     return dict(profiler.recorded_durations)
 
 

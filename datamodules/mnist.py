@@ -58,6 +58,9 @@ class MNISTDataModule(SequenceDataModule):
     Args:
         settings: Settings of the benchmark.
         seed: As for :class:`SequenceDataModule`.
+
+    Raises:
+        ValueError: If a file is missing and can't be downloaded to the folder.
     """
 
     task, output_size, trivial_loss = "classification", 10, math.log(10)
@@ -65,6 +68,7 @@ class MNISTDataModule(SequenceDataModule):
     def __init__(self, settings: MNIST, seed: int = 0) -> None:
         sizes = {"train": settings.train_size, "val": settings.val_size, "test": settings.test_size}
         super().__init__(settings, sizes, seed)
+        check_folder(settings.root)
         self.root, self.black_pixels, self.padding = settings.root, settings.black_pixels, settings.padding
         self.holding_inputs = None
         if self.black_pixels:
@@ -105,6 +109,17 @@ def load(root: str | Path, part: str) -> tuple[Tensor, Tensor]:
         for kind, start in [("images-idx3", 16), ("labels-idx1", 8)]
     )
     return images.view(-1, 28, 28), labels.long()
+
+
+def check_folder(root: str | Path) -> None:
+    """Raise a ValueError if a file is missing in a folder that can't be written to."""
+    folder = Path(root).absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    if not writable and any(_find(folder, name) is None for name in HASHES):
+        raise ValueError(
+            f"data.root={str(root)!r}: must be a folder with the files of MNIST, or one to write to"
+        )
 
 
 def download(root: str | Path) -> None:

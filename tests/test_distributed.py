@@ -145,7 +145,7 @@ def test_a_run_in_two_processes_equals_a_run_in_one(
 
 
 def test_a_batch_that_does_not_divide_is_refused(train: Command, tmp_path: Path) -> None:
-    _, errors = train(f"run_dir={tmp_path / 'run'}", *train.small, *DDP, "warmup.batch_size=15", status=1)
+    _, errors = train(f"run_dir={tmp_path / 'run'}", *train.small, *DDP, "warmup.batch_size=15", status=2)
     assert "batch_size=15" in errors
 
 

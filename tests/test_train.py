@@ -291,6 +291,23 @@ def test_a_mistake_ends_with_one_line_and_status_2(train: Command, argument: str
     assert words in errors
 
 
+@pytest.mark.parametrize(
+    ("argument", "environment", "named"),
+    [
+        ("trainer.devices=3", {}, "data.batch_size=16: must be divisible by the 3 processes"),
+        ("seed=0", {"RANK": "1"}, "RANK=1 in the environment"),
+        ("seed=0", {"WORLD_SIZE": "2"}, "WORLD_SIZE=2 in the environment"),
+    ],
+)
+def test_processes_that_do_not_fit_are_one_line_before_anything_runs(
+    train: Command, tmp_path: Path, argument: str, environment: dict[str, str], named: str
+) -> None:
+    output, errors = train(*train.small, argument, f"run_dir={tmp_path / 'run'}", status=2, **environment)
+    assert (output, len(errors.splitlines())) == ("", 1)
+    assert named in errors
+    assert not (tmp_path / "run").exists()
+
+
 def test_help_and_cfg_need_no_torch() -> None:
     code = "import sys, train; s = train.main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(s)"
     for argument in ("--help", "--cfg", "data.lenght=3"):

@@ -13,6 +13,7 @@ from lightning_warmup.engine.gates import as_tuple, stacked_weights
 from lightning_warmup.engine.scan import loop
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.recurrent import RecurrentNetwork
+from lightning_warmup.networks.side_memory import SideMemory
 
 OPSET = 20
 """Of the operators in the file."""
@@ -31,7 +32,7 @@ class Step(nn.Module):
     def __init__(self, network: RecurrentNetwork) -> None:
         super().__init__()
         self.network = network
-        cells = [cell for layer in network.layers for cell in _halves(layer)]
+        cells = [cell for halves in _layers(network) for cell in halves]
         for cell in cells:
             if not isinstance(cell, (GatedCell, LSTM)):
                 raise ValueError(f"network: its layer {type(cell).__name__} must be a cell with gates")
@@ -39,16 +40,21 @@ class Step(nn.Module):
 
     def forward(self, input: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         rows: list[tuple[Tensor, ...]] = []
-        for index, layer in enumerate(self.network.layers):
-            halves = _halves(layer)
+        gains, heard = getattr(self.network.layers, "gains", None), input
+        for index, halves in enumerate(_layers(self.network)):
             before = [state[index].chunk(len(halves), 1) for state in states]
             after = [
-                as_tuple(loop(cell.step, cell.gates, input[None], each, stacked_weights(cell))[1:])
-                for cell, *each in zip(halves, *before, strict=True)
+                as_tuple(loop(cell.step, cell.gates, given[None], each, stacked_weights(cell))[1:])
+                for cell, given, *each in zip(halves, (input, heard)[: len(halves)], *before, strict=True)
             ]
             rows.append(tuple(torch.cat(parts, 1) for parts in zip(*after, strict=True)))
-            input = rows[-1][0]
-        return self.network.readout(input), *(torch.stack(layers) for layers in zip(*rows, strict=True))
+            input = heard = rows[-1][0]
+            if gains is not None:  # the plain half of a side memory hears the memory by its gain
+                (memory, *_), (plain, *_) = after
+                heard = plain + gains[index] * memory
+                output = torch.cat([gains[index] * memory, plain], 1)
+        after_all = (torch.stack(layers) for layers in zip(*rows, strict=True))
+        return self.network.readout(input if gains is None else output), *after_all
 
 
 def export_step(network: RecurrentNetwork, path: str | Path) -> None:
@@ -68,8 +74,9 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
     step = Step(network).eval()
     names = ["state", "cell"][: step.states]
     weight = network.readout.weight
-    features = int(_halves(network.layers[0])[0].input_size)
-    shape = len(network.layers), 2, network.readout.in_features  # a batch of 1 would be taken for a constant
+    layers = _layers(network)
+    features = int(layers[0][0].input_size)
+    shape = len(layers), 2, network.readout.in_features  # a batch of 1 would be taken for a constant
     states = [weight.new_zeros(shape) for _ in names]
     batch = torch.export.Dim("batch")
     torch.onnx.export(
@@ -86,6 +93,9 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
     )
 
 
-def _halves(layer: Any) -> list[Any]:
-    """Return the cells of a layer: two of a double one."""
-    return [layer.first, layer.second] if isinstance(layer, DoubleLayer) else [layer]
+def _layers(network: RecurrentNetwork) -> list[list[Any]]:
+    """Return the cells of each layer: two where it has halves, the memory first."""
+    layers = network.layers
+    if isinstance(layers, SideMemory):
+        return [[memory, plain] for memory, plain in zip(layers.memory, layers.plain, strict=True)]
+    return [[layer.first, layer.second] if isinstance(layer, DoubleLayer) else [layer] for layer in layers]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lightning_warmup.cells import GRU, LSTM, RNN, GatedCell
 from lightning_warmup.engine.gates import Gate, Weights, stacked_weights
 from lightning_warmup.engine.scan import loop
-from lightning_warmup.networks import DoubleLayer, RecurrentNetwork
+from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, SideMemory
 from lightning_warmup.proofs.intervals import Interval, widened
 
 Values: TypeAlias = Any  # tensors, or intervals, which torch's functions take as well
@@ -33,7 +33,7 @@ class Machine:
     Weights are read when it is made, in float64; gradients reach the network's own.
 
     Args:
-        network: A :class:`RecurrentNetwork`, or a ``torch.nn.GRU``, ``LSTM`` or ``RNN`` of any depth.
+        network: A :class:`RecurrentNetwork`, a :class:`SideMemory`, or a ``torch.nn.GRU``, ``LSTM`` or ``RNN``.
         readout: The linear layer that answers; None is that of a :class:`RecurrentNetwork`.
 
     Attributes:
@@ -49,6 +49,8 @@ class Machine:
         own = network.readout if isinstance(network, RecurrentNetwork) else None
         if (readout := readout or own) is None:
             raise ValueError(f"readout=None: must be given, a {type(network).__name__} has none")
+        inner = network.layers if isinstance(network, RecurrentNetwork) else network
+        self._gains = [gain.double() for gain in inner.gains] if isinstance(inner, SideMemory) else []
         self.units, self.layers = 0, list[list[Part]]()
         for cells in _cells(network):
             self.layers.append([self._part(cell, weights) for cell, weights in cells])
@@ -88,18 +90,20 @@ class Machine:
             disturbance: By how much every unit may be moved before the next layer and the next step see it, where
                 states are intervals.
         """
-        new, towards = [], []
-        for parts in self.layers:
+        new, towards, heard = [], [], input
+        for index, parts in enumerate(self.layers):
             outputs = []
-            for part in parts:
+            for part, given in zip(parts, (input, heard), strict=False):
                 before = [_held(state[:, where]) for where in part.states]
-                after: Values = loop(part.step, part.gates, input[None], before, part.weights)[1:]
+                after: Values = loop(part.step, part.gates, given[None], before, part.weights)[1:]
                 towards += [getattr(each, "candidate", None) or each for each in after]
                 if disturbance:
                     after = tuple(widened(each, disturbance) for each in after)
                 outputs.append(after[0])
                 new += after
-            input = torch.cat(outputs, 1)
+            input = heard = torch.cat(outputs, 1)
+            if self._gains:  # the plain half of a side memory hears the memory by its gain
+                heard = outputs[1] + outputs[0] * self._gains[index]
         return torch.cat(new, 1), torch.cat(towards, 1)
 
     def joined(self, state: Any) -> Tensor:
@@ -133,7 +137,10 @@ class Machine:
         return torch.cat(leads)
 
     def _read(self, state: Values) -> Values:
-        return torch.cat([state[:, part.states[0]] for part in self.layers[-1]], 1)
+        parts = [state[:, part.states[0]] for part in self.layers[-1]]
+        if self._gains:
+            parts[0] = parts[0] * self._gains[-1]
+        return torch.cat(parts, 1)
 
 
 def _held(state: Values) -> Values:
@@ -144,7 +151,11 @@ def _held(state: Values) -> Values:
 def _cells(network: nn.Module) -> list[list[tuple[Any, Weights]]]:
     """Return the cells of each layer, and their weights."""
     if isinstance(network, RecurrentNetwork):
-        return [cells for layer in network.layers for cells in _cells(layer)]
+        inner = network.layers
+        return _cells(inner) if isinstance(inner, SideMemory) else [c for each in inner for c in _cells(each)]
+    if isinstance(network, SideMemory):
+        pairs = zip(network.memory, network.plain, strict=True)
+        return [[(half, stacked_weights(half)) for half in pair] for pair in pairs]
     if isinstance(network, DoubleLayer):
         return [[(half, stacked_weights(half)) for half in (network.first, network.second)]]
     if isinstance(network, (GatedCell, LSTM)):

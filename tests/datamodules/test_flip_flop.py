@@ -77,7 +77,7 @@ class Repeats(SequenceModule):
 def test_a_run_is_pretrained_warmed_up_and_counts_the_wrong_reads_of_every_test(tmp_path: Path) -> None:
     torch.manual_seed(0)
     data = benchmark("flip_flop", **SMALL)
-    module = Repeats(5, 2, "classification", hidden_size=8)
+    module = Repeats({"input_size": 5, "hidden_size": 8, "output_size": 2}, "classification")
     stages = [
         PretrainStage("network", module.sequences, steps=1),
         WarmupStage("network", module.sequences, steps=1),

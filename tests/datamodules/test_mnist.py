@@ -84,6 +84,16 @@ def test_a_missing_file_is_named_when_nothing_was_prepared(root):
         benchmark("row_mnist", root=str(root), **SIZES).setup("test")
 
 
+def test_a_folder_that_the_files_can_not_be_downloaded_to_is_refused_at_once(root, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=f"data.root='{tmp_path}/file/a': must be"):
+        benchmark("row_mnist", root=f"{tmp_path}/file/a", **SIZES)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(ValueError, match="one to write to"):
+        benchmark("row_mnist", root=f"{tmp_path}/new", **SIZES)
+    benchmark("row_mnist", root=str(root), **SIZES)  # which has them all
+
+
 @pytest.fixture
 def server(root):
     """Serves the good files under ``/mnist/`` and damaged ones under ``/damaged/``."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup import RecurrentNetwork, memory_horizon, warmup
+from lightning_warmup import Published, RecurrentNetwork, memory_horizon, warmup
 
 
 class Recurrence(nn.Module):
@@ -130,7 +130,7 @@ def test_a_warmup_lengthens_the_memory() -> None:
     torch.manual_seed(0)
     gru, sequences = nn.GRU(1, 24), torch.randn(20, 64, 1)
     before = memory_horizon(gru, sequences, limit=500)
-    warmup(gru, sequences, steps=80, extension=1, max_stabilization=80)
+    warmup(gru, sequences, objective=Published(steps=80, extension=1, max_stabilization=80))
     after = memory_horizon(gru, sequences, limit=500)
     assert before.forward.median < 30
     assert after.forward.median > 10 * before.forward.median

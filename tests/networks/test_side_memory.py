@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from lightning_warmup import RecurrentNetwork, SideMemory, find_network, layers_of, multistability, warmup
+from lightning_warmup import (
+    Published,
+    RecurrentNetwork,
+    SideMemory,
+    find_network,
+    layers_of,
+    multistability,
+    warmup,
+)
 from lightning_warmup.cells import cell_names
 from lightning_warmup.engine.state import map_state
 
@@ -73,7 +81,7 @@ def test_a_warmup_moves_the_memory_alone(cell: str, num_layers: int) -> None:
     rnn = find_network(module)
     assert rnn is module["rnn"]
     before = copy.deepcopy(rnn.state_dict())
-    moved = warmup(rnn, torch.randn(9, 32, 3), steps=2, extension=1).kept > 0
+    moved = warmup(rnn, torch.randn(9, 32, 3), objective=Published(steps=2, extension=1)).kept > 0
     for name, value in rnn.state_dict().items():
         assert torch.equal(value, before[name]) != (moved and name.startswith("memory")), name
     assert all(p.grad is None and p.requires_grad for p in rnn.parameters())
@@ -189,7 +197,7 @@ def test_a_warmed_memory_holds_what_it_reads() -> None:
     torch.manual_seed(0)
     rnn, x = SideMemory("gru", 1, 32), torch.randn(20, 64, 1)
     before = multistability(rnn, x, steps=100)
-    warmup(rnn, x, steps=80, extension=1, max_stabilization=80)
+    warmup(rnn, x, objective=Published(steps=80, extension=1, max_stabilization=80))
     assert before.vaa < 0.1
     assert multistability(rnn, x, steps=100).vaa > 0.5
 

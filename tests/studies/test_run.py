@@ -101,7 +101,7 @@ def test_a_study_is_every_combination_with_every_seed(study: Path) -> None:
         assert (config.model.hidden_size, config.model.num_layers) == (8, 1)
         assert str(config.seed) == name[-1]
     warm = runs["denoising-seq_length_30-warm-seed_1"]
-    assert (warm.data.name, warm.warmup.steps, warm.warmup.lr) == ("denoising", 7, 1e-3)
+    assert (warm.data.name, warm.warmup.objective.steps, warm.warmup.lr) == ("denoising", 7, 1e-3)
     chrono = runs["chrono-patience_3-seed_0"]
     assert (chrono.model.cell, chrono.model.init, chrono.optim.patience) == ("lstm", "chrono", 3)
 
@@ -109,7 +109,7 @@ def test_a_study_is_every_combination_with_every_seed(study: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "count", "expected"),
     [
-        (["variant=warm"], 8, {"warmup.steps": {7}, "data.seq_length": {20, 30}}),
+        (["variant=warm"], 8, {"warmup.lr": {1e-3}, "data.seq_length": {20, 30}}),
         (["variant=[warm]", "seed=1", "data.seq_length=[20]"], 2, {"seed": {1}, "data.seq_length": {20}}),
         (["optim.patience=3"], 2, {"model.init": {"chrono"}}),
         (["model.t_max=50"], 20, {"model.t_max": {50}}),
