@@ -1,5 +1,7 @@
 """Any gymnasium environment with discrete actions."""
 
+from typing import Any
+
 from configs import data
 from datamodules.environment import Environment, Policy
 from datamodules.episodes import EpisodesDataModule, mean_returns
@@ -20,7 +22,7 @@ class Gym(EpisodesDataModule):
     """
 
     def __init__(self, settings: data.Gym, seed: int = 0) -> None:
-        given = settings.env_kwargs
+        given: dict[str, Any] = settings.env_kwargs
         try:
             environment = Environment(settings.env_id, settings.max_episode_steps, **given)
         except (TypeError, KeyError, AssertionError) as error:
