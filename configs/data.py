@@ -144,11 +144,14 @@ class RowMNIST(MNIST):
 
 
 class Series(Data):
-    """Give the class or the value of each sequence of a file at its last step."""
+    """Give the class or the values of each sequence of a file, at its last step or at every step."""
 
     name: Literal["series"] = "series"
     root: UserPath = "data/series.npz"
     """File of the sequences: .npz, or .ts of the UCR and UEA archives."""
+    layout: Literal["NTC", "NCT"] | None = None
+    """Axes of x in a .npz file: NTC for sequences, steps, channels; NCT for sequences, channels, steps; null = NTC,
+    but refused where there are more channels than steps."""
     test_root: UserPath | None = None
     """File of the test sequences; null = a part of root."""
     val_fraction: float = Field(0.2, gt=0, lt=1)

@@ -1,7 +1,7 @@
 """The benchmarks, one LightningDataModule a file, and the T-Maze as the gymnasium environment ``TMaze-v0``."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -90,13 +90,27 @@ def datamodule_by_name(name: str) -> type[Any]:
     return next(iter(found.values()))
 
 
-def make_benchmark(settings: Data, seed: int = 0) -> Any:
+def make_benchmark(settings: Data, seed: int = 0, trained: Mapping[str, Any] | None = None) -> Any:
     """Return the LightningDataModule of a benchmark, made from its settings, which is a :class:`Benchmark`.
+
+    Args:
+        settings: Settings of the benchmark.
+        seed: Seed of the datamodule.
+        trained: The content of a checkpoint, whose network is to predict. The datamodule must have a method
+            ``predictions``, and its class takes the state that it left there as ``trained``.
 
     Raises:
         ValueError: If there is no such benchmark, it refuses a setting, or its class lacks something.
     """
-    datamodule = datamodule_by_name(settings.name)(settings, seed)
+    kind = datamodule_by_name(settings.name)
+    if trained is None:
+        datamodule = kind(settings, seed)
+    elif not hasattr(kind, "predictions"):
+        raise ValueError(f"data.name={settings.name!r}: has no predictions, only series has")
+    elif (state := trained.get(kind.__qualname__)) is None:
+        raise ValueError(f"ckpt: holds no units of {settings.name} to predict in; train it anew")
+    else:
+        datamodule = kind(settings, seed, state)
     protocol = ControlBenchmark if getattr(datamodule, "task", None) == "control" else Benchmark
     names = [key for base in protocol.__mro__[::-1] for key in (*inspect.get_annotations(base), *vars(base))]
     if lacks := [
