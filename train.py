@@ -33,7 +33,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     from lightning.pytorch import Trainer, seed_everything
 
-    from lightning_warmup.callbacks.consolidate import consolidate_policy
+    from lightning_warmup.callbacks.proof import prove_network
     from lightning_warmup.callbacks.report import Report
     from lightning_warmup.reporting.figures import draw_run
     from lightning_warmup.reporting.table import table
@@ -66,9 +66,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         if "fit" in config.stages:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
             checkpoint = checkpoints.restore_best(trainer, report)
-            if datamodule.task == "control" and config.agent.consolidate and checkpoint is not None:
-                checkpoint = checkpoint.with_name("consolidated.ckpt")
-                consolidate_policy(trainer, report, config.agent.consolidate, checkpoint)
+            if config.proof.steps and checkpoint is not None:
+                checkpoint = prove_network(trainer, report, **dict(config.proof), checkpoint=checkpoint)
         if "test" in config.stages:
             trainer.test(module, datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         result = report.summary() | {
@@ -98,8 +97,7 @@ def make_data_and_module(config: Config) -> tuple[Any, Any]:
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
     network = {**sizes, **config.model.model_dump()}
     if datamodule.task == "control":
-        agent = config.agent.model_dump(exclude={"consolidate"})
-        return datamodule, DQNModule(network, partial(config.optim.make, mode="max"), **agent)
+        return datamodule, DQNModule(network, partial(config.optim.make, mode="max"), **dict(config.agent))
     return datamodule, SequenceModule(network, datamodule.task, config.optim.make)
 
 
@@ -109,6 +107,7 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor
     from lightning_warmup.callbacks.pretrain import PretrainStage
+    from lightning_warmup.callbacks.progress import ProgressBar
     from lightning_warmup.callbacks.warmup import WarmupStage
     from lightning_warmup.runtime.checkpoints import checkpoint_callbacks
 
@@ -124,6 +123,8 @@ def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> li
         callbacks.append(MultistabilityMonitor(**common, every_n_epochs=every))
     if (patience := config.optim.patience) is not None:
         callbacks.append(EarlyStopping(metric, config.optim.min_delta, patience, mode=mode))
+    if config.trainer.enable_progress_bar is not False:
+        callbacks.append(ProgressBar())
     return callbacks
 
 

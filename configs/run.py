@@ -44,8 +44,15 @@ class Agent(Settings):
     """Episodes between two updates of the target network."""
     stop_when_optimal: bool = False
     """End the training as soon as an evaluation finds the policy optimal, or the environment solved."""
-    consolidate: int = Field(0, ge=0)
-    """Steps of a round after the training, of at most twenty, that make the states of a T-Maze policy repeat."""
+
+
+class Proof(Settings):
+    """The proof that the network is right at every length, for benchmarks that have an automaton."""
+
+    steps: int = Field(0, ge=0)
+    """Most gradient steps after the training that make the best network provable; 0 = none."""
+    radius: float = Field(0.05, gt=0)
+    """Half-width of the boxes of hidden states that are asked for."""
 
 
 class Monitor(Settings):
@@ -93,6 +100,7 @@ class Config(Settings):
     warmup: Warmup = Field(default_factory=Warmup)
     optim: Optim = Field(default_factory=Optim)
     agent: Agent = Field(default_factory=Agent)
+    proof: Proof = Field(default_factory=Proof)
     monitor: Monitor = Field(default_factory=Monitor)
     trainer: Trainer = Field(default_factory=Trainer)
     tracking: Tracking = Field(default_factory=Tracking)
@@ -111,7 +119,7 @@ class Config(Settings):
         return {name: getattr(self, name).batch_size for name in runs if runs[name]}
 
     def check_against(self, datamodule: Any) -> None:
-        """Check what only a datamodule knows: how many sequences it has, and whether a policy can be certified.
+        """Check what only a datamodule knows: how many sequences it has, and whether it has an automaton.
 
         Raises:
             ConfigError: If it does not allow a setting.
@@ -120,11 +128,10 @@ class Config(Settings):
         for name, size in self.stage_batches().items():
             if size > most:
                 raise ConfigError(f"{name}.batch_size={size}: must be at most {most}, the training sequences")
-        steps = self.agent.consolidate
-        if datamodule.task == "control" and steps and not getattr(datamodule, "waiting", lambda: None)():
-            raise ConfigError(
-                f"agent.consolidate={steps}: must be 0, the right actions of {self.data.name} may change"
-            )
+        steps = self.proof.steps
+        if steps and getattr(datamodule, "automaton", lambda: None)() is None:
+            chance = " with stochasticity" if getattr(self.data, "stochasticity", 0) else ""
+            raise ConfigError(f"proof.steps={steps}: must be 0, {self.data.name}{chance} has no automaton")
 
 
 class Choice(NamedTuple):

@@ -21,8 +21,9 @@ class Benchmark(Protocol):
     It may also have ``test_names``, names such as ``length/200`` of the loaders after the first of
     ``test_dataloader()``; ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles
     the training data itself; ``holding_inputs``, (K, I), inputs under which the task has to hold what it has read,
-    which a warmup for rest then takes; and ``waiting()``, the tensors of a ``Waiting`` or None, by which the report
-    certifies the policy, with ``length``, the length L of the task in training.
+    which a warmup for rest then takes; and ``automaton()``, the :class:`Automaton` of the task or None, for which
+    a network can be proven right; with it ``longest``, symbols of the longest strings of the training, and
+    ``length_of(symbols)``, the length of the task, as its settings count it, for a string of so many symbols.
 
     Attributes:
         input_size: I, features of a step.

@@ -11,6 +11,7 @@ from datamodules.generated import GeneratedDataModule
 from datamodules.loader import ResumableLoader
 from datamodules.sequences import Batch, SequenceDataset
 from datamodules.streams import stream
+from lightning_warmup.proofs.automata import Automaton
 
 TOKENS = 5
 WRITE, IGNORE, READ, ZERO, ONE = range(TOKENS)
@@ -51,6 +52,26 @@ class FlipFlop(GeneratedDataModule):
     @property
     def test_names(self) -> tuple[str, ...]:
         return *super().test_names, *(f"ignore/{value:g}" for value in self.test_ignore)
+
+    @property
+    def longest(self) -> int:
+        """Symbols of a sequence of the training."""
+        return self.seq_length
+
+    def length_of(self, symbols: int) -> int:
+        """Return the length of a sequence of so many symbols: the same number."""
+        return symbols
+
+    def automaton(self) -> Automaton:
+        """Return the language: what is held, and which instruction waits for its bit."""
+        moves = {("start", "write"): "write"}
+        for bit in ("0", "1"):
+            held, ignore, read = f"hold {bit}", f"ignore, hold {bit}", f"read {bit}"
+            moves |= {("write", bit): held, (read, bit): held, (ignore, "0"): held, (ignore, "1"): held}
+            moves |= {(held, "write"): "write", (held, "ignore"): ignore, (held, "read"): read}
+        states = list(dict.fromkeys(["start", *moves.values()]))
+        symbols = dict(zip(("write", "ignore", "read", "0", "1"), torch.eye(TOKENS), strict=True))
+        return Automaton(states, symbols, moves, {"read 0": 0, "read 1": 1})
 
     def draw(self, n: int, length: int, generator: torch.Generator) -> FlipFlopSequences:
         """Return ``n`` sequences of ``length`` tokens as a dataset."""

@@ -1,6 +1,6 @@
 """The T-Maze as data: what only it knows is both goals, its optimal play, and greater lengths."""
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from datamodules.environment import Environment, Policy
 from datamodules.episodes import EpisodesDataModule, mean_returns
 from datamodules.replay import Episode
 from datamodules.tmaze_env import DOWN, RIGHT, UP
+from lightning_warmup.proofs.automata import Automaton
 
 EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # of right, up, left, down: a drift that reaches the junction
 
@@ -66,17 +67,32 @@ class TMaze(EpisodesDataModule):
             figures |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
         return figures
 
-    def waiting(self) -> dict[str, Any] | None:
-        """Return the maze of every length as a task of waiting, see :class:`Waiting`; None where chance decides."""
+    @property
+    def longest(self) -> int:
+        """Symbols of an episode of the training: cue, corridor and junction."""
+        return self.length + 1
+
+    def length_of(self, symbols: int) -> int:
+        """Return the maze, of two steps at least, whose best play reads so many symbols."""
+        return max(2, symbols - 1)
+
+    def automaton(self) -> Automaton | None:
+        """Return best play in mazes of every length; None with stochasticity, as the corridor then varies."""
         if self.stochasticity:
             return None
-        return {
-            "first": torch.cat([_inputs(0), _inputs(1)]),
-            "wait": self.holding_inputs[0],
-            "question": _inputs(3, RIGHT)[0],
-            "patience": torch.tensor([RIGHT, RIGHT]),
-            "answers": torch.tensor([UP, DOWN]),
+        moves: dict[tuple[str, str], str] = {}
+        answers: dict[str, int] = {}
+        for goal, action in (("up", UP), ("down", DOWN)):
+            moves |= {("start", f"cue {goal}"): goal, (goal, "corridor"): goal}
+            moves[goal, "junction"] = f"turn {goal}"
+            answers |= {goal: RIGHT, f"turn {goal}": action}
+        symbols = {
+            "cue up": _inputs(0)[0],
+            "cue down": _inputs(1)[0],
+            "corridor": _inputs(2, RIGHT)[0],
+            "junction": _inputs(3, RIGHT)[0],
         }
+        return Automaton(["start", *answers], symbols, moves, answers)
 
 
 def _flawless(episode: Episode, goal: int) -> bool:

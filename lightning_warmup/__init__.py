@@ -6,7 +6,7 @@ improves learning" (arXiv 2106.01001).
 
 import lazy_loader
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 # The public names are those that __init__.pyi imports; each is imported when it is first asked for, so that what
 # needs no torch, such as the settings, does not wait for it.

@@ -105,5 +105,6 @@ def _procedure(settings: Mapping[str, str]) -> str:
     words += [f"{task} pretraining"] if task != "none" else []
     words = words or ["without warmup"]
     words += ["double layer"] if settings["model.double"] == "true" else []
-    words += ["consolidated"] if settings["agent.consolidate"] != "0" else []
+    words += ["consolidated"] if settings.get("agent.consolidate", "0") != "0" else []
+    words += ["proven"] if settings["proof.steps"] != "0" else []
     return ", ".join(words).replace("_", " ")

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "settings": "",  # what a group of settings is, for the command line and for the library
     "configs": "settings procedures",  # the objectives, whose settings it shows; they need no torch
-    "datamodules": "configs",
+    "datamodules": "configs proofs",  # the automaton of a task
     "engine": "",
     "cells": "engine",
     "initialisations": "cells engine",
@@ -21,13 +21,14 @@ ARROWS = {
     "proofs": "networks cells engine",  # a proof can be checked from weights and boxes alone
     "procedures": "dynamics networks engine distributed settings",
     "modules": "networks settings",
-    "callbacks": "procedures dynamics networks distributed",
+    "callbacks": "proofs procedures dynamics networks distributed",
     "reporting": "dynamics runtime",
     "runtime": "",
     "distributed": "",
     "_compat": "",
     "lightning_warmup": "",  # its public names are imported when they are first asked for
     "studies": "configs reporting runtime lightning_warmup",
+    "docs": "reporting studies lightning_warmup",  # the site's pictures, drawn as those of the studies
     "benchmarks": "configs engine cells networks dynamics procedures reporting runtime lightning_warmup train",
     "train": "configs datamodules initialisations networks dynamics procedures modules callbacks reporting runtime",
 }
@@ -39,7 +40,7 @@ KNOWN_TO = {
     "pydantic": {"configs", "settings", "procedures"},
     "wandb": {"runtime"},
     "gymnasium": {"datamodules"},
-    "matplotlib": {"reporting", "studies", "benchmarks"},
+    "matplotlib": {"reporting", "studies", "benchmarks", "docs"},
     "scipy": {"studies"},
     "hydra": set(),
 }

@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import Command
+
+from lightning_warmup.proofs.__main__ import main as recheck
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +40,7 @@ def test_a_run_leaves_its_folder_and_ends_with_a_table(train: Command, whole_run
     assert content["stages"]["warmup"]["max_stabilization"] == 200
     assert content["seed"] == 0
     assert Path(content["checkpoint"]).is_file()
-    for text in ("VAA (N=64, M=40)", "trivial predictor 1", "checkpoint", str(folder)):
+    for text in ("VAA of 64 after 40 steps", "trivial predictor 1", "checkpoint", str(folder)):
         assert text in output
     origin = json.loads((folder / "provenance.json").read_text())
     assert {"commit", "dirty", "versions", "command"} <= set(origin)
@@ -58,7 +61,7 @@ def test_another_seed_gives_another_run_on_the_same_test_split(
     train: Command, whole_run: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, _ = whole_run
-    of_control_alone = "agent.consolidate=5"
+    of_control_alone = "agent.target_update=5"
     train(f"run_dir={tmp_path / 'other'}", *train.small, "seed=1", "warmup.enabled=false", of_control_alone)
     other = train.report(tmp_path / "other")
     assert other["test"] != train.report(folder)["test"]
@@ -318,25 +321,25 @@ def test_help_and_cfg_need_no_torch() -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_the_states_of_a_policy_that_consolidated_what_it_holds_repeat_without_errors(
-    train: Command, tmp_path: Path
-) -> None:
+def test_a_policy_is_proven_and_its_proof_can_be_checked_again(train: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    maze = [
-        "data.name=tmaze",
-        "data.length=6",
-        "data.capacity=512",
-        "data.samples=prefixes",
-        "data.test_multiples=[]",
-    ]
+    maze = ["data.name=tmaze", "data.length=6", "data.capacity=512", "data.samples=prefixes"]
     network = ["model.hidden_size=16", "model.num_layers=1", "warmup.extension=1", "trainer.accelerator=cpu"]
-    agent = ["agent.stop_when_optimal=true", "agent.consolidate=60", "trainer.max_epochs=20"]
-    train(f"run_dir={run}", *maze, *network, *agent, "tracking.wandb=disabled")
+    agent = ["agent.stop_when_optimal=true", "proof.steps=1500", "trainer.max_epochs=20"]
+    train(f"run_dir={run}", *maze, "data.test_multiples=[]", *network, *agent, "tracking.wandb=disabled")
     report = train.report(run)
-    assert report["checkpoint"] == "consolidated.ckpt"
-    assert report["certified"]["from_length"] is not None
-    assert report["certified_before"]["from_length"] is None
-    _, errors = train(
-        "data.name=gym", "data.env_id=CartPole-v1", "agent.consolidate=1", f"run_dir={tmp_path}/a", status=2
-    )
-    assert "agent.consolidate=1" in errors
+    assert report["checkpoint"] == "proven.ckpt"
+    assert report["certified"]["proven"]
+    assert report["certified"]["radius"] >= 0.05
+    assert recheck([str(run)]) == 0
+    with np.load(run / "certificate.npz") as saved:
+        arrays = dict(saved)
+    arrays["upper"][1] += 1.0
+    np.savez(run / "certificate.npz", **arrays)
+    assert recheck([str(run)]) != 0
+    for refused in (
+        ["data.name=gym", "data.env_id=CartPole-v1"],
+        ["data.name=tmaze", "data.stochasticity=0.2"],
+    ):
+        _, errors = train(*refused, "proof.steps=1", f"run_dir={tmp_path}/a", status=2)
+        assert "proof.steps=1" in errors

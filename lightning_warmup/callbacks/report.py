@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from lightning_warmup._compat import on_device
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.dynamics.certificate import Waiting, certify
 from lightning_warmup.dynamics.horizon import memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
-from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.procedures.sequences import time_first
@@ -58,7 +56,6 @@ class Report(Callback):
         self.validation: dict[str, float] = {}
         self.test: dict[str, dict[str, float]] = {}
         self.certified: dict[str, Any] | None = None
-        self.certified_before: dict[str, Any] | None = None
         self.epochs = 0
         self.seconds = {"warmup": 0.0, "fit": 0.0, "test": 0.0}
         self._fit_since: float | None = None  # the start of a fit that took no time before
@@ -94,9 +91,8 @@ class Report(Callback):
         self._fit_since = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network that is tested, and certify its policy if it has one."""
+        """Measure the network that is tested."""
         self.measured["final"] = self._measure(trainer, pl_module, "final")
-        self._certify(trainer, pl_module)
         self._test_since = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -134,7 +130,6 @@ class Report(Callback):
             "val": self.validation,
             **self.test,
             "certified": self.certified,
-            "certified_before": self.certified_before,
             "seconds": self.seconds,
             "epochs": self.epochs,
         }
@@ -154,13 +149,6 @@ class Report(Callback):
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 taken.save(self.folder / FOLDER / f"{moment}.npz")
         return figures
-
-    def _certify(self, trainer: Trainer, module: LightningModule) -> None:
-        waiting = getattr(trainer.datamodule, "waiting", None)  # type: ignore[attr-defined]
-        task, network = waiting and waiting(), find_network(module, self.network)
-        if task and isinstance(network, RecurrentNetwork):
-            on_device = {name: value.to(module.device) for name, value in task.items()}
-            self.certified = asdict(certify(network, Waiting(**on_device)))
 
     def _time_fit(self) -> None:
         if self._fit_since is not None:

@@ -62,11 +62,11 @@ class WarmupStage(Stage):
         ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
         WarmupDiverged: If the loss, a gradient or a weight of the warmup is not finite.
 
-    Example:
+    Examples:
         ``trainer = Trainer(callbacks=[WarmupStage(steps=100)])``
     """
 
-    name, shown = "warmup", {"VAA*": "vaa_star", "M": "stabilization"}
+    name, shown = "warmup", {"VAA*": "vaa_star", "constant steps": "stabilization"}
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class WarmupStage(Stage):
             f"{words} {value:.2f}" + f" (goal {objective.goal})" * (name == objective.metric)
             for name, (words, value) in metrics.items()
         )
-        text += f" at M = {result.settle_steps:,} after {len(result)} steps"
+        text += f" over {result.settle_steps:,} constant steps, after {len(result)} warmup steps"
         if result.attempts > 1:
             text += f" in {result.attempts} attempts"
         if result.kept == 0:

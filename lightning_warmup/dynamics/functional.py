@@ -36,7 +36,7 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
     Raises:
         ValueError: If ``states`` is not a non-empty matrix or ``epsilon`` is not positive.
 
-    Example:
+    Examples:
         >>> vaa(torch.tensor([[0.0], [0.0], [1.0], [1.0]]))
         tensor(0.5000)
     """
@@ -53,7 +53,7 @@ def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Te
     Drift, cycles and chaos raise the plain VAA, but not this one. Arguments and errors are those of :func:`vaa`,
     and ``resting``, boolean, ``(N,)``: which states are at rest, as :func:`at_rest` tells.
 
-    Example:
+    Examples:
         >>> resting_vaa(torch.tensor([[0.0], [1.0]]), torch.tensor([True, False]))
         tensor(0.5000)
     """
@@ -118,7 +118,7 @@ def memory_span(shares: Tensor, steps: Tensor, left: float = LEFT) -> Tensor:
     Returns:
         Spans, ``(N,)``, float64; 0 where the share is ``left`` or less from the beginning.
 
-    Example:
+    Examples:
         >>> memory_span(torch.tensor([[1.0], [0.25], [0.0625]]), torch.tensor([0, 10, 20]), left=0.5)
         tensor([5.], dtype=torch.float64)
     """

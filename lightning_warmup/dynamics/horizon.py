@@ -117,7 +117,7 @@ def memory_horizon(
     Raises:
         ValueError: If a number is out of range, a length lies outside 1..T, or there are fewer than two sequences.
 
-    Example:
+    Examples:
         >>> _ = torch.manual_seed(0)
         >>> print(memory_horizon(torch.nn.GRU(1, 8), torch.randn(30, 64, 1)))
         memory: 12 steps; gradient: 12 steps (11 to 13)

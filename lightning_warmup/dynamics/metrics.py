@@ -25,7 +25,7 @@ class VAA(Metric):
         epsilon: Distance below which two states are the same equilibrium.
         kwargs: Settings of every :class:`torchmetrics.Metric`.
 
-    Example:
+    Examples:
         >>> metric = VAA()
         >>> metric.update(torch.tensor([[0.0], [0.0]]))
         >>> metric.update(torch.tensor([[1.0], [1.0]]))
@@ -61,7 +61,7 @@ class VAAStar(VAA):
     The formula is that of :func:`lightning_warmup.dynamics.functional.vaa_star`; input, arguments and the range of
     the output are those of :class:`VAA`.
 
-    Example:
+    Examples:
         >>> metric = VAAStar()
         >>> metric(torch.tensor([[0.0], [0.0], [5.0], [5.0]]))
         tensor(0.4999)
@@ -92,7 +92,7 @@ class RestingFraction(Metric):
         tolerance: Largest move of a unit at rest, relative to one more than its size.
         kwargs: Settings of every :class:`torchmetrics.Metric`.
 
-    Example:
+    Examples:
         >>> metric = RestingFraction()
         >>> metric(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.1]]))
         tensor(0.5000)
@@ -132,7 +132,7 @@ class MemorySpan(Metric):
         left: The share, a thousandth.
         kwargs: Settings of every :class:`torchmetrics.Metric`.
 
-    Example:
+    Examples:
         >>> metric = MemorySpan(left=0.25)
         >>> fading = 0.5 ** torch.arange(6.0).view(6, 1, 1)
         >>> metric(fading, 0 * fading)

@@ -52,7 +52,7 @@ class SequenceModule(NetworkModule):
     Raises:
         ValueError: If ``task`` is unknown, or as :class:`NetworkModule`.
 
-    Example:
+    Examples:
         ``SequenceModule({"input_size": 1, "hidden_size": 32, "output_size": 1})``
     """
 

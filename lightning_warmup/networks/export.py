@@ -26,7 +26,7 @@ class Step(nn.Module):
     the next states follow it. At the start states are zero.
 
     Raises:
-        ValueError: If a layer is no cell with gates.
+        ValueError: If a layer is no cell with gates, or the network has a :class:`SideMemory`.
     """
 
     def __init__(self, network: RecurrentNetwork) -> None:

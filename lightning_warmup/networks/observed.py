@@ -49,7 +49,7 @@ def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor 
         NoSequences: If the network is not called, or with a single step.
         ValueError: If it is not given sequences.
 
-    Example:
+    Examples:
         >>> rnn = torch.nn.GRU(1, 4)
         >>> model = torch.nn.Sequential(torch.nn.Linear(3, 1), rnn)
         >>> sequences, lengths = observe(rnn, lambda: model(torch.randn(20, 8, 3)))

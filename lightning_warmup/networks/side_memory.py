@@ -42,7 +42,7 @@ class SideMemory(nn.Module):
     Raises:
         ValueError: If a size is not positive, ``hidden_size`` is odd, or the cell is unknown.
 
-    Example:
+    Examples:
         >>> output, h_n = SideMemory("gru", 3, 8, num_layers=2)(torch.randn(5, 2, 3))
         >>> output.shape, h_n.shape
         (torch.Size([5, 2, 8]), torch.Size([2, 2, 8]))

@@ -20,7 +20,7 @@ class Unrolled(nn.Module):
 
     Shapes: input ``(T, B, I)``, output ``(T, B, H)``, states as the cell's.
 
-    Example:
+    Examples:
         >>> output, state = Unrolled(nn.LSTMCell(1, 8))(torch.randn(5, 2, 1))
         >>> output.shape, len(state)
         (torch.Size([5, 2, 8]), 2)

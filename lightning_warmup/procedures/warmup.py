@@ -64,7 +64,7 @@ def warmup(
         ValueError: If an argument is out of range.
         WarmupDiverged: If the loss, a gradient or a weight is not finite.
 
-    Example:
+    Examples:
         >>> _ = torch.manual_seed(0)
         >>> result = warmup(torch.nn.GRU(1, 16), torch.randn(30, 256, 1), steps=3)
         >>> [step.stabilization for step in result]

@@ -13,9 +13,6 @@ import torch
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs.certify import check_again
 
-ARGUMENTS = "input_size", "hidden_size", "output_size", "num_layers", "cell", "double"
-"""What makes a :class:`RecurrentNetwork` of a checkpoint's weights; how they began does not matter."""
-
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit status: 0 proven, 1 not proven, 2 a mistake in the arguments."""
@@ -46,8 +43,7 @@ def main(argv: list[str]) -> int:
 
 def network_of(checkpoint: dict[str, Any]) -> RecurrentNetwork:
     """Return the network of a checkpoint of a module that holds it as ``network``."""
-    known = checkpoint["hyper_parameters"]
-    network = RecurrentNetwork(**{name: known[name] for name in ARGUMENTS if name in known})
+    network = RecurrentNetwork(**checkpoint["hyper_parameters"]["network"])
     weights = checkpoint["state_dict"].items()
     own = {name.removeprefix("network."): w for name, w in weights if name.startswith("network.")}
     network.load_state_dict(own)

@@ -27,7 +27,7 @@ class Automaton:
         ValueError: If a name is unknown, an input has another size than the others, or nothing leads
             from the start.
 
-    Example:
+    Examples:
         >>> bits = {"0": torch.tensor([0.0]), "1": torch.tensor([1.0])}
         >>> moves = {("even", "0"): "even", ("even", "1"): "odd", ("odd", "0"): "odd", ("odd", "1"): "even"}
         >>> parity = Automaton(["even", "odd"], bits, moves, {"even": 0, "odd": 1})

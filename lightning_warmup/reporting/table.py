@@ -70,21 +70,14 @@ def _tests(report: Mapping[str, Any], trivial_loss: float | None) -> Rows:
 
 
 def _policy(report: Mapping[str, Any]) -> Rows:
-    names = {"certified": "states repeat", "certified_before": "  before consolidation"}
-    if not report.get("certified"):
-        return []
-    return [(words, _certificate(report[name])) for name, words in names.items() if report.get(name)]
+    return [("proof", _proof(report["certified"]))] if report.get("certified") else []
 
 
-def _certificate(certified: Mapping[str, Any]) -> str:
-    first, rest = certified["from_length"], certified["rest_after"]
-    found = "not found" if first is None else f"without errors from length {first} on"
-    parts, failures = [found], (certified["first_failure"], certified["last_failure"])
-    if failures[0] is not None:
-        followed = failures[1] == certified["steps"] + 1
-        parts.append("fails from {} to {}".format(*failures) + ", the longest seen" * followed)
-    parts.append("not at rest" if rest is None else f"at rest after {rest} steps")
-    return ", ".join([*parts, f"states {certified['distance']:.2g} apart"])
+def _proof(certified: Mapping[str, Any]) -> str:
+    if not certified["proven"]:
+        return f"not proven: {certified['condition']}"
+    length, radius = certified["from_length"], certified["radius"]
+    return f"proven right at every length from {length} on, units free within {radius:.2g}"
 
 
 def _list(values: Mapping[str, Any], text: Callable[[Any], str]) -> str:

@@ -236,23 +236,26 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
         trainer(tmp_path, stage, max_epochs=1).fit(Stranger(), loader())
     lines = [record.getMessage() for record in caplog.records]
     (line,) = [line for line in lines if "resting VAA" in line]
-    assert line.startswith("Warmup: VAA ")
-    assert " at M = 10,000 after 3 steps; " in line
-    assert line.endswith("after 3 steps; try steps=9, now 3")
+    assert line.startswith("Warmup: memory: ")
+    assert " over 10,000 constant steps, after 3 warmup steps; " in line
+    assert line.endswith("; try steps=9, now 3")
 
     history = tuple(WarmupStep(n, 1 + n // 100, 10, 0.0, 0.9, 0.1, 0.0) for n in range(200))
+    stage = WarmupStage(objective="rest")
     stage.result = WarmupResult(history, True, 1.0, 0.99, 10_000, 0.1)
     assert (
-        stage.outcome() == "VAA 1.00, resting VAA 0.99 (goal 0.9) at M = 10,000 after 200 steps in 2 attempts"
+        stage.outcome()
+        == "VAA 1.00, resting VAA 0.99 (goal 0.9) over 10,000 constant steps, after 200 warmup steps in 2 attempts"
     )
     stage = WarmupStage()
     stage.result = WarmupResult(history[:100], False, 0.5, 0.0, 2000, 0.1)
     assert stage.outcome() == (
-        "VAA 0.50 (goal 0.9), resting VAA 0.00 at M = 2,000 after 100 steps; try steps=300, now 100"
+        "VAA 0.50 (goal 0.9), resting VAA 0.00 over 2,000 constant steps, after 100 warmup steps; "
+        "try steps=300, now 100"
     )
     stage.result = WarmupResult(history[:100], True, 1.0, 0.0, 2000, 1e-7)
     assert stage.outcome() == (
-        "VAA 1.00 (goal 0.9), resting VAA 0.00 at M = 2,000 after 100 steps; "
+        "VAA 1.00 (goal 0.9), resting VAA 0.00 over 2,000 constant steps, after 100 warmup steps; "
         "it forgets sequences before they end (retained 1e-07) and may not learn"
     )
 

@@ -32,7 +32,7 @@ def write(folder: Path, network: RecurrentNetwork) -> None:
     weights = {
         f"{name}.{key}": w for name in ("network", "target") for key, w in network.state_dict().items()
     }
-    content = {"state_dict": weights, "hyper_parameters": sizes | {"lr": 1e-3}}
+    content = {"state_dict": weights, "hyper_parameters": {"network": sizes}}
     torch.save(content, folder / "checkpoints" / "proven.ckpt")
 
 

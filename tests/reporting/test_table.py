@@ -75,32 +75,10 @@ def test_moments_without_a_measurement_are_left_out() -> None:
     assert "what they approach" not in lines(REPORT | {"attractors": nothing})
 
 
-def test_a_certificate_is_one_line() -> None:
-    certificate = {
-        "from_length": 7,
-        "first_failure": 3,
-        "last_failure": 6,
-        "steps": 512,
-        "rest_after": 40,
-        "distance": 2.934,
-    }
-    repeating = "without errors from length 7 on, fails from 3 to 6, at rest after 40 steps, states 2.9 apart"
-    assert lines(REPORT | {"certified": certificate})["states repeat"] == repeating
-    failing = certificate | {"from_length": None, "last_failure": 513}
-    both = lines(REPORT | {"certified": certificate, "certified_before": failing})
-    assert both["states repeat"] == repeating
-    assert both["before consolidation"].startswith(
-        "not found, fails from 3 to 513, the longest seen, at rest"
-    )
-    nothing = {
-        "from_length": None,
-        "first_failure": None,
-        "last_failure": None,
-        "steps": 20000,
-        "rest_after": None,
-        "distance": 0.0,
-    }
-    assert lines(REPORT | {"certified": nothing})["states repeat"] == (
-        "not found, not at rest, states 0 apart"
-    )
-    assert "states repeat" not in lines(REPORT | {"certified": None})
+def test_a_proof_is_one_line() -> None:
+    proven = {"proven": True, "from_length": 9, "radius": 0.05, "condition": None}
+    found = lines(REPORT | {"certified": proven})["proof"]
+    assert found == "proven right at every length from 9 on, units free within 0.05"
+    without = {"proven": False, "from_length": None, "radius": None, "condition": "boxes of up: too wide"}
+    assert lines(REPORT | {"certified": without})["proof"] == "not proven: boxes of up: too wide"
+    assert "proof" not in lines(REPORT | {"certified": None})

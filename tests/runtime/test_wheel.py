@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -41,7 +42,41 @@ def test_the_wheel_holds_the_library_alone_and_imports_without_the_rest(tmp_path
     package = Path("lightning_warmup")
     sources = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
     assert {path.relative_to(installed) for path in (installed / package).rglob("*.py")} == sources
+    assert (installed / package / "py.typed").is_file()
+    assert (installed / package / "__init__.pyi").is_file()
     done = subprocess.run(
         [sys.executable, "-I", "-c", IMPORT_ALL, str(installed)], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_source_distribution_holds_the_template(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "runs", "build", "site", "*.egg-info")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    build = BUILD.replace("wheel", "sdist")
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=source, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        held = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
+    tops = ("train.py", "mkdocs.yml", "constraints.txt", "CHANGELOG.md", "RESULTS.md")
+    rooms = (
+        "configs",
+        "datamodules",
+        "studies",
+        "benchmarks",
+        "docs",
+        "tests",
+        "lightning_warmup",
+        ".ci",
+        ".github",
+    )
+    expected = {
+        path.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()
+    }
+    expected = {path for path in expected if "__pycache__" not in path.parts}
+    assert {*map(Path, tops), *expected} <= held, {*map(Path, tops), *expected} - held

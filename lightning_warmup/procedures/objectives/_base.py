@@ -45,7 +45,7 @@ class Objective(Settings, ABC):
     epsilon: float = Field(1e-4, gt=0)
     """Distance below which two states are one equilibrium."""
     target: float = Field(0.95, gt=0, le=1)
-    """VAA* to reach, from above or below."""
+    """VAA* that the loss aims at; the warmup succeeds if the VAA that it measures in the end exceeds 0.9."""
     max_stabilization: int = Field(200, ge=1)
     """Upper limit of the stabilisation, in steps under a constant input."""
     stabilization_ramp: int = Field(10, ge=0)
