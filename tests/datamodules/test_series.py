@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
 from importlib.util import find_spec
@@ -419,6 +420,38 @@ def test_two_files_that_do_not_fit_are_refused_in_one_line(tmp_path, sequences):
             benchmark("series", root=str(classes), test_root=str(other))
 
 
+def predict(train, run: Path, folder: Path, x: np.ndarray, lengths: np.ndarray) -> list[dict[str, str]]:
+    """What the command predicts for new sequences, which have no labels, with the checkpoint of a run."""
+    np.savez(folder / "new.npz", x=x, lengths=lengths)
+    report = (run / "report.json").read_bytes()
+    train(f"run_dir={run}", "ckpt=last", "stages=[predict]", f"data.root={folder / 'new.npz'}")
+    assert (run / "report.json").read_bytes() == report
+    with (run / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_predicts_values_in_the_units_of_the_file(tmp_path, train):
+    rng = np.random.default_rng(0)
+    x = rng.normal(50, 20, (300, 4, 1))
+    np.savez(tmp_path / "sums.npz", x=x, y=np.concatenate([x, 1000 - x], axis=2))  # of each step
+    small = [argument for argument in train.small if not argument.startswith("data.")]
+    train(f"run_dir={tmp_path / 'run'}", "data.name=series", f"data.root={tmp_path / 'sums.npz'}", *small,
+          "optim.lr=0.02", "trainer.max_epochs=12", "warmup.enabled=false")  # fmt: skip
+    assert train.report(tmp_path / "run")["test"]["loss"] < 0.02
+    new = rng.normal(50, 20, (9, 1))
+    rows = predict(train, tmp_path / "run", tmp_path, new, np.array([4, 2, 3]))
+    assert [(row["sequence"], row["step"]) for row in rows] == [
+        (str(n), str(step)) for n, length in enumerate((4, 2, 3)) for step in range(length)
+    ]
+    found = np.array([[float(row["value_1"]), float(row["value_2"])] for row in rows])
+    assert np.abs(found - np.concatenate([new, 1000 - new], axis=1)).max() < 15
+    other = tmp_path / "other.npz"
+    np.savez(other, x=np.zeros((2, 5, 3)))
+    arguments = (f"run_dir={tmp_path / 'run'}", "ckpt=last", "stages=[predict]", f"data.root={other}")
+    _, errors = train(*arguments, status=2)
+    assert errors == f"error: {other}: channels=3: must be 1 as in training\n"
+
+
 def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, train):
     generator = np.random.default_rng(0)
     lengths = generator.integers(2, 9, 120)
@@ -431,6 +464,8 @@ def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, trai
     report = train.report(tmp_path / "run")
     assert report["test"]["accuracy"] == 1
     assert report["vaa_sequences"] == 24
+    predicted = predict(train, tmp_path / "run", tmp_path, x[: lengths[:40].sum()], lengths[:40])
+    assert predicted == [{"sequence": str(n), "class": name} for n, name in enumerate(["minus", "plus"] * 20)]
     _, errors = train("data.name=series", f"data.root={root}", "warmup.batch_size=99", status=2)
     assert errors == "error: warmup.batch_size=99: must be at most 72, the training sequences\n"
 
