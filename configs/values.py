@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import AfterValidator
 
+from lightning_warmup.registry import part_names
 from lightning_warmup.settings import members
 
 _NULL = "tag:yaml.org,2002:null"
@@ -50,7 +51,7 @@ UserPath = Annotated[str, AfterValidator(with_home)]
 def names_in(folder: str) -> Any:
     """Return the type of the names of the files in a folder of the library."""
     library = Path(__file__).parents[1] / "lightning_warmup"
-    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py")))]
+    return Literal[tuple(part_names(library / folder))]
 
 
 class _Loader(yaml.SafeLoader):
