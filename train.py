@@ -31,6 +31,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     Raises:
         ConfigError: If the configuration asks for what the library does not have.
     """
+    if config.stages == ["predict"]:
+        return predict(config, folder)
     from lightning.pytorch import Trainer, seed_everything
 
     from lightning_warmup.callbacks.proof import prove_network
@@ -83,8 +85,40 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     return result
 
 
-def make_data_and_module(config: Config) -> tuple[Any, Any]:
+def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
+    """Write ``predictions.csv``: what the network of a checkpoint says of new sequences.
+
+    Raises:
+        ConfigError: If the checkpoint and the sequences do not go together.
+    """
+    from lightning.pytorch import Trainer
+
+    from lightning_warmup.runtime import checkpoints, files, process
+
+    process.prepare_process(parent=started_by(os.environ))
+    assert folder.checkpoint is not None
+    try:
+        datamodule, module = make_data_and_module(config, checkpoints.read_checkpoint(folder.checkpoint))
+        checkpoints.check_same_network(folder.checkpoint, module)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    go_on(config, folder)
+    trainer = Trainer(**dict(config.trainer), logger=False, default_root_dir=folder.path)
+    outputs = trainer.predict(module, datamodule, ckpt_path=folder.checkpoint, weights_only=True)
+    if trainer.is_global_zero:
+        path, rows = folder.path / "predictions.csv", datamodule.predictions(outputs)
+        files.write_rows(path, list(rows[0]), rows)
+        print(f"\npredictions  {path}")
+    process.leave_process_group()
+    return {}
+
+
+def make_data_and_module(config: Config, trained: dict[str, Any] | None = None) -> tuple[Any, Any]:
     """Return the datamodule of a configuration, and the module for its kind of task with a new network.
+
+    Args:
+        config: The configuration.
+        trained: The content of the checkpoint that is to predict, if one is.
 
     Raises:
         ValueError: If one of them refuses the configuration.
@@ -92,7 +126,7 @@ def make_data_and_module(config: Config) -> tuple[Any, Any]:
     from datamodules import make_benchmark
     from lightning_warmup.modules import DQNModule, SequenceModule
 
-    datamodule = make_benchmark(config.data, config.seed)
+    datamodule = make_benchmark(config.data, config.seed, trained)
     config.check_against(datamodule)
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
     network = {**sizes, **config.model.model_dump()}

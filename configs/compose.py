@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from configs.help import help_text, unknown
-from configs.run import Config, choices, settings_of
+from configs.run import Config, choices, mappings, settings_of
 from configs.setting import Setting
 from configs.values import ConfigError, argument, parse_yaml, quote, with_home
 
@@ -118,7 +118,7 @@ def _entries(mapping: yaml.MappingNode, file: str, prefix: str, seen: set[str]) 
         if key in seen:
             raise ConfigError(f"{where}{quote(key)} is given twice")
         seen.add(key)
-        if isinstance(node, yaml.MappingNode) and node.value:
+        if isinstance(node, yaml.MappingNode) and node.value and key not in mappings():
             yield from _entries(node, file, f"{key}.", seen)
         else:
             yield Entry(where, key, node)

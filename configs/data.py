@@ -144,11 +144,14 @@ class RowMNIST(MNIST):
 
 
 class Series(Data):
-    """Give the class or the value of each sequence of a file at its last step."""
+    """Give the class or the values of each sequence of a file, at its last step or at every step."""
 
     name: Literal["series"] = "series"
     root: UserPath = "data/series.npz"
     """File of the sequences: .npz, or .ts of the UCR and UEA archives."""
+    layout: Literal["NTC", "NCT"] | None = None
+    """Axes of x in a .npz file: NTC for sequences, steps, channels; NCT for sequences, channels, steps; null = NTC,
+    but refused where there are more channels than steps."""
     test_root: UserPath | None = None
     """File of the test sequences; null = a part of root."""
     val_fraction: float = Field(0.2, gt=0, lt=1)
@@ -203,6 +206,8 @@ class Gym(Episodes):
     name: Literal["gym"] = "gym"
     env_id: str = "TMaze-v0"
     """Environment, after the module that registers it: popgym:popgym-RepeatFirstEasy-v0."""
+    env_kwargs: dict[str, bool | int | float | str | None] = Field({})
+    """Arguments of the environment: {is_slippery: false}."""
     max_episode_steps: int | None = Field(None, ge=1)
     """Steps after which an episode is cut; null = as many as the environment says."""
     threshold: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher
 from typing import Any
@@ -66,6 +67,8 @@ def as_argument(value: Any) -> str:
     """Return a default as it is written in an argument."""
     if isinstance(value, list):
         return f"[{','.join(map(as_argument, value))}]"
+    if isinstance(value, dict):
+        return json.dumps(value)  # JSON is YAML
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast, get_origin
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,7 @@ from configs.trainer import Trainer
 from configs.values import ConfigError, UserPath
 from configs.warmup import Pretrain, Warmup
 from lightning_warmup.procedures.objectives import objective_by_name, objective_names
-from lightning_warmup.settings import Settings
+from lightning_warmup.settings import Settings, members
 
 
 def benchmarks() -> dict[str, type[Data]]:
@@ -86,8 +86,8 @@ class Config(Settings):
 
     seed: int = Field(0, ge=0, le=2**32 - 1)
     """Seed of everything random in the run."""
-    stages: list[Literal["fit", "test"]] = Field(["fit", "test"])
-    """Stages to run, in this order."""
+    stages: list[Literal["fit", "test", "predict"]] = Field(["fit", "test"])
+    """Stages to run, in this order; predict alone writes predictions.csv for the sequences of data.root."""
     ckpt: UserPath | None = None
     """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
     ckpt_interval: float = Field(60.0, ge=0)
@@ -107,8 +107,9 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_stages_and_checkpoint(self) -> Config:
-        if self.stages not in (["fit"], ["test"], ["fit", "test"]):
-            raise ConfigError(f"stages=[{','.join(self.stages)}]: must be [fit], [test] or [fit,test]")
+        if self.stages not in (["fit"], ["test"], ["fit", "test"], ["predict"]):
+            allowed = "[fit], [test], [fit,test] or [predict]"
+            raise ConfigError(f"stages=[{','.join(self.stages)}]: must be {allowed}")
         if self.ckpt == "last" and self.run_dir is None:
             raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
         return self
@@ -167,6 +168,13 @@ def choices() -> dict[str, Choice]:
         "data": Choice("data.name", CopyFirstInput().name, Data, dict(benchmarks())),
         "warmup": Choice("warmup.objective", Warmup().objective.name, Warmup, dict(objectives)),
     }
+
+
+@cache
+def mappings() -> set[str]:
+    """Return the names of the settings whose value is a mapping, whatever is chosen."""
+    found = [each for choice in choices().values() for kind in choice.kinds for each in choice.settings(kind)]
+    return {setting.key for setting in found if get_origin(members(setting.kind)[0]) is dict}
 
 
 @cache

@@ -45,8 +45,9 @@ def open_run_folder(config: Config) -> RunFolder:
     """
     check_launch(config, os.environ)
     checkpoint = _checkpoint(config)
-    if config.stages == ["test"] and checkpoint is None:
-        raise ConfigError("stages=[test]: needs ckpt=PATH, or ckpt=last and a run_dir with a checkpoint")
+    if "fit" not in config.stages and checkpoint is None:
+        needs = "needs ckpt=PATH, or ckpt=last and a run_dir with a checkpoint"
+        raise ConfigError(f"stages=[{config.stages[0]}]: {needs}")
     if not is_first_process(os.environ):
         folder = config.run_dir or os.environ.get(FOLDER_VARIABLE)
         if folder is None:
@@ -65,7 +66,7 @@ def open_run_folder(config: Config) -> RunFolder:
 def go_on(config: Config, folder: RunFolder) -> None:
     """Save the configuration of a run with `ckpt`, now that it is known to be possible; say what has changed.
 
-    A run that is only tested keeps the one it was trained with.
+    A run without a training keeps the one it was trained with.
 
     Raises:
         ConfigError: If it can't be written.

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import AfterValidator
 
+from lightning_warmup.registry import part_names
 from lightning_warmup.settings import members
 
 _NULL = "tag:yaml.org,2002:null"
@@ -50,7 +51,7 @@ UserPath = Annotated[str, AfterValidator(with_home)]
 def names_in(folder: str) -> Any:
     """Return the type of the names of the files in a folder of the library."""
     library = Path(__file__).parents[1] / "lightning_warmup"
-    return Literal[tuple(sorted(path.stem for path in (library / folder).glob("[!_]*.py")))]
+    return Literal[tuple(part_names(library / folder))]
 
 
 class _Loader(yaml.SafeLoader):
@@ -85,7 +86,8 @@ def read(kind: Any, node: yaml.Node) -> Any:
     """Return the value of a node, read by a type; limits and choices are left to pydantic.
 
     Args:
-        kind: ``int``, ``float``, ``str``, ``bool``, a literal, a union of these and None, or a list of such.
+        kind: ``int``, ``float``, ``str``, ``bool``, a literal, a union of these and None, or a list or a mapping
+            of such.
         node: From :func:`parse_yaml` or :func:`argument`.
 
     Raises:
@@ -94,7 +96,13 @@ def read(kind: Any, node: yaml.Node) -> Any:
     """
     kinds = members(kind)
     if get_origin(kinds[0]) is list:
-        return [read(get_args(kinds[0])[0], item) for item in _items(node)]
+        return [read(get_args(kinds[0])[0], item) for item in _parts(node, yaml.SequenceNode)]
+    if get_origin(kinds[0]) is dict:
+        pairs = _parts(node, yaml.MappingNode)
+        names = [read(str, name) for name, _ in pairs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(f"{quote(min(twice))} is given twice")
+        return {name: read(get_args(kinds[0])[1], item) for name, (_, item) in zip(names, pairs, strict=True)}
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError("not a scalar")
     node = _with_environment(node)
@@ -124,13 +132,13 @@ def quote(text: object) -> str:
     return quoted if len(quoted) <= 300 else f"{quoted[:296]}...'"
 
 
-def _items(node: yaml.Node) -> list[yaml.Node]:
-    """Return the nodes of a list; an argument is a YAML flow list: ``[200, 400]``."""
+def _parts(node: yaml.Node, kind: type[yaml.CollectionNode]) -> list[Any]:
+    """Return what is in a list or a mapping; an argument is YAML: ``[200, 400]``, ``{slippery: false}``."""
     if isinstance(node, yaml.ScalarNode):
         scalar = _with_environment(node)
         node = (None if scalar.style else parse_yaml(scalar.value)) or scalar
-    if not isinstance(node, yaml.SequenceNode):
-        raise ValueError("not a list")
+    if not isinstance(node, kind):
+        raise ValueError("of another type")
     return list(node.value)
 
 

@@ -1,14 +1,14 @@
 """The benchmarks, one LightningDataModule a file, and the T-Maze as the gymnasium environment ``TMaze-v0``."""
 
 import inspect
-from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 
 from configs.data import Data
+from lightning_warmup.registry import part_class, part_file
 
 if "TMaze-v0" not in gymnasium.registry:
     gymnasium.register(id="TMaze-v0", entry_point="datamodules.tmaze_env:TMazeEnv")
@@ -72,32 +72,33 @@ def datamodule_by_name(name: str) -> type[Any]:
     Raises:
         ValueError: If there is no such file, or it defines none or several. Abstract classes do not count.
     """
-    if not name.isidentifier() or not Path(__file__).with_name(f"{name}.py").is_file():
-        raise ValueError(f"data.name={name!r}: datamodules/ has no file {name}.py")
     from lightning.pytorch import LightningDataModule  # a second of imports, for those who need it
 
-    file = import_module(f"{__name__}.{name}")
-    found = {
-        key: value
-        for key, value in vars(file).items()
-        if inspect.isclass(value) and issubclass(value, LightningDataModule)
-        if value.__module__ == file.__name__ and not inspect.isabstract(value) and not key.startswith("_")
-    }
-    if len(found) != 1:
-        raise ValueError(
-            f"data.name={name!r}: datamodules/{name}.py must define one public LightningDataModule without "
-            f"abstract methods, it defines {', '.join(found) or 'none'}"
-        )
-    return next(iter(found.values()))
+    file = part_file("data.name", name, sys.modules[__name__])
+    return part_class(file, f"data.name={name!r}", LightningDataModule)
 
 
-def make_benchmark(settings: Data, seed: int = 0) -> Any:
+def make_benchmark(settings: Data, seed: int = 0, trained: Mapping[str, Any] | None = None) -> Any:
     """Return the LightningDataModule of a benchmark, made from its settings, which is a :class:`Benchmark`.
+
+    Args:
+        settings: Settings of the benchmark.
+        seed: Seed of the datamodule.
+        trained: The content of a checkpoint, whose network is to predict. The datamodule must have a method
+            ``predictions``, and its class takes the state that it left there as ``trained``.
 
     Raises:
         ValueError: If there is no such benchmark, it refuses a setting, or its class lacks something.
     """
-    datamodule = datamodule_by_name(settings.name)(settings, seed)
+    kind = datamodule_by_name(settings.name)
+    if trained is None:
+        datamodule = kind(settings, seed)
+    elif not hasattr(kind, "predictions"):
+        raise ValueError(f"data.name={settings.name!r}: has no predictions, only series has")
+    elif (state := trained.get(kind.__qualname__)) is None:
+        raise ValueError(f"ckpt: holds no units of {settings.name} to predict in; train it anew")
+    else:
+        datamodule = kind(settings, seed, state)
     protocol = ControlBenchmark if getattr(datamodule, "task", None) == "control" else Benchmark
     names = [key for base in protocol.__mro__[::-1] for key in (*inspect.get_annotations(base), *vars(base))]
     if lacks := [

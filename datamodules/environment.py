@@ -7,7 +7,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
+from gymnasium.spaces.utils import flatten_space
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import FilterObservation, FlattenObservation, TransformAction
 from torch import Tensor
@@ -17,7 +18,6 @@ from datamodules.replay import Episode
 # ``actions, state = policy(inputs, state)``: the action (N,) after further inputs (N, T, I); None begins.
 Policy = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
-_NUMBERS = Box, Discrete, MultiBinary, MultiDiscrete, Dict, Tuple
 # Where environments that end their episodes themselves say how long the longest one is.
 _HORIZONS = "horizon", "max_episode_length", "max_steps"
 
@@ -40,7 +40,7 @@ class Environment:
 
     Raises:
         ValueError: If there is no such environment, its actions are not discrete, its observations are no
-            numbers, or its longest episode is unknown.
+            fixed number of numbers, or its longest episode is unknown.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Environment:
         self.settings = settings | {"max_episode_steps": max_episode_steps, "disable_env_checker": True}
         try:
             env = self.side_by_side(1).envs[0]
-        except (gymnasium.error.Error, ImportError, NotImplementedError) as error:
-            raise ValueError(f"env_id={env_id!r}: {str(error).splitlines()[0]}") from error
+        except (gymnasium.error.Error, ImportError, NotImplementedError, ValueError) as error:
+            raise ValueError(f"env_id={env_id!r}: {' '.join(str(error).split())}") from error
         if not isinstance(env.action_space, Discrete) or env.action_space.start:
             raise ValueError(
                 f"env_id={env_id!r}: must have discrete actions numbered from 0, has {env.action_space}"
@@ -130,11 +130,14 @@ class Environment:
 
 
 def _flat(env: gymnasium.Env[Any, Any]) -> Any:
-    """Flatten observations, without what is no number, such as a text, and several discrete actions to one."""
+    """Flatten observations, without the texts in them, and several discrete actions to one."""
     actions, observations = env.action_space, env.observation_space
     if isinstance(observations, Dict):
-        numbers = [key for key, part in observations.items() if isinstance(part, _NUMBERS)]
-        env = FilterObservation(env, numbers)
+        env = FilterObservation(
+            env, [key for key, part in observations.items() if not isinstance(part, Text)]
+        )
+    if not isinstance(flatten_space(env.observation_space), Box):
+        raise ValueError(f"observations must be equally many numbers at every step, not {observations}")
     if isinstance(actions, MultiDiscrete):
         sizes, start = tuple(actions.nvec.tolist()), actions.start
         env = TransformAction(env, lambda n: start + np.unravel_index(n, sizes), Discrete(prod(sizes)))

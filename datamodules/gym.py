@@ -1,5 +1,7 @@
 """Any gymnasium environment with discrete actions."""
 
+from typing import Any
+
 from configs import data
 from datamodules.environment import Environment, Policy
 from datamodules.episodes import EpisodesDataModule, mean_returns
@@ -20,7 +22,14 @@ class Gym(EpisodesDataModule):
     """
 
     def __init__(self, settings: data.Gym, seed: int = 0) -> None:
-        super().__init__(settings, Environment(settings.env_id, settings.max_episode_steps), seed)
+        given: dict[str, Any] = settings.env_kwargs
+        try:
+            environment = Environment(settings.env_id, settings.max_episode_steps, **given)
+        except (TypeError, KeyError, AssertionError) as error:
+            if not given:
+                raise
+            raise ValueError(f"env_kwargs={given}: {settings.env_id} refuses them: {error!r}") from error
+        super().__init__(settings, environment, seed)
         self.threshold = self.environment.threshold if settings.threshold is None else settings.threshold
 
     def evaluate(self, policy: Policy, gamma: float) -> dict[str, float]:

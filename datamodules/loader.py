@@ -26,18 +26,12 @@ def processes(datamodule: LightningDataModule, batch_size: int) -> tuple[int, in
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
     """Raise a ValueError if a global batch is empty or the processes cannot share it evenly."""
-    check_positive(batch_size=batch_size)
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: must be at least 1")
     if batch_size % world_size:
         raise ValueError(
             f"batch_size={batch_size}: must be divisible by the number of processes ({world_size})"
         )
-
-
-def check_positive(**sizes: int) -> None:
-    """Raise a ValueError that names the first of the sizes that is below 1."""
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name}={value}: must be at least 1")
 
 
 class BatchOrder(DistributedSampler[list[int]]):

@@ -103,7 +103,7 @@ class SequenceDataModule(LightningDataModule, ABC):
         test = self.split("test")
         targets = test.targets if test.steps.dim() == 1 else test.targets[test.steps >= 0]
         if self.task == "regression":
-            return float(targets.var(0, correction=0).mean())
+            return float(targets.flatten(0, -2).var(0, correction=0).mean())
         return float(torch.special.entr(targets.flatten().bincount() / targets.numel()).sum())
 
     @property

@@ -1,34 +1,41 @@
-"""Sequences of your own, read from a file: give the class or the value of each at its last step."""
+"""Sequences of your own, read from a file: give the class or values of each at its last step, or at every step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from configs import data
+from datamodules.loader import BatchOrder, ResumableLoader
 from datamodules.sequences import Batch, SequenceDataModule, SequenceDataset
-from datamodules.series_files import Array, read_sequences
+from datamodules.series_files import LabelledSequences, read_sequences
+from datamodules.series_units import Units
 from datamodules.streams import stream
 
 
 class SeriesDataset(SequenceDataset):
     """Sequences with lengths of their own; a batch is padded with zeros to the longest in it.
 
-    A batch is that of :class:`SequenceDataset` with K = 1; where the sequences of the split are not all equally
-    long, steps are ``(B, 1)``, the last step of each.
+    A batch is that of :class:`SequenceDataset`. With K = 1 the last step of each sequence is read, else every step;
+    where the sequences of the split are not all equally long, steps are ``(B, K)``.
 
     Args:
         values: Steps of sequences, one sequence after the other, (S, I) float32.
         starts: Row of ``values`` with which each of the N sequences begins, (N,) int64.
         lengths: Steps of each, (N,) int64.
-        targets: As for :class:`SequenceDataset`.
+        targets: As for :class:`SequenceDataset`, K is 1 or the greatest length.
     """
 
     def __init__(self, values: Tensor, starts: Tensor, lengths: Tensor, targets: Tensor) -> None:
-        steps = None if (lengths == lengths[0]).all() else lengths.unsqueeze(1) - 1
+        steps, ends = None, lengths.unsqueeze(1)
+        if (lengths < lengths.max()).any():
+            each = torch.arange(targets.shape[1])
+            steps = ends - 1 if len(each) == 1 else each.where(each < ends, -1)
         super().__init__(values, targets, int(lengths.max()), steps)
         self.starts, self.lengths = starts, lengths
 
@@ -41,57 +48,112 @@ class SeriesDataset(SequenceDataset):
         padding = time >= lengths
         rows = (self.starts[indices].unsqueeze(1) + time).masked_fill(padding, 0)
         sequences = self.sequences[rows].masked_fill(padding.unsqueeze(2), 0.0)
-        return sequences, self.targets[indices], self.steps if self.steps.dim() == 1 else lengths - 1
+        steps = self.steps if self.steps.dim() == 1 else self.steps[indices, : len(time)]
+        return sequences, self.targets[indices, : len(time)], steps
 
 
 class Series(SequenceDataModule):
-    """Labelled sequences of a file, for classification or regression at their last step.
+    """Labelled sequences of a file, for classification or regression at their last step or at every step.
 
     :func:`datamodules.series_files.read_sequences` says what a file may hold. The seed draws the validation split;
-    the test sequences are the same for every seed. Each channel, and the values of a regression, are normalised to
-    mean 0 and variance 1 of the training split; the loss is that of the normalised values.
+    the test sequences are the same for every seed. Each channel, and each value of a regression, is normalised to
+    mean 0 and variance 1 of the training split; the loss is that of the normalised values. A checkpoint holds these
+    units and the names of the classes.
 
-    A batch: sequences (B, T, I), targets (B, 1) classes or (B, 1, 1) values, steps as in :class:`SeriesDataset`.
+    A batch: sequences (B, T, I), targets (B, K) classes or (B, K, O) values, steps as in :class:`SeriesDataset`.
 
     Args:
         settings: Settings of the benchmark.
         seed: As for :class:`SequenceDataModule`.
+        trained: The :meth:`state_dict` of a trained one: all sequences of ``root`` are then new, for predictions
+            alone, and need no labels.
 
     Raises:
         ValueError: If a file cannot be read, something is wrong in it, or it holds too few sequences.
     """
 
-    def __init__(self, settings: data.Series, seed: int = 0) -> None:
-        root, test_root = settings.root, settings.test_root
-        for name, path in {"root": root, "test_root": test_root}.items():
-            if path is not None and not Path(path).is_file():
-                raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, and there is no such file")
-        files = [read_sequences(path) for path in (root, test_root) if path is not None]
-        targets = [file.targets(files[0]) for file in files]
-        counts = [len(file.lengths) for file in files]
-        self.rows = _draw_rows(counts, {"val": settings.val_fraction, "test": settings.test_fraction}, seed)
-        if not len(self.rows["train"]):
-            sizes = ", ".join(f"{len(rows)} for the {name} split" for name, rows in self.rows.items())
-            raise ValueError(f"{root}: {counts[0]} sequences are too few: {sizes}")
-        super().__init__(settings, {name: len(rows) for name, rows in self.rows.items()}, seed)
-
-        learnt = np.isin(np.arange(counts[0]), self.rows["train"])
-        steps = files[0].values[np.repeat(learnt, files[0].lengths)]
-        self.input_size, self.output_size = steps.shape[1], len(files[0].classes) or 1
-        self.values = [_normalised(file.values, steps) for file in files]
-        self.lengths = [torch.from_numpy(file.lengths) for file in files]
-        if files[0].classes:
-            self.task = "classification"
-            self.targets = [torch.from_numpy(classes).unsqueeze(1) for classes in targets]
+    def __init__(self, settings: data.Series, seed: int = 0, trained: dict[str, Any] | None = None) -> None:
+        self.labelled = trained is None
+        self.files = _read(settings, self.labelled)
+        counts = [len(file.lengths) for file in self.files]
+        if trained is None:
+            parts = {"val": settings.val_fraction, "test": settings.test_fraction}
+            self.rows = _draw_rows(counts, parts, seed)
+            if not len(self.rows["train"]):
+                sizes = ", ".join(f"{len(rows)} for the {name} split" for name, rows in self.rows.items())
+                raise ValueError(f"{settings.root}: {counts[0]} sequences are too few: {sizes}")
+            self.units = Units.of(self.files[0], self.rows["train"])
         else:
-            self.task = "regression"
-            self.targets = [_normalised(values, targets[0][learnt])[:, None, None] for values in targets]
+            self.rows, self.units = {"predict": torch.arange(counts[0])}, Units.from_state(trained)
+        super().__init__(settings, {name: len(rows) for name, rows in self.rows.items()}, seed)
+        self.task = "classification" if self.units.classes else "regression"
+        self.input_size = len(self.units.mean)
+        self.output_size = len(self.units.classes or self.units.target_mean)
+        self._measure()
 
     def make_split(self, name: str) -> SeriesDataset:
-        file, rows = -1 if name == "test" else 0, self.rows[name]
-        lengths = self.lengths[file]
+        number, rows = -1 if name == "test" else 0, self.rows[name]
+        lengths, targets = torch.from_numpy(self.files[number].lengths), self._targets[number]
+        if self.units.each_step:
+            parts = targets.split(lengths.tolist())
+            targets = pad_sequence([parts[row] for row in rows.tolist()], batch_first=True)
+        else:
+            targets = targets[rows].unsqueeze(1)
         starts = lengths.cumsum(0) - lengths
-        return SeriesDataset(self.values[file], starts[rows], lengths[rows], self.targets[file][rows])
+        return SeriesDataset(self._values[number], starts[rows], lengths[rows], targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the units of the training split and the names of the classes."""
+        return self.units.state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the units of another training split; the next batches are in these."""
+        self.units = Units.from_state(state_dict)
+        self._measure()
+
+    def predict_dataloader(self) -> ResumableLoader:
+        """Return all new sequences in order; every process reads all of them."""
+        dataset = self.split("predict")
+        return ResumableLoader(dataset, BatchOrder(dataset, self.batch_size, shuffle=False))
+
+    def predictions(self, outputs: Iterable[Tensor]) -> list[dict[str, Any]]:
+        """Return what a network says of the new sequences, in the units of the file.
+
+        Args:
+            outputs: Its outputs (B, K, O) for each batch of :meth:`predict_dataloader`.
+
+        Returns:
+            A row for each sequence, or for each step of it: ``sequence`` and ``step``, from 0, and ``class``, or
+            ``value``; several values are ``value_1``, ``value_2``, ...
+        """
+        columns = ["class"] if self.units.classes else ["value"]
+        if not self.units.classes and self.output_size > 1:
+            columns = [f"value_{number}" for number in range(1, self.output_size + 1)]
+        rows = []
+        found = (sequence for batch in outputs for sequence in batch)
+        for number, (sequence, length) in enumerate(zip(found, self.files[0].lengths, strict=True)):
+            for step, values in enumerate(self.units.original(sequence[:length]).reshape(-1, len(columns))):
+                place = {"sequence": number} | ({"step": step} if self.units.each_step else {})
+                rows.append(place | dict(zip(columns, values.tolist(), strict=True)))
+        return rows
+
+    def _measure(self) -> None:
+        """Make the sequences and targets of all files, in the units."""
+        self._splits.clear()
+        self._values = [self.units.inputs(file) for file in self.files]
+        self._targets = [self.units.targets(file, self.labelled) for file in self.files]
+
+
+def _read(settings: data.Series, labelled: bool) -> list[LabelledSequences]:
+    """Return the file for training and that for the test, if there is one; without labels only the first."""
+    paths = {"root": settings.root, "test_root": settings.test_root if labelled else None}
+    for name, path in paths.items():
+        if path is not None and not Path(path).is_file():
+            raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, and there is no such file")
+    files = [read_sequences(path, settings.layout, labelled) for path in paths.values() if path is not None]
+    for file in files if labelled else ():
+        file.check_like(files[0])
+    return files
 
 
 def _draw_rows(counts: list[int], parts: dict[str, float], seed: int) -> dict[str, Tensor]:
@@ -103,12 +165,3 @@ def _draw_rows(counts: list[int], parts: dict[str, float], seed: int) -> dict[st
         test, first = test[:num_test], test[num_test:]
     first = first[torch.randperm(len(first), generator=stream(seed, "series", "val"))]
     return {"train": first[num_val:], "val": first[:num_val], "test": test}
-
-
-def _normalised(values: Array, training: Array) -> Tensor:
-    """Return ``values`` float32, moved and scaled as ``training`` gets mean 0 and variance 1 along its first axis.
-
-    What is constant in ``training`` is only moved.
-    """
-    scale = np.where(training.max(0) > training.min(0), training.std(0), 1.0)
-    return torch.from_numpy((values - training.mean(0)) / scale).float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class LabelledSequences:
-    """The N sequences of a file, one after the other, and what is to be learnt of each.
+    """The N sequences of a file, one after the other, and what is to be learnt of them.
 
     Attributes:
         path: The file.
         values: Float64 (sum of lengths, I).
         lengths: Int64 (N,), steps of each sequence.
-        labels: Text (N,), the class of each sequence, or float64 (N,), a value.
+        labels: Of R rows, one for each sequence or for each step: text (R,), classes, or float64 (R, O), values.
         classes: The classes there are; none if the labels are values.
-        place: Function from the index of a sequence to where its label is in the file.
+        each_step: Whether each step has a label.
+        place: Function from the row of a label to where it is in the file.
     """
 
     path: Path
@@ -33,77 +34,128 @@ class LabelledSequences:
     lengths: Array
     labels: Array
     classes: tuple[str, ...]
+    each_step: bool
     place: Callable[[int], str]
 
-    def targets(self, like: LabelledSequences) -> Array:
-        """Return the values (N,) float64, or the number of each class among those of ``like``, (N,) int64.
+    def kind(self) -> str:
+        """Return in words what the labels are."""
+        count = "" if self.classes or self.labels.shape[1] == 1 else f"{self.labels.shape[1]} "
+        return f"{count}{'classes' if self.classes else 'values'}{' for each step' * self.each_step}"
+
+    def check_like(self, other: LabelledSequences) -> None:
+        """Raise a ValueError if another file has other channels, labels of another kind, or not all classes."""
+        channels = self.values.shape[1], other.values.shape[1]
+        for what, ours, theirs in [("channels", *channels), ("y", self.kind(), other.kind())]:
+            if ours != theirs:
+                raise ValueError(f"{self.path}: {what}={ours}: must be {theirs} as in {other.path}")
+        if other.classes:
+            self.class_numbers(other.classes)
+
+    def class_numbers(self, classes: Sequence[str]) -> Array:
+        """Return the number of each label among ``classes``, int64 (R,).
 
         Raises:
-            ValueError: If ``like``, which may be this file or another one, has other channels, classes or values.
+            ValueError: If one is not among them.
         """
-        for what, ours, theirs in [
-            ("channels", self.values.shape[1], like.values.shape[1]),
-            ("y", *("classes" if file.classes else "values" for file in (self, like))),
-        ]:
-            if ours != theirs:
-                raise ValueError(f"{self.path}: {what}={ours}: must be {theirs} as in {like.path}")
-        if not like.classes:
-            return self.labels
-        index = {name: number for number, name in enumerate(like.classes)}
-        for sequence, name in enumerate(self.labels):
+        index = {name: number for number, name in enumerate(classes)}
+        for row, name in enumerate(self.labels):
             if name not in index:
-                allowed = ", ".join(like.classes)
-                place = f"{self.path}, {self.place(sequence)}"
-                raise ValueError(f"{place}: class={name[:20]}: must be one of {allowed}")
+                place = f"{self.path}, {self.place(row)}"
+                raise ValueError(f"{place}: class={name[:20]}: must be one of {', '.join(classes)}")
         return np.array([index[name] for name in self.labels])
 
 
-def read_sequences(path: str | Path) -> LabelledSequences:
+def read_sequences(path: str | Path, layout: str | None = None, labelled: bool = True) -> LabelledSequences:
     """Return the sequences of a file; its ending says what it is.
 
-    A ``.npz`` file holds ``x`` (N, T, I), or ``x`` (sum of lengths, I) and ``lengths`` (N,), and ``y`` (N,): whole
-    numbers and texts are classes, floating-point numbers are values. A ``.ts`` file says in its header what it has.
+    A ``.npz`` file holds ``x`` (N, T, I), or ``x`` (sum of lengths, I) and ``lengths`` (N,), and ``y``, one row for
+    each sequence or for each step: (N,) or (N, T); values also (N, O), where O is not T, or (N, T, O). With
+    ``lengths`` there are as many rows as sequences or steps. Whole numbers and texts are classes, floating-point
+    numbers are values. A ``.ts`` file says in its header what it has.
+
+    Args:
+        path: The file.
+        layout: Order of the axes of ``x``: ``"NTC"`` as above, ``"NCT"`` with steps as the last axis, or None,
+            which is ``"NTC"``, and refused where there are more channels than steps.
+        labelled: Whether ``y`` is read.
 
     Raises:
         OSError: If the file cannot be opened.
         ValueError: If something is wrong in it; the message names the place.
     """
     path = Path(path)
-    readers = {".npz": _read_npz, ".ts": _read_ts}
-    if path.suffix not in readers:
+    if path.suffix not in (".npz", ".ts"):
         raise ValueError(f"{path}: must be a .npz or a .ts file")
-    found = readers[path.suffix](path)
-    if len(found.classes) == 1:
+    found = _read_npz(path, layout, labelled) if path.suffix == ".npz" else _read_ts(path)
+    if labelled and len(found.classes) == 1:
         raise ValueError(
             f"{path}: all sequences are of the class {found.classes[0]}: must be two or more classes"
         )
     return found
 
 
-def _read_npz(path: Path) -> LabelledSequences:
-    arrays = _load(path)
-    x, y, lengths = arrays["x"], arrays["y"], arrays.get("lengths")
+def _read_npz(path: Path, layout: str | None, labelled: bool) -> LabelledSequences:
+    arrays = _load(path, labelled)
+    x, lengths = arrays["x"], arrays.get("lengths")
     if x.ndim != (3 if lengths is None else 2) or not x.size:
         raise ValueError(f"{path}: x {x.shape}: must be (N, T, I), or (sum of lengths, I) with lengths")
+    x = _laid_out(path, x, lengths, layout)
     if lengths is None:
         lengths = np.full(len(x), x.shape[1])
     elif lengths.ndim != 1 or lengths.min(initial=1) < 1 or lengths.sum() != len(x):
         raise ValueError(f"{path}: lengths: must be (N,), each at least 1, in sum the {len(x)} steps of x")
-    if y.shape != lengths.shape:
-        raise ValueError(f"{path}: y {y.shape}: must be ({len(lengths)},), one for each sequence")
+    lengths, values = lengths.astype(np.int64), x.reshape(-1, x.shape[-1]).astype(np.float64)
+    y = arrays.get("y", np.zeros(len(lengths)))
+    each_step = _has_a_row_for_each_step(path, y, x, len(lengths))
+    columns = y.shape[1] if each_step and x.ndim == 3 else 1
     valued = y.dtype.kind == "f"
-    labels, classes = y.astype(np.float64 if valued else str), () if valued else np.unique(y).astype(str)
-    values = x.reshape(-1, x.shape[-1]).astype(np.float64)
-    return LabelledSequences(path, values, lengths.astype(np.int64), labels, tuple(classes), "y[{}]".format)
+    labels: Array = y.astype(str).flatten()
+    if valued:
+        labels = y.astype(np.float64).reshape(len(values) if each_step else len(lengths), -1)
+
+    def place(row: int) -> str:
+        return f"y[{row // columns}, {row % columns}]" if columns > 1 else f"y[{row}]"
+
+    classes = () if valued else tuple(np.unique(y).astype(str).tolist())
+    return LabelledSequences(path, values, lengths, labels, classes, each_step, place)
 
 
-def _load(path: Path) -> dict[str, Array]:
+def _laid_out(path: Path, x: Array, lengths: Array | None, layout: str | None) -> Array:
+    """Return ``x`` with its channels as the last axis; refuse a layout that can hardly be meant."""
+    if layout == "NCT":
+        return x.swapaxes(-1, -2)
+    steps, channels = x.shape[-2:]
+    if lengths is not None and steps != lengths.sum() == channels:
+        raise ValueError(
+            f"{path}: x {x.shape}: has its {channels} steps in the last axis: give data.layout=NCT"
+        )
+    if layout is None and lengths is None and steps < channels:
+        told = f"{steps} steps of {channels} channels: give data.layout=NTC, or NCT for the reverse"
+        raise ValueError(f"{path}: x {x.shape}: {told}")
+    return x
+
+
+def _has_a_row_for_each_step(path: Path, y: Array, x: Array, count: int) -> bool:
+    """Return whether ``y`` has a row for each step of ``x``, and not for each of its ``count`` sequences."""
+    steps = x.shape[:-1]  # (N, T), or (sum of lengths,)
+    values = y.dtype.kind == "f" and y.size > 0  # which may have one axis more
+    if y.shape == (count,) or (values and y.ndim == 2 and len(y) == count and y.shape != steps):
+        return False
+    if y.shape == steps or (values and y.shape[:-1] == steps):
+        return True
+    allowed = f"({count},), a label for each sequence, or {steps}, for each step"
+    raise ValueError(f"{path}: y {y.shape}: must be {allowed}; values may have one axis more")
+
+
+def _load(path: Path, labelled: bool) -> dict[str, Array]:
     """Return the arrays ``x``, ``y`` and, if there is one, ``lengths`` of a file, whose types are those allowed."""
     allowed = {
         "x": ("fiub", "numbers"),
         "y": ("fiubU", "numbers or texts"),
         "lengths": ("iu", "whole numbers"),
     }
+    if not labelled:
+        del allowed["y"]
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in allowed if name in archive}
@@ -118,11 +170,10 @@ def _load(path: Path) -> dict[str, Array]:
         if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
             index = np.argwhere(~finite)[0].tolist()
             raise ValueError(f"{path}: {name}{index}={array[tuple(index)]}: must be a finite number")
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise ValueError(
-                f"{path}: has {', '.join(map(repr, there[:5])) or 'no arrays'}: must have x and y"
-            )
+    needed = [name for name in allowed if name != "lengths"]
+    if not arrays.keys() >= {*needed}:
+        found = ", ".join(map(repr, there[:5])) or "no arrays"
+        raise ValueError(f"{path}: has {found}: must have {' and '.join(needed)}")
     return arrays
 
 
@@ -151,14 +202,9 @@ def _read_ts(path: Path) -> LabelledSequences:
     if classes is None or not sequences:
         raise ValueError(f"{path}: must have a line @data and sequences after it")
     lengths = np.array([len(sequence) for sequence in sequences])
-    return LabelledSequences(
-        path,
-        np.concatenate(sequences),
-        lengths,
-        np.array(labels),
-        classes,
-        lambda sequence: f"line {lines[sequence]}",
-    )
+    rows = np.array(labels) if classes else np.array(labels)[:, None]
+    values = np.concatenate(sequences)
+    return LabelledSequences(path, values, lengths, rows, classes, False, lambda row: f"line {lines[row]}")
 
 
 def _read_tag(line: str, tags: dict[str, list[str]]) -> tuple[str, ...] | None:

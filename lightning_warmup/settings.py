@@ -47,6 +47,8 @@ def allowed(kind: Any) -> str:
     origin, (first, *others) = get_origin(kind), get_args(kind) or (kind,)
     if origin is list:
         return f"list of: {allowed(first)}"
+    if origin is dict:
+        return f"mapping from names to: {allowed(others[0])}"
     if origin is Literal:
         return f"one of {', '.join([first, *others])}"
     if origin is Annotated:

@@ -11,15 +11,16 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "settings": "",  # what a group of settings is, for the command line and for the library
-    "configs": "settings procedures",  # the objectives, whose settings it shows; they need no torch
-    "datamodules": "configs proofs",  # the automaton of a task
+    "registry": "",  # finds cells, initialisations, objectives and benchmarks by the names of their files
+    "configs": "settings registry procedures",  # the objectives, whose settings it shows; they need no torch
+    "datamodules": "configs proofs registry",  # the automaton of a task
     "engine": "",
-    "cells": "engine",
-    "initialisations": "cells engine",
+    "cells": "engine registry",
+    "initialisations": "cells engine registry",
     "networks": "cells initialisations engine",
     "dynamics": "networks engine",
     "proofs": "networks cells engine",  # a proof can be checked from weights and boxes alone
-    "procedures": "dynamics networks engine distributed settings",
+    "procedures": "dynamics networks engine distributed settings registry",
     "modules": "networks settings",
     "callbacks": "proofs procedures dynamics networks distributed",
     "reporting": "dynamics runtime",

@@ -83,7 +83,7 @@ def test_the_first_two_commands_install_run_and_test() -> None:
 @pytest.mark.timeout(1200)
 def test_the_commands_run(fork: Path) -> None:
     """In the order of the page, since later ones use the folders of earlier ones."""
-    apart = ("adding", "mnist", "json_schema")
+    apart = ("adding", "mnist", "json_schema", "recall")
     tested = [command for command in commands("python") if not any(word in command for word in apart)]
     assert len(tested) >= 13
     for command in tested:
@@ -120,6 +120,15 @@ def test_a_fork_changes_its_training(fork: Path) -> None:
     assert "test absolute_error" in shown.replace("  ", " ")
     report = json.loads((fork / "runs" / "robust" / "report.json").read_text())
     assert 0.2 < report["trivial_loss"] < 0.4
+
+
+def test_an_environment_of_ones_own_lies_beside_the_script(fork: Path) -> None:
+    (code,) = [block for block in blocks("python") if "class Recall" in block]
+    (fork / "recall.py").write_text(code)
+    (command,) = [command for command in commands("python") if "recall" in command]
+    sizes = ["data.capacity=100", "data.episodes_per_epoch=2", "data.evaluation_episodes=4", *OTHER]
+    assert "test solved" in run(fork, f"{command} run_dir=runs/recall", *sizes).stdout
+    assert "delay: 8" in (fork / "runs" / "recall" / "config.yaml").read_text()
 
 
 def files_to_add() -> dict[str, str]:

@@ -7,7 +7,7 @@ A cell is a module with torch's call, ``output, h_n = cell(input, h_0)``, and wi
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 from pathlib import Path
 
 from torch import nn
@@ -19,13 +19,14 @@ from lightning_warmup.cells.lstm import LSTM
 from lightning_warmup.cells.mgu import MGU
 from lightning_warmup.cells.nbrc import NBRC
 from lightning_warmup.cells.rnn import RNN
+from lightning_warmup.registry import part_class, part_file, part_names
 
 __all__ = ["BRC", "GRU", "LSTM", "MGU", "NBRC", "RNN", "Gate", "GatedCell", "cell_by_name", "cell_names"]
 
 
 def cell_names() -> list[str]:
     """Return the names of all cells: those of the files in this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return part_names(Path(__file__).parent)
 
 
 def cell_by_name(name: str) -> type[nn.Module]:
@@ -34,15 +35,5 @@ def cell_by_name(name: str) -> type[nn.Module]:
     Raises:
         ValueError: If there is no such file, or not exactly one such class in it.
     """
-    if name not in cell_names():
-        raise ValueError(f"cell={name!r}: choose one of {', '.join(cell_names())}")
-    module = import_module(f"{__name__}.{name}")
-    classes = {
-        value for value in vars(module).values() if isinstance(value, type) and issubclass(value, nn.Module)
-    }
-    defined = {c for c in classes if c.__module__ == module.__name__ and not c.__name__.startswith("_")}
-    cells = {c for c in defined if issubclass(c, GatedCell)} or defined
-    if len(cells) != 1:
-        found = ", ".join(sorted(c.__name__ for c in cells)) or "none"
-        raise ValueError(f"cell={name!r}: {module.__file__} must define one cell class, not {found}")
-    return cells.pop()
+    file = part_file("cell", name, sys.modules[__name__])
+    return part_class(file, f"cell={name!r}", GatedCell, nn.Module)

@@ -5,18 +5,19 @@ They draw from torch's global random stream, as the constructors of torch's modu
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from lightning_warmup.engine.gates import gate_weights
+from lightning_warmup.registry import part_file, part_names
 
 
 def names() -> list[str]:
     """Return the names of all initialisations: those of the files in this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return part_names(Path(__file__).parent)
 
 
 def initialise(cell: nn.Module, name: str = "default", t_max: int = 600) -> None:
@@ -30,10 +31,8 @@ def initialise(cell: nn.Module, name: str = "default", t_max: int = 600) -> None
     Raises:
         ValueError: If there is no such initialisation, or the cell lacks what it is about.
     """
-    if name not in names():
-        raise ValueError(f"init={name!r}: choose one of {', '.join(names())}")
+    module = part_file("init", name, sys.modules[__name__])
     if hasattr(cell, "gates"):
-        module = import_module(f"{__name__}.{name}")
         if not hasattr(module, "initialise"):
             raise ValueError(f"init={name!r}: {module.__file__} must define initialise(cell, t_max)")
         module.initialise(cell, t_max)

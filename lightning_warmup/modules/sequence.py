@@ -134,6 +134,10 @@ class SequenceModule(NetworkModule):
                 key = f"{'test' if name == 'loss' else name}_at_{self.test_names[dataloader_idx - 1]}"
             self.log(key, metric, add_dataloader_idx=False)
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        sequences, _, read_at = batch
+        return self(sequences, read_at)
+
     def setup(self, stage: str) -> None:
         self.test_names = getattr(self.trainer.datamodule, "test_names", ())  # type: ignore[attr-defined]
         self.test_metrics = nn.ModuleList(self._new_metrics() for _ in ("", *self.test_names))

@@ -342,7 +342,7 @@ def test_a_file_without_one_cell_is_refused(
 ) -> None:
     cell_file("wrong", text)
     with pytest.raises(
-        ValueError, match=rf"cell='wrong': .*wrong.py must define one cell class, not {found}"
+        ValueError, match=rf"cell='wrong': .*wrong.py must define one public subclass of .*, not {found}$"
     ) as raised:
         cell_by_name("wrong")
     assert "\n" not in str(raised.value)

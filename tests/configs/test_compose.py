@@ -105,10 +105,11 @@ INVALID = [
     (["model.cell=__init__"], ["model.cell='__init__'", "one of"]),
     (["data.name=minst"], ["data.name='minst'", "copy_first_input, denoising"]),
     (["data.name=Data"], ["data.name='Data'", "copy_first_input, denoising"]),
-    (["stages=fit"], ["stages='fit'", "list of: one of fit, test"]),
-    (["stages=[fit,train]"], ["stages='[fit,train]'", "list of: one of fit, test"]),
-    (["stages=[]"], ["stages=[]", "[fit], [test] or [fit,test]"]),
-    (["stages=[test,fit]"], ["stages=[test,fit]", "[fit], [test] or [fit,test]"]),
+    (["stages=fit"], ["stages='fit'", "list of: one of fit, test, predict"]),
+    (["stages=[fit,train]"], ["stages='[fit,train]'", "list of: one of fit, test, predict"]),
+    (["stages=[]"], ["stages=[]", "[fit], [test], [fit,test] or [predict]"]),
+    (["stages=[test,fit]"], ["stages=[test,fit]", "[fit], [test], [fit,test] or [predict]"]),
+    (["stages=[fit,predict]"], ["stages=[fit,predict]", "[fit], [test], [fit,test] or [predict]"]),
     (["stages=[fit"], ["stages='[fit'", "YAML"]),
     (["stages=null"], ["stages='null'", "list of"]),
     (["stages="], ["stages=''", "list of"]),
@@ -330,3 +331,43 @@ def test_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.Monke
         "test_root": f"{tmp_path}/b.npz",
     }
     assert compose(["data.name=row_mnist", "data.root=~"]).data.model_dump()["root"] == str(tmp_path)
+
+
+GYM = "data.name=gym"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{}", {}),
+        ("{is_slippery: false}", {"is_slippery": False}),
+        ("{a: 1, b: 1.0, c: 1e-3, d: null}", {"a": 1, "b": 1.0, "c": 0.001, "d": None}),
+        ('{map_name: 8x8, n: "3", yes: no}', {"map_name": "8x8", "n": "3", "yes": "no"}),
+    ],
+)
+def test_a_mapping_is_given_whole(tmp_path: Path, text: str, value: dict[str, object]) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(f"data: {{name: gym, env_kwargs: {text}}}")
+    first = compose([GYM, f"data.env_kwargs={text}"])
+    (tmp_path / "again.yaml").write_text(to_yaml(first))
+    for config in (first, compose([str(overlay)]), compose([str(tmp_path / "again.yaml")])):
+        given = dict(config.data)["env_kwargs"]
+        assert given == value
+        assert [*map(type, given.values())] == [*map(type, value.values())]
+    assert dict(compose([str(overlay), "data.env_kwargs={}"]).data)["env_kwargs"] == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("3", "expected mapping from names to: true or false or number or text or null"),
+        ("[1]", "expected mapping from names"),
+        ("{a: [1]}", "expected mapping from names"),
+        ("{a: 1, a: 2}", "'a' is given twice"),
+        ("{a: ", "not well-formed YAML"),
+    ],
+)
+def test_a_wrong_mapping_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose([GYM, f"data.env_kwargs={text}"])
+    assert str(caught.value).startswith(f"data.env_kwargs={text!r}: {why}")

@@ -34,8 +34,9 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
     if not any(isinstance(value, TYPES[kind]) for kind in kinds):
         return False
     if isinstance(value, dict):
-        properties = schema["properties"]
-        return set(value) <= set(properties) and all(fits(v, properties[key]) for key, v in value.items())
+        properties, other = schema.get("properties", {}), schema.get("additionalProperties")
+        known = value if other else properties
+        return all(key in known and fits(v, properties.get(key, other)) for key, v in value.items())
     if isinstance(value, list):
         return all(fits(item, schema["items"]) for item in value)
     if isinstance(value, str):
@@ -59,7 +60,14 @@ def test_every_whole_configuration_fits(name: str) -> None:
     assert fits(yaml.safe_load(to_yaml(compose([f"data.name={name}"]))), SCHEMA)
 
 
-@pytest.mark.parametrize("text", ["trainer: {devices: 2, precision: 16}", "tracking: {project: 12}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trainer: {devices: 2, precision: 16}",
+        "tracking: {project: 12}",
+        "data: {name: gym, env_kwargs: {a: 1}}",
+    ],
+)
 def test_texts_that_look_like_numbers_fit(text: str) -> None:
     assert fits(yaml.safe_load(text), SCHEMA)
 
@@ -67,7 +75,7 @@ def test_texts_that_look_like_numbers_fit(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["sed: 1", "seed: a", "seed: -1", "warmup: {lr: 0}", "model: {cell: gruu}", "data: {name: denoising, rows: 5}",
-     "data: {test_lengths: [1]}", "stages: fit", "warmup: false"],
+     "data: {test_lengths: [1]}", "stages: fit", "warmup: false", "data: {name: gym, env_kwargs: {a: [1]}}"],
 )  # fmt: skip
 def test_what_the_composer_refuses_does_not_fit(text: str) -> None:
     assert not fits(yaml.safe_load(text), SCHEMA)

@@ -152,6 +152,7 @@ def test_a_checkpoint_has_to_exist() -> None:
 
 def test_a_test_needs_a_checkpoint() -> None:
     assert "ckpt=PATH" in error_of("stages=[test]")
+    assert error_of("stages=[predict]").startswith("stages=[predict]: needs ckpt=PATH")
     assert "ckpt=PATH" in error_of("stages=[test]", "run_dir=a", "ckpt=last")
     assert not Path("a").exists()
 

@@ -152,7 +152,7 @@ def test_a_benchmark_is_found_by_its_file_whatever_the_name_of_its_class(write):
 )
 def test_a_file_without_one_benchmark_is_refused_in_one_line(write, content, found):
     write("ambiguous", content)
-    with pytest.raises(ValueError, match=rf"data.name='ambiguous': .*ambiguous.py must .* defines {found}$"):
+    with pytest.raises(ValueError, match=rf"data.name='ambiguous': .*ambiguous.py must .*, not {found}$"):
         datamodule_by_name("ambiguous")
 
 

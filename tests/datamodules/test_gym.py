@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark import benchmark
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
+from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiDiscrete, Sequence, Text, Tuple
 
 from datamodules.environment import Environment
 
@@ -100,6 +100,45 @@ def test_a_policy_is_judged_on_the_same_episodes_every_time_and_by_a_threshold()
     assert {"test/return", "test/solved"} < set(benchmark("gym", env_id="Odd-v0").test(first, 1.0))
 
 
+def test_the_arguments_of_an_environment_are_settings():
+    def lake(**kwargs):
+        return benchmark("gym", env_id="FrozenLake-v1", env_kwargs=kwargs).environment
+
+    def right(inputs, state):
+        return torch.full((len(inputs),), 2), state
+
+    assert lake(map_name="8x8").input_size == 4 + 1 + 64
+    places = [row[5:].argmax() for row in lake(is_slippery=False).play([0], right)[0].inputs]
+    assert places[:4] == [0, 1, 2, 3]  # without chance, to the right
+
+
+class Observes(gymnasium.Env):
+    """An environment with given observations."""
+
+    action_space = Discrete(2)
+
+    def __init__(self, space: gymnasium.Space) -> None:
+        self.observation_space = space
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Sequence(Box(0, 1, (2,))),
+        Sequence(Discrete(2), stack=True),
+        Dict({"many": Sequence(Discrete(2)), "one": Discrete(2)}),
+        Tuple([Discrete(2), Graph(Box(0, 1, (2,)), None)]),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+def test_observations_of_changing_size_are_refused_in_one_line(space):
+    gymnasium.register("Observes-v0", Observes, max_episode_steps=3, kwargs={"space": space})
+    message = r"^env_id='Observes-v0': observations must be equally many numbers at every step, not [^\n]*$"
+    with pytest.raises(ValueError, match=message):
+        Environment("Observes-v0")
+    del gymnasium.registry["Observes-v0"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -115,6 +154,12 @@ def test_a_policy_is_judged_on_the_same_episodes_every_time_and_by_a_threshold()
             {"env_id": "CartPole-v1", "capacity": 499},
             "capacity=499: must be at least 500, the steps of a whole",
         ),
+        (
+            {"env_id": "FrozenLake-v1", "env_kwargs": {"slip": 1}},
+            r"^env_kwargs=\{'slip': 1\}: FrozenLake-v1 refuses them: .*unexpected keyword argument 'slip'",
+        ),
+        ({"env_id": "FrozenLake-v1", "env_kwargs": {"map_name": "9x9"}}, "refuses them: KeyError"),
+        ({"env_kwargs": {"length": 1}}, "env_id='TMaze-v0': length=1: must be at least 2"),
         ({"evaluation_episodes": 0}, "evaluation_episodes=0: must be whole number >= 1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ import pytest
 import torch
 from benchmark import benchmark
 
+from configs.run import benchmarks
+from datamodules import make_benchmark
 from datamodules.series import Series
 from datamodules.series_files import read_sequences
 
@@ -186,13 +189,14 @@ def test_a_wrong_ts_file_is_refused_in_one_line(tmp_path, content, message):
 
 
 X, Y, NAN = np.zeros((4, 3, 2)), np.array([0, 1, 0, 1]), np.array([0, 1, np.nan, 1])
+ROWS = "must be (4,), a label for each sequence, or (4, 3), for each step; values may have one axis more"
 NPZ_MISTAKES = [
     ({"x": X}, ": has 'x': must have x and y"),
     ({"y": Y}, ": has 'y': must have x and y"),
     ({"x": X[0], "y": Y}, ": x (3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
     ({"x": X[:0], "y": Y[:0]}, ": x (0, 3, 2): must be (N, T, I), or (sum of lengths, I) with lengths"),
     (
-        {"x": X[0], "y": Y[:2], "lengths": [1, 1]},
+        {"x": X[0], "y": Y[:2], "lengths": [2, 2]},
         ": lengths: must be (N,), each at least 1, in sum the 3 steps of x",
     ),
     (
@@ -200,7 +204,22 @@ NPZ_MISTAKES = [
         ": lengths: must be (N,), each at least 1, in sum the 3 steps of x",
     ),
     ({"x": X[0], "y": Y[:2], "lengths": [1.0, 2.0]}, ": lengths of type float64: must be whole numbers"),
-    ({"x": X, "y": Y[:3]}, ": y (3,): must be (4,), one for each sequence"),
+    ({"x": X, "y": Y[:3]}, f": y (3,): {ROWS}"),
+    ({"x": X, "y": np.zeros((4, 2), int)}, f": y (4, 2): {ROWS}"),
+    ({"x": X, "y": np.zeros((4, 0))}, f": y (4, 0): {ROWS}"),
+    ({"x": X, "y": np.zeros((4, 3, 2, 1))}, f": y (4, 3, 2, 1): {ROWS}"),
+    (
+        {"x": X[0], "y": np.zeros(1), "lengths": [2, 1]},
+        ": y (1,): must be (2,), a label for each sequence, or (3,), for each step; values may have one axis more",
+    ),
+    (
+        {"x": X.swapaxes(1, 2), "y": Y},
+        ": x (4, 2, 3): 2 steps of 3 channels: give data.layout=NTC, or NCT for the reverse",
+    ),
+    (
+        {"x": X[0].T, "y": Y[:2], "lengths": [2, 1]},
+        ": x (2, 3): has its 3 steps in the last axis: give data.layout=NCT",
+    ),
     ({"x": X, "y": 1j * Y}, ": y of type complex128: must be numbers or texts"),
     ({"x": X.astype(str), "y": Y}, ": x of type <U32: must be numbers"),
     ({"x": X, "y": NAN}, ": y[2]=nan: must be a finite number"),
@@ -220,6 +239,134 @@ def test_a_wrong_npz_file_is_refused_in_one_line(tmp_path, arrays, message):
     with pytest.raises(ValueError, match=ONE_LINE) as error:
         benchmark("series", root=str(path))
     assert str(error.value) == f"{path}{message}"
+
+
+def test_the_axes_of_an_array_may_be_swapped(tmp_path, sequences):
+    x, y = np.random.default_rng(0).normal(size=(12, 9, 2)), np.arange(12) % 2
+    straight, swapped, flat, wide = (tmp_path / f"{name}.npz" for name in ("a", "b", "c", "d"))
+    np.savez(straight, x=x, y=y)
+    np.savez(swapped, x=x.swapaxes(1, 2), y=y)
+    np.savez(flat, x=x.reshape(-1, 2).T, lengths=np.full(12, 9), y=y)
+    np.savez(wide, x=x[:, :1], y=y)
+    expected = everything(benchmark("series", root=str(straight), layout="NTC"), "train")
+    for path in (swapped, flat):
+        found = everything(benchmark("series", root=str(path), layout="NCT"), "train")
+        assert all(map(torch.equal, found, expected))
+    assert benchmark("series", root=str(wide), layout="NTC").first_test_batch(1)[0].shape == (1, 1, 2)
+
+
+TARGETS = {
+    "values": (False, (12, 3), "regression"),
+    "each step": (True, (12, 9), "regression"),
+    "values each step": (True, (12, 9, 3), "regression"),
+    "classes each step": (True, (12, 9), "classification"),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_targets_of_several_values_and_for_each_step(tmp_path, kind, ragged):
+    """Each label names its sequence and step, so that it can be found in the batches."""
+    each_step, shape, task = TARGETS[kind]
+    lengths = np.arange(12) % 5 + 4 if ragged else np.full(12, 9)
+    places = np.array([(n, t) for n, length in enumerate(lengths) for t in range(length)])
+    x = places.astype(float)
+    labels = places @ [100.0, 1.0] if each_step else np.arange(12) * 100.0
+    y = np.stack([labels, labels + 0.25, -labels], axis=1) if shape[-1] == 3 else labels
+    if task == "classification":
+        y = (places.sum(1) % 3).astype(int)
+    arrays = {"x": x, "lengths": lengths, "y": y}
+    if not ragged:
+        arrays = {"x": x.reshape(12, 9, 2), "y": y.reshape(shape)}
+    np.savez(tmp_path / "some.npz", **arrays)
+    data = benchmark("series", root=str(tmp_path / "some.npz"), batch_size=4)
+    assert (data.task, data.output_size) == (task, 3 if shape[-1] == 3 or task == "classification" else 1)
+    seen = 0
+    for inputs, targets, steps in data.train_dataloader():
+        assert (steps.dim() == 2) == ragged
+        for row in range(len(inputs)):
+            own = steps[row][steps[row] >= 0] if ragged else steps
+            assert each_step == (len(own) > 1)
+            mean, scale = data.units.mean, data.units.scale
+            sequence, step = (inputs[row, own].double() * scale + mean).round().T
+            found = targets[row, : len(own)]
+            if task == "classification":
+                assert torch.equal(found, (sequence + step).long() % 3)
+            else:
+                expected = 100 * sequence + step * each_step
+                assert np.allclose(data.units.original(found)[:, 0], expected, atol=1e-3)
+            seen += len(own)
+    assert seen == (sum(lengths[data.rows["train"]]) if each_step else data.sizes["train"])
+    test = data.split("test")
+    targets = test.targets[test.steps >= 0] if ragged else test.targets
+    if task == "regression":
+        assert data.trivial_loss == pytest.approx(targets.flatten(0, -2).numpy().var(0).mean(), rel=1e-5)
+
+
+def test_units_and_classes_are_those_of_the_training_after_a_checkpoint_is_loaded(tmp_path, sequences):
+    labels = np.array(["b", "a", "c"] * 10)
+    first = benchmark("series", root=str(save(tmp_path / "first.npz", sequences, labels)))
+    moved = [5 + 2 * sequence for sequence in sequences]
+    later = benchmark("series", root=str(save(tmp_path / "later.npz", moved, np.array(["c", "b"] * 15))))
+    state = torch.load(save_state(tmp_path / "state.pt", first.state_dict()), weights_only=True)
+    assert set(everything(later, "test")[1].flatten().tolist()) == {0, 1}
+    later.load_state_dict(state)
+    assert set(everything(later, "test")[1].flatten().tolist()) == {1, 2}  # b and c of a, b, c
+    x, _, steps = everything(later, "test")
+    again = x[0, : steps[0] + 1].double() * first.units.scale + first.units.mean
+    assert np.allclose(again, moved[later.rows["test"][0]], atol=1e-4)
+    assert later.state_dict().keys() == state.keys()
+
+
+def save_state(path: Path, state: dict) -> Path:
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("kind", TARGETS)
+def test_outputs_for_new_sequences_become_rows_in_the_units_of_the_file(tmp_path, kind, ragged):
+    each_step, shape, task = TARGETS[kind]
+    rng = np.random.default_rng(0)
+    y = rng.normal(3, 2, shape) if task == "regression" else rng.integers(5, 8, shape)
+    np.savez(tmp_path / "old.npz", x=rng.normal(size=(12, 9, 2)), y=y)
+    old = benchmark("series", root=str(tmp_path / "old.npz"))
+    lengths = [3, 7, 5] if ragged else [7, 7, 7]
+    x = rng.normal(size=(sum(lengths), 2))
+    np.savez(tmp_path / "new.npz", x=x, lengths=lengths)  # without y
+    settings = benchmarks()["series"](root=str(tmp_path / "new.npz"), test_root="is not read", batch_size=2)
+    new = make_benchmark(settings, trained={"Series": old.state_dict()})
+    assert (new.task, new.input_size, new.output_size) == (old.task, old.input_size, old.output_size)
+    outputs, written = [], []
+    for sequences, _, steps in new.predict_dataloader():
+        read = steps if steps.dim() == 2 else steps.expand(len(sequences), -1)
+        assert read.shape[1] == (sequences.shape[1] if each_step else 1)
+        outputs.append(torch.randn(*read.shape, new.output_size, generator=torch.Generator().manual_seed(0)))
+        written += [o[: int((r >= 0).sum())] for o, r in zip(outputs[-1], read, strict=True)]
+    rows = new.predictions(outputs)
+    assert [row["sequence"] for row in rows] == [n for n, found in enumerate(written) for _ in found]
+    if each_step:
+        assert [row["step"] for row in rows] == [t for length in lengths for t in range(length)]
+    flat = torch.cat(written).double()
+    if task == "classification":
+        assert [row["class"] for row in rows] == [str(5 + int(n)) for n in flat.argmax(1)]
+    else:
+        names = ["value"] if new.output_size == 1 else ["value_1", "value_2", "value_3"]
+        found = [[row[name] for name in names] for row in rows]
+        assert np.allclose(found, flat * old.units.target_scale + old.units.target_mean)
+
+
+def test_predictions_need_a_checkpoint_of_series_and_the_channels_of_the_training(tmp_path, sequences):
+    root = str(save(tmp_path / "some.npz", sequences, np.arange(30) % 2))
+    state = {"Series": benchmark("series", root=root).state_dict()}
+    narrow = save(tmp_path / "narrow.npz", [x[:, :2] for x in sequences], np.arange(30) % 3)
+    for settings, trained, message in [
+        (benchmarks()["series"](root=str(narrow)), state, f"{narrow}: channels=2: must be 3 as in training"),
+        (benchmarks()["series"](root=root), {}, r"ckpt: holds no units of series .*"),
+        (benchmarks()["tmaze"](), state, r"data.name='tmaze': has no predictions, .*"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            make_benchmark(settings, trained=trained)
 
 
 def damaged() -> list[bytes]:
@@ -273,6 +420,38 @@ def test_two_files_that_do_not_fit_are_refused_in_one_line(tmp_path, sequences):
             benchmark("series", root=str(classes), test_root=str(other))
 
 
+def predict(train, run: Path, folder: Path, x: np.ndarray, lengths: np.ndarray) -> list[dict[str, str]]:
+    """What the command predicts for new sequences, which have no labels, with the checkpoint of a run."""
+    np.savez(folder / "new.npz", x=x, lengths=lengths)
+    report = (run / "report.json").read_bytes()
+    train(f"run_dir={run}", "ckpt=last", "stages=[predict]", f"data.root={folder / 'new.npz'}")
+    assert (run / "report.json").read_bytes() == report
+    with (run / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_predicts_values_in_the_units_of_the_file(tmp_path, train):
+    rng = np.random.default_rng(0)
+    x = rng.normal(50, 20, (300, 4, 1))
+    np.savez(tmp_path / "sums.npz", x=x, y=np.concatenate([x, 1000 - x], axis=2))  # of each step
+    small = [argument for argument in train.small if not argument.startswith("data.")]
+    train(f"run_dir={tmp_path / 'run'}", "data.name=series", f"data.root={tmp_path / 'sums.npz'}", *small,
+          "optim.lr=0.02", "trainer.max_epochs=12", "warmup.enabled=false")  # fmt: skip
+    assert train.report(tmp_path / "run")["test"]["loss"] < 0.02
+    new = rng.normal(50, 20, (9, 1))
+    rows = predict(train, tmp_path / "run", tmp_path, new, np.array([4, 2, 3]))
+    assert [(row["sequence"], row["step"]) for row in rows] == [
+        (str(n), str(step)) for n, length in enumerate((4, 2, 3)) for step in range(length)
+    ]
+    found = np.array([[float(row["value_1"]), float(row["value_2"])] for row in rows])
+    assert np.abs(found - np.concatenate([new, 1000 - new], axis=1)).max() < 15
+    other = tmp_path / "other.npz"
+    np.savez(other, x=np.zeros((2, 5, 3)))
+    arguments = (f"run_dir={tmp_path / 'run'}", "ckpt=last", "stages=[predict]", f"data.root={other}")
+    _, errors = train(*arguments, status=2)
+    assert errors == f"error: {other}: channels=3: must be 1 as in training\n"
+
+
 def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, train):
     generator = np.random.default_rng(0)
     lengths = generator.integers(2, 9, 120)
@@ -285,6 +464,8 @@ def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, trai
     report = train.report(tmp_path / "run")
     assert report["test"]["accuracy"] == 1
     assert report["vaa_sequences"] == 24
+    predicted = predict(train, tmp_path / "run", tmp_path, x[: lengths[:40].sum()], lengths[:40])
+    assert predicted == [{"sequence": str(n), "class": name} for n, name in enumerate(["minus", "plus"] * 20)]
     _, errors = train("data.name=series", f"data.root={root}", "warmup.batch_size=99", status=2)
     assert errors == "error: warmup.batch_size=99: must be at most 72, the training sequences\n"
 

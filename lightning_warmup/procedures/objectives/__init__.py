@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 from pathlib import Path
 
 from lightning_warmup.procedures.objectives._base import Objective, SettledLayer
+from lightning_warmup.registry import part_class, part_file, part_names
 
 __all__ = ["Objective", "SettledLayer", "make_objective", "objective_by_name", "objective_names"]
 
 
 def objective_names() -> list[str]:
     """Return the names of all objectives: those of the files in this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return part_names(Path(__file__).parent)
 
 
 def objective_by_name(name: str) -> type[Objective]:
@@ -21,15 +22,8 @@ def objective_by_name(name: str) -> type[Objective]:
     Raises:
         ValueError: If there is no such file, or not exactly one public subclass of :class:`Objective` in it.
     """
-    if name not in objective_names():
-        raise ValueError(f"objective={name!r}: choose one of {', '.join(objective_names())}")
-    module = import_module(f"{__name__}.{name}")
-    own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
-    found = [c for c in own if isinstance(c, type) and issubclass(c, Objective) and c.__name__[0] != "_"]
-    if len(found) != 1:
-        wanted = f"must define one public subclass of Objective, not {len(found)}"
-        raise ValueError(f"objective={name!r}: {module.__file__} {wanted}")
-    return found[0]
+    file = part_file("objective", name, sys.modules[__name__])
+    return part_class(file, f"objective={name!r}", Objective)
 
 
 def make_objective(objective: str | Objective, steps: int | None = None) -> Objective:
