@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_python
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -50,9 +51,7 @@ def commands(first_words: str) -> list[str]:
 def run(folder: Path, command: str, *more: str) -> subprocess.CompletedProcess[str]:
     words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
     assert words[0] == "python"
-    done = subprocess.run(
-        [sys.executable, *words[1:], *more], cwd=folder, capture_output=True, text=True, timeout=250
-    )
+    done = run_python([*words[1:], *more], folder)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done
 
@@ -80,15 +79,24 @@ def test_the_first_two_commands_install_run_and_test() -> None:
     assert 'pip install -e ".[dev]" && pytest' in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.timeout(1200)
-def test_the_commands_run(fork: Path) -> None:
-    """In the order of the page, since later ones use the folders of earlier ones."""
-    apart = ("adding", "mnist", "json_schema", "recall")
-    tested = [command for command in commands("python") if not any(word in command for word in apart)]
-    assert len(tested) >= 13
-    for command in tested:
-        sizes = next((sizes for word, sizes in SIZES.items() if word in command), SMALL)
-        run(fork, command, *sizes)
+APART = ("adding", "mnist", "json_schema", "recall")
+TESTED = [command for command in commands("python") if not any(word in command for word in APART)]
+CHAIN = [command for command in TESTED if "runs/" in command]
+
+
+def sized(command: str) -> list[str]:
+    return next((sizes for word, sizes in SIZES.items() if word in command), SMALL)
+
+
+@pytest.mark.parametrize("command", [command for command in TESTED if command not in CHAIN])
+def test_the_commands_run(fork: Path, command: str) -> None:
+    run(fork, command, *sized(command))
+
+
+def test_the_commands_that_use_the_folders_of_others_run(fork: Path) -> None:
+    assert len(CHAIN) >= 5
+    for command in CHAIN:
+        run(fork, command, *sized(command))
 
 
 def test_the_mnist_command_runs(fork: Path) -> None:
