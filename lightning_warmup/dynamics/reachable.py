@@ -37,6 +37,10 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
         )
     ends, order = torch.sort(lengths, stable=True)
     active = sequences[: int(ends[-1])].index_select(1, order.to(sequences.device))
+    beyond = torch.arange(len(active)).unsqueeze(1) >= ends
+    active = active.masked_fill(
+        beyond.unsqueeze(2).to(active.device), 0.0
+    )  # padding may be anything, such as NaN
     states: list[State | None] = [None] * len(layers)
     finished: list[list[State]] = [[] for _ in layers]
     start = 0

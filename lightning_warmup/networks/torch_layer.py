@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 
 from lightning_warmup._compat import functorch_active
@@ -66,7 +68,7 @@ class TorchLayer:
         if self._two_states and len(input) > 1 and input.stride()[:2] == (0, 0) and not input.is_cuda:
             weights, input = _in_bias(weights, input, has_bias)
             has_bias = True
-        return chunked(partial(self._fused, weights, has_bias), input, state)
+        return self._run_torch(weights, has_bias, input, state)
 
     def run_to(self, input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
         """Return the output and, for each row, the state after as many steps as ``steps``, ``(B,)``, says.
@@ -85,20 +87,35 @@ class TorchLayer:
         column = weight.new_tensor([-SHUT, SHUT, 0.0, 0.0]).repeat_interleave(self._rnn.hidden_size)
         weights = [torch.cat([weight, column.unsqueeze(1)], 1), *others]
         longer = torch.cat([input, ended.unsqueeze(2).to(input)], 2)
-        output, (_, c) = chunked(partial(self._fused, weights, self._rnn.bias), longer, state)
+        output, (_, c) = self._run_torch(weights, self._rnn.bias, longer, state)
         return output, (output[steps - 1, rows].unsqueeze(0), c)
 
     @property
     def _weights(self) -> list[Tensor]:
-        return self._rnn.all_weights[self._index]
+        return list(self._rnn.all_weights[self._index])
 
-    def _fused(
-        self, weights: list[Tensor], has_bias: bool, input: Tensor, state: Any
+    def _run_torch(
+        self, weights: Sequence[Tensor], has_bias: bool, input: Tensor, state: Any
     ) -> tuple[Tensor, State]:
         function = getattr(torch, self._rnn.mode.lower())  # torch.lstm, gru, rnn_tanh or rnn_relu
-        # biases, layers, dropout, training, bidirectional, batch_first
-        output, *new = function(input, state, weights, has_bias, 1, 0.0, self._rnn.training, False, False)
-        return output, tuple(new) if self._two_states else new[0]
+
+        def fused(weights: Sequence[Tensor], input: Tensor, state: Any) -> tuple[Tensor, State]:
+            # biases, layers, dropout, training, bidirectional, batch_first
+            output, *new = function(input, state, weights, has_bias, 1, 0.0, self._rnn.training, False, False)
+            return output, tuple(new) if self._two_states else new[0]
+
+        if not self._rnn.proj_size or input.is_cuda:
+            return chunked(partial(fused, weights), input, state)
+        # Torch is slow with projections on a CPU. Without them the recurrent weight is a product of both matrices,
+        # but for the first step, whose state is projected already.
+        weight_ih, weight_hh, *biases, weight_hr = weights
+        first, c = _lstm_step(weight_ih, weight_hh, biases, input[:1], state)
+        outputs, new = first, (first, c)
+        if len(input) > 1:
+            rest, new = chunked(partial(fused, [weight_ih, weight_hh @ weight_hr, *biases]), input[1:], new)
+            outputs = torch.cat([first, rest])
+        output = F.linear(outputs, weight_hr)
+        return output, (output[-1:], new[1])
 
     def _zeros(self, input: Tensor) -> State:
         h = input.new_zeros(1, input.size(1), self._output_size)
@@ -117,12 +134,22 @@ class TorchLayer:
         cell = ENGINE[self._rnn.mode]
         weight_ih, weight_hh, *biases = self._weights
         weights = Weights(weight_ih, weight_hh, None, *(biases or (None, None)))
-        step: Any = partial(cell.step, None)  # a step has no weights of its own: those are in its gates
+        step = partial(cast(Any, cell).step, None)  # it has no weights of its own, those are in its gates
         output, h = scan(step, cell.gates, input, [state[0]], weights)
         return output, h.unsqueeze(0)
 
 
-def _in_bias(weights: list[Tensor], input: Tensor, has_bias: bool) -> tuple[list[Tensor], Tensor]:
+def _lstm_step(
+    weight_ih: Tensor, weight_hh: Tensor, biases: Sequence[Tensor], input: Tensor, state: State
+) -> tuple[Tensor, Tensor]:
+    """Return the states of an LSTM after one step, ``(1, B, H)`` each, the output not projected."""
+    gates = F.linear(input, weight_ih, *biases[:1]) + F.linear(state[0], weight_hh, *biases[1:])
+    i, f, g, o = gates.chunk(4, -1)
+    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _in_bias(weights: Sequence[Tensor], input: Tensor, has_bias: bool) -> tuple[list[Tensor], Tensor]:
     """Return weights and input of an LSTM that reads one constant input: its projection is part of the bias."""
     weight_ih, weight_hh, *rest = weights
     projection = weight_ih @ input[0, 0]
