@@ -30,7 +30,7 @@ def by_torch(rnn: nn.RNNBase, sequences: Tensor, held: Tensor) -> Tensor:
     """Return the states of all layers at the ends of sequences, and after a constant input, by torch's call."""
     rows = []
     for index, length in enumerate(LENGTHS.tolist()):
-        output, state = rnn(sequences[:length, index : index + 1])
+        _, state = rnn(sequences[:length, index : index + 1])
         rows.append([flatten_state(part_of(state, 0)), flatten_state(rnn(held[:, :1], state)[1])])
     return torch.cat([torch.cat(row, 1) for row in rows])
 
