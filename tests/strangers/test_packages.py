@@ -130,8 +130,10 @@ def test_darts_with_a_memory_at_its_side(tmp_path: Path) -> None:
     darts = pytest.importorskip("darts")
     from darts.models import RNNModel
     from darts.models.forecasting.rnn_model import CustomRNNModule
+    from darts.utils.data.torch_datasets import utils
 
-    parts, stage = recipe("Remembering", CustomRNNModule=CustomRNNModule), WarmupStage(steps=2)
+    names = {name: getattr(utils, name) for name in ("PLModuleOutput", "ModuleStage")}
+    parts, stage = recipe("Remembering", CustomRNNModule=CustomRNNModule, **names), WarmupStage(steps=2)
     model = RNNModel(
         24, model=parts["Remembering"], hidden_dim=8, training_length=36, n_epochs=1, work_dir=str(tmp_path),
         pl_trainer_kwargs=PLAIN | {"callbacks": [stage]},
