@@ -16,7 +16,7 @@ from studies.groups import Result, pick
 from studies.tables import LEARNT, change, in_words, number, share, sign
 
 STUDY = Path(__file__).parent / "no_regret.yaml"
-VARIANTS = ("none", "warmup", "double", "silent", "silent-rest")
+VARIANTS = ("none", "warmup", "double", "silent", "silent-equal", "silent-rest")
 MEMORY = {
     "copy_50",
     "copy_300",
