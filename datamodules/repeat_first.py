@@ -14,8 +14,8 @@ LARGEST_REWARD = 1 / 51
 def automaton() -> Automaton:
     """Return the language of RepeatFirst, for decks of any size.
 
-    Every card after the first one comes with the last answer, which may be any, right or wrong, and with its reward,
-    anything that a deck may give.
+    Every card after the first one comes with the last answer, which may be any, right or wrong, and with its
+    reward, anything that a deck may give.
     """
     symbols: dict[str, Symbol] = {}
     moves: dict[tuple[str, str], str] = {}
