@@ -131,8 +131,7 @@ class Config(Settings):
                 raise ConfigError(f"{name}.batch_size={size}: must be at most {most}, the training sequences")
         steps = self.proof.steps
         if steps and getattr(datamodule, "automaton", lambda: None)() is None:
-            chance = " with stochasticity" if getattr(self.data, "stochasticity", 0) else ""
-            raise ConfigError(f"proof.steps={steps}: must be 0, {self.data.name}{chance} has no automaton")
+            raise ConfigError(f"proof.steps={steps}: must be 0, {self.data.name} has no automaton")
 
 
 class Choice(NamedTuple):
