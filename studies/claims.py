@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from studies import regret
 from studies.figures import draw_curves, draw_pairs
 from studies.groups import Result, group, pick
 from studies.tables import LEARNT, comparison, counts, studies_table, table
@@ -31,6 +33,7 @@ def page(results: Sequence[Result], figures: Path) -> list[Section]:
     drawn = (start, rise, hold, speed, double, chrono, harm, overwrite, memory)
     return [
         Section("# Results", INTRODUCTION),
+        *([no_regret(results, figures)] if pick(results, study="no_regret") else []),
         *(section(results, figures) for section in drawn),
         certified(results),
         cost(results),
@@ -63,6 +66,37 @@ does not move. A run has learnt when its validation loss is below half that of t
 when its policy is optimal or solves the environment. "With warmup" is the published procedure, tried once
 (`warmup.extension=1`). MGU, BRC and nBRC are gated cells; BRC and nBRC were designed to be bistable.
 """
+
+
+def no_regret(results: Sequence[Result], figures: Path) -> Section:
+    """Whether a silent double layer can be left in."""
+    absent = ", ".join(regret.missing(results))
+    rest = f"\nWithout a run of none or of silent so far: {textwrap.fill(absent, 112)}.\n" if absent else ""
+    text = f"""
+The question for anybody's project: can the warmup be left in? A network with a memory at its side
+(`model.double=true`, `SideMemory`) starts as the plain network of its other half, and only that memory is warmed
+up. *silent* is this network, *double* the published one, *silent-rest* the silent one with the warmup for rest. All
+have the same number of units in all. Cells show the median and all runs.
+
+*No harm* means that the median of silent is at least as good as the worst run without a warmup. *As the best* means
+the same against the best other procedure; it is asked where a task needs a long memory. Fewer than three seeds
+settle nothing.
+{rest}"""
+    tasks = {"repeat_first": "RepeatFirst: needs memory", "repeat_previous": "RepeatPrevious: needs none"}
+    return Section(
+        "## Does it ever harm?",
+        text,
+        [
+            regret.draw_learning(results, tasks, figures / "regret.png"),
+            regret.judged(results),
+            "How many runs learnt, by what their task asks for:",
+            regret.learnt(results),
+            "The memory that a network begins its training with (`memory_horizon`) against what it learnt:",
+            regret.horizons(results),
+            "Seconds of the stage, as a part of the fit:",
+            regret.seconds(results),
+        ],
+    )
 
 
 def start(results: Sequence[Result], figures: Path) -> Section:

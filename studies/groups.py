@@ -104,7 +104,8 @@ def _procedure(settings: Mapping[str, str]) -> str:
     words += [f"{init} initialisation"] if init != "default" else []
     words += [f"{task} pretraining"] if task != "none" else []
     words = words or ["without warmup"]
-    words += ["double layer"] if settings["model.double"] == "true" else []
+    if settings["model.double"] == "true":
+        words.append("silent double layer" if settings["model.silent"] == "true" else "double layer")
     words += ["consolidated"] if settings.get("agent.consolidate", "0") != "0" else []
     words += ["proven"] if settings["proof.steps"] != "0" else []
     return ", ".join(words).replace("_", " ")

@@ -95,11 +95,11 @@ def comparison(
         if sum(map(bool, columns)) > 1:
             metric = first_metric(runs, metrics)
             spreads = [spread(members, metric) or "never" * bool(members) for members in columns]
-            rows.append([*key, in_words(metric), *spreads, *_compared(columns[-1], columns[-2], metric)])
+            rows.append([*key, in_words(metric), *spreads, *change(columns[-1], columns[-2], metric)])
     return markdown(header, rows)
 
 
-def _compared(ours: Sequence[Result], theirs: Sequence[Result], metric: str) -> tuple[str, str]:
+def change(ours: Sequence[Result], theirs: Sequence[Result], metric: str) -> tuple[str, str]:
     """Return the mean change over pairs of equal seeds with its interval, and the probability of improvement.
 
     The change is a factor where less is better, else a difference. A run without the metric never got there and

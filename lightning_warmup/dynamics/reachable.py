@@ -12,11 +12,15 @@ from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
 from lightning_warmup.networks.layout import batch_first
 
+PIECE = 50
+"""Steps after which rows that have ended drop out, where a layer can end each at a step of its own."""
+
 
 def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor) -> list[State]:
     """Return the state of each layer, ``(L, N, H)``, that sequences lead to from the zero state, differentiable.
 
-    Time is cut at every length and finished rows drop out, so that one pass computes each step once.
+    Time is cut at every length and finished rows drop out, so that one pass computes each step once. Where all
+    layers can end each row at a step of its own, it is cut every ``PIECE`` steps only: there calls cost more.
 
     Args:
         layers: Layers of the stack.
@@ -33,22 +37,37 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
         )
     ends, order = torch.sort(lengths, stable=True)
     active = sequences[: int(ends[-1])].index_select(1, order.to(sequences.device))
+    beyond = torch.arange(len(active)).unsqueeze(1) >= ends
+    active = active.masked_fill(
+        beyond.unsqueeze(2).to(active.device), 0.0
+    )  # padding may be anything, such as NaN
     states: list[State | None] = [None] * len(layers)
     finished: list[list[State]] = [[] for _ in layers]
     start = 0
-    ends, counts = torch.unique_consecutive(ends, return_counts=True)
-    for end, count in zip(ends.tolist(), counts.tolist(), strict=True):
-        output = active[start:end]
+    for end in _cuts(layers, ends):
+        count = int((ends <= end).sum())
+        output, steps = active[start:end], (ends.clamp(max=end) - start).to(sequences.device)
         for index, layer in enumerate(layers):
-            output, state = layer.run(output, states[index])
+            if layer.run_to is None or len(output) == steps[0]:
+                output, state = layer.run(output, states[index])
+            else:
+                output, state = layer.run_to(output, states[index], steps)
             finished[index].append(map_state(lambda tensor, n=count: tensor[:, :n], state))
             states[index] = map_state(lambda tensor, n=count: tensor[:, n:].contiguous(), state)
-        active, start = active[:, count:], end
+        active, ends, start = active[:, count:], ends[count:], end
     inverse = torch.argsort(order).to(sequences.device)
     return [
         map_state(lambda *parts: torch.cat(parts, dim=1).index_select(1, inverse), *layer)
         for layer in finished
     ]
+
+
+def _cuts(layers: Sequence[Layer], ends: Tensor) -> list[int]:
+    """Return where a pass over sequences that end after ``ends`` steps, in order, is cut; the last is its end."""
+    if any(layer.run_to is None for layer in layers):
+        return torch.unique_consecutive(ends).tolist()
+    longest = int(ends[-1])
+    return [*range(PIECE, longest, PIECE), longest]
 
 
 def draw_reachable_states(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from lightning_warmup._compat import call_hooks
 from lightning_warmup.cells import LSTM, GatedCell
@@ -20,8 +18,9 @@ from lightning_warmup.networks.double import DoubleLayer, half_of
 from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.networks.side_memory import SideMemory
+from lightning_warmup.networks.torch_layer import TorchLayer
 from lightning_warmup.networks.unrolled import Unrolled
-from lightning_warmup.networks.whole import Whole, require_features
+from lightning_warmup.networks.whole import Whole
 
 Run = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
@@ -36,6 +35,8 @@ class Layer:
         warmed: Parameters that a warmup may move.
         frozen: Parameters that a partial warmup does not move.
         part: Picks from the layer's state the part that is warmed up.
+        run_to: ``(input, state, steps) -> (output, state)``, the state of each row after so many steps of its own,
+            ``(B,)``, from 1 to T; None if the layer can't.
     """
 
     run: Run
@@ -43,6 +44,7 @@ class Layer:
     warmed: list[nn.Parameter]
     frozen: list[nn.Parameter] = field(default_factory=list)
     part: Callable[[State], State] = lambda state: state
+    run_to: Callable[[Tensor, State | None, Tensor], tuple[Tensor, State]] | None = None
 
 
 def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[Layer]:
@@ -77,7 +79,7 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         halves = list(rnn.first.parameters()), list(rnn.second.parameters())
         return [Layer(_time_first(rnn), rnn.input_size, *halves, rnn.first_state)]
     if isinstance(rnn, nn.RNNBase) and _calls(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
-        return [_torch_layer(rnn, index) for index in range(rnn.num_layers)]
+        return [_torch_layer(TorchLayer(rnn, index)) for index in range(rnn.num_layers)]
     if isinstance(rnn, GatedCell):
         return [Layer(_time_first(rnn), rnn.input_size, list(rnn.parameters()))]
     whole = Whole(Unrolled(rnn) if isinstance(rnn, nn.RNNCellBase) else rnn)
@@ -109,31 +111,7 @@ def _side_layer(rnn: SideMemory, index: int) -> Layer:
     return Layer(partial(rnn.run_layer, index), input_size, warmed, frozen + below, partial(half_of, index=0))
 
 
-def _torch_layer(rnn: nn.RNNBase, index: int) -> Layer:
-    """Return layer ``index`` of a torch module, run through its own weights and without dropout."""
-    fused = getattr(torch, rnn.mode.lower())  # torch.lstm, gru, rnn_tanh or rnn_relu
-    output_size = rnn.proj_size or rnn.hidden_size
-    input_size = output_size if index else rnn.input_size
-    two_states = rnn.mode == "LSTM"
-
-    def run(input: Tensor, state: State | None) -> tuple[Tensor, State]:
-        require_features(input, input_size)  # torch's function would read beyond it
-        if state is None:
-            h = input.new_zeros(1, input.size(1), output_size)
-            state = (h, input.new_zeros(1, input.size(1), rnn.hidden_size)) if two_states else h
-        weights = rnn.all_weights[index]  # now: they may have been replaced
-        # biases, layers, dropout, training, bidirectional, batch_first
-        output, *new = fused(input, state, weights, rnn.bias, 1, 0.0, rnn.training, False, False)
-        return output, tuple(new) if two_states else new[0]
-
-    return Layer(partial(chunked, run), input_size, _parameters_of(rnn, index))
-
-
-def _parameters_of(rnn: nn.RNNBase, index: int) -> list[nn.Parameter]:
-    """Return the parameters of layer ``index``, or those that its weights are computed from."""
-    plain = all(isinstance(weight, nn.Parameter) for weight in rnn.all_weights[index])
-    if not plain and not is_parametrized(rnn):
-        allowed = "use torch.nn.utils.parametrize, as torch.nn.utils.parametrizations.weight_norm does"
-        raise ValueError(f"network={type(rnn).__name__}: its weights must be its own parameters; {allowed}")
-    of_layer = re.compile(rf"_l{index}(\D|$)")
-    return [parameter for name, parameter in rnn.named_parameters() if of_layer.search(name)]
+def _torch_layer(layer: TorchLayer) -> Layer:
+    """Return a layer of a torch module."""
+    run_to = layer.run_to if layer.stops else None
+    return Layer(layer.run, layer.input_size, layer.parameters, run_to=run_to)

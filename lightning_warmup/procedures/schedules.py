@@ -20,6 +20,8 @@ JUDGED_AFTER = 150
 """Steps after which an adaptive attempt is judged, just before its learning rate falls."""
 PROMISING = 50
 """Longest stabilisation below which an attempt is then hopeless: its states have collapsed or oscillate."""
+LOOK_FROM, LOOK_EVERY = 50, 25
+"""Steps of an attempt that follows the published one, before and between looks at whether the goal is reached."""
 FIRST = 10.0
 """Longest stabilisation of the first adaptive step, in which most new networks still hold states apart."""
 SHORTEST = 3.0
@@ -41,6 +43,7 @@ class Schedule:
         growth: Growth of the longest stabilisation with each step.
         longest: Longest stabilisation of the next step.
         hopeless: Whether the attempt should make way for another one.
+        promising: Whether a look is worth it, which ends the attempt if the goal is reached.
         max_norm: Norm that gradients are clipped to.
     """
 
@@ -48,7 +51,7 @@ class Schedule:
 
     def __init__(self, steps: int, most: int, growth: int = 0) -> None:
         self.steps, self.most, self.growth = steps, most, growth
-        self.longest, self.hopeless = 1.0, False
+        self.longest, self.hopeless, self.promising = 1.0, False, False
 
     def lr_factor(self, step: int) -> float:
         """Return the factor of the learning rate at a step of the attempt."""
@@ -80,17 +83,24 @@ class Adaptive(Schedule):
         attempt: Steps of an attempt, at most.
         boldness: Factor of the learning rate throughout.
         target: Value that VAA* is drawn to.
+        looks: Whether the attempt may end before its learning rate has fallen.
     """
 
     max_norm = 5.0
 
     def __init__(
-        self, left: int, most: int, attempt: int = ATTEMPT, boldness: float = 1.0, target: float = 1.0
+        self,
+        left: int,
+        most: int,
+        attempt: int = ATTEMPT,
+        boldness: float = 1.0,
+        target: float = 1.0,
+        looks: bool = False,
     ) -> None:
         super().__init__(min(left, attempt), most)
         self._enough = min(HELD_APART, OF_TARGET * target)
         self.longest = min(FIRST, most)
-        self._boldness = boldness
+        self._boldness, self._looks = boldness, looks
         self._another_can_follow = left >= JUDGED_AFTER + attempt
 
     def lr_factor(self, step: int) -> float:
@@ -102,6 +112,8 @@ class Adaptive(Schedule):
         held = vaa_star > self._enough and stabilization * REST_TOLERANCE ** (1 - unrest) < 1
         longest = GROWTH * self.longest if held else max(SHRINKAGE * self.longest, SHORTEST)
         self.longest = min(longest, self.most)
+        due = step + 1 >= LOOK_FROM and (step + 1 - LOOK_FROM) % LOOK_EVERY == 0
+        self.promising = self._looks and due and self.longest >= self.most
         collapsed = self.longest < min(PROMISING, self.most)
         self.hopeless = self._another_can_follow and step + 1 == JUDGED_AFTER and collapsed
 
@@ -111,7 +123,7 @@ def schedule_of(objective: Objective, left: int, attempt: int) -> Schedule:
 
     The first one for an objective that is not adaptive is the published one. From the third attempt on the learning
     rate of an adaptive objective is twice as high: that holds states apart where the usual one fails, but leaves
-    networks that are harder to train.
+    networks that are harder to train. Its attempts are never cut short: states come to rest at their end.
 
     Args:
         objective: What the warmup aims at.
@@ -122,7 +134,7 @@ def schedule_of(objective: Objective, left: int, attempt: int) -> Schedule:
     if objective.adaptive:
         return Adaptive(left, most, boldness=1.0 if attempt <= 2 else 2.0, target=target)
     if attempt > 1:
-        return Adaptive(left, most, AFTER_PUBLISHED, target=target)
+        return Adaptive(left, most, AFTER_PUBLISHED, target=target, looks=True)
     return Schedule(left, most, objective.stabilization_ramp)
 
 

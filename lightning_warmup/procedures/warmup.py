@@ -174,7 +174,8 @@ class _Warmup:
                 if best.found is None:
                     raise
                 break
-            best.offer(attempt, self._measure())
+            if not best.reaches_goal:
+                best.offer(attempt, self._measure())
             left = objective.extension * objective.steps - len(history)
             if best.reaches_goal or left < least_worthwhile(objective):
                 break
@@ -183,7 +184,7 @@ class _Warmup:
             best.offer(0, self._measure())
 
     def _attempt(self, attempt: int, taken: int, left: int) -> Iterator[WarmupStep]:
-        """Take steps until the schedule ends or is hopeless."""
+        """Take steps until the schedule ends or is hopeless, or a look finds that the goal is reached."""
         plan, lr = self._plan, self._plan.lr
         schedule = schedule_of(plan.objective, left, attempt)
         optimizer = torch.optim.Adam(self._warmed, lr=lr)
@@ -208,7 +209,9 @@ class _Warmup:
                 self._check_finite(found, last=index == schedule.steps - 1)
                 schedule.adapt(index, stabilization, worst_star, worst_unrest)
                 yield found
-                if schedule.hopeless:
+                if schedule.promising:
+                    self._best.offer(attempt, self._measure())
+                if schedule.hopeless or self._best.reaches_goal:
                     break
         finally:
             optimizer.zero_grad()

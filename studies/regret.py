@@ -1,0 +1,200 @@
+"""The section "Does it ever harm?" of RESULTS.md, over the rows of ``studies/no_regret.yaml`` that there are."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from lightning_warmup.reporting.figures import style
+from lightning_warmup.reporting.rows import markdown
+from studies.figures import panel_grid, save_with_legend
+from studies.grid import read_study
+from studies.groups import Result, pick
+from studies.tables import LEARNT, change, in_words, number, share, sign
+
+STUDY = Path(__file__).parent / "no_regret.yaml"
+VARIANTS = ("none", "warmup", "double", "silent", "silent-rest")
+MEMORY = {
+    "copy_50",
+    "copy_300",
+    "denoising_200",
+    "denoising_pad_5",
+    "row_mnist",
+    "permuted_mnist",
+    "tmaze_20",
+}
+MEMORY |= {"tmaze_50", "tmaze_100", "repeat_first", "repeat_first_medium"}
+"""Tasks that ask for a long memory, by their names in the study."""
+METRICS = ("test.errors", "test.accuracy", "test.loss")
+"""What a task is judged by, the first that its runs have; where an agent learns, the epochs until it has."""
+AGENTS = {"tmaze", "gym"}
+HORIZONS = (30, 300, 2000)
+Runs = Mapping[str, Sequence[Result]]
+"""The runs of a task with a cell by their variant."""
+
+
+def by_task(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, list[Result]]]:
+    """Return the runs of the study by task and cell, then by variant."""
+    rows: dict[tuple[str, str], dict[str, list[Result]]] = {}
+    for result in pick(results, study="no_regret"):
+        task, cell, variant = result["run"].rpartition("-seed_")[0].split("-", 2)
+        rows.setdefault((task, cell), {}).setdefault(variant, []).append(result)
+    return rows
+
+
+def metric_of(runs: Runs) -> str:
+    """Return what a task is judged by."""
+    members = [result for results in runs.values() for result in results]
+    if members[0]["data.name"] in AGENTS:
+        return LEARNT
+    there = {name for result in members for name in result.metrics}
+    return next((name for name in METRICS if name in there), METRICS[-1])
+
+
+def goodness(results: Sequence[Result], metric: str) -> list[float]:
+    """Return a metric with its sign, greater is better, run by run; a run that never got there is the worst."""
+    factor = sign(metric)
+    return [factor * result.metrics.get(metric, -factor * math.inf) for result in results]
+
+
+def points(results: Sequence[Result], metric: str) -> str:
+    """Return the median and all points: ``0.92 (0.9 0.92 0.94)``."""
+    if not results:
+        return "not run"
+    values = [sign(metric) * value for value in goodness(results, metric)]
+    texts = [
+        "never" if math.isinf(value) else number(value) for value in [statistics.median(values), *values]
+    ]
+    return texts[0] if len(values) == 1 else f"{texts[0]} ({' '.join(texts[1:])})"
+
+
+def verdict(task: str, runs: Runs, metric: str) -> str:
+    """Return what the rows at hand say about the goal.
+
+    Not worse: the median of silent is at least as good as the worst run without a warmup. Where memory is asked for
+    also: at least as good as the worst run of the best other procedure.
+    """
+    if "none" not in runs or "silent" not in runs:
+        return "open"
+    good = {variant: goodness(results, metric) for variant, results in runs.items()}
+    ours = statistics.median(good.pop("silent"))
+    text = "no harm" if ours >= min(good["none"]) else "**harm**"
+    if task in MEMORY:
+        best = max(good, key=lambda variant: statistics.median(good[variant]))
+        text += ", as the best" if ours >= min(good[best]) else f", {best} is better"
+    seeds = min(len(runs["none"]), len(runs["silent"]))
+    return text if seeds >= 3 else f"{text} ({seeds} seed{'s' * (seeds > 1)})"
+
+
+def missing(results: Iterable[Result]) -> list[str]:
+    """Return the tasks of the study, with their cells, that have not both runs without a warmup and silent ones."""
+    done = {key for key, runs in by_task(results).items() if {"none", "silent"} <= runs.keys()}
+    absent: dict[str, list[str]] = {}
+    for task, cell in dict.fromkeys(tuple(run.name.split("-")[:2]) for run in read_study(STUDY).runs()):
+        if (task, cell) not in done:
+            absent.setdefault(task, []).append(cell)
+    return [f"{task.replace('_', ' ')} ({' and '.join(cells)})" for task, cells in absent.items()]
+
+
+def judged(results: Iterable[Result]) -> str:
+    """Return a table, a row a task and cell: every procedure, silent against none, and the verdict."""
+    rows = []
+    for (task, cell), runs in by_task(results).items():
+        metric = metric_of(runs)
+        ours, none = runs.get("silent", []), runs.get("none", [])
+        found = [points(runs.get(variant, []), metric) for variant in VARIANTS]
+        what = [task.replace("_", " "), cell, in_words(metric)]
+        rows.append([*what, *found, *change(ours, none, metric), verdict(task, runs, metric)])
+    header = ["task", "cell", "metric", *VARIANTS, "silent against none", "P(better)", "verdict"]
+    return markdown(header, rows)
+
+
+def learnt(results: Iterable[Result]) -> str:
+    """Return a table of how many runs learnt, with intervals, by what the task asks for."""
+    rows = []
+    for words, asked in (("a long memory", True), ("none, or a short one", False)):
+        tasks = [runs for (task, _), runs in by_task(results).items() if (task in MEMORY) == asked]
+        counted = []
+        for variant in VARIANTS:
+            members = [result for runs in tasks for result in runs.get(variant, [])]
+            counted.append(share(members))
+        rows.append([words, *counted])
+    return markdown(["asked for", *VARIANTS], rows)
+
+
+def horizons(results: Iterable[Result]) -> str:
+    """Return a table of how many runs learnt, by the memory that they begin their training with."""
+    rows = []
+    limits = [0.0, *map(float, HORIZONS), math.inf]
+    for low, high in pairwise(limits):
+        words = f"more than {low:.0f}" if math.isinf(high) else f"{low:.0f} to {high:.0f}"
+        row = [words]
+        for asked in (True, False):
+            tasks = [runs for (task, _), runs in by_task(results).items() if (task in MEMORY) == asked]
+            members = [result for runs in tasks for group in runs.values() for result in group]
+            there = [result for result in members if low < _horizon(result) <= high]
+            row.append(share(there))
+        rows.append(row)
+    return markdown(
+        ["steps of memory before training", "asked for a long one: learnt", "not asked for"], rows
+    )
+
+
+def _horizon(result: Result) -> float:
+    """Return the steps of memory that a run begins its training with; NaN if nobody looked."""
+    when = "after" if any(name.startswith("memory.after.") for name in result.metrics) else "before"
+    limit = math.inf if f"memory.{when}.limit" in result.metrics else math.nan
+    return result.metrics.get(f"memory.{when}.steps", limit)
+
+
+def seconds(results: Iterable[Result]) -> str:
+    """Return a table: the part of a fit that its warmup takes, the median of tasks, cells and seeds."""
+    rows = []
+    for variant in VARIANTS[1:]:
+        parts = [
+            result.metrics["seconds.warmup"] / result.metrics["seconds.fit"]
+            for runs in by_task(results).values()
+            for result in runs.get(variant, [])
+            if result.metrics.get("seconds.fit")
+        ]
+        if parts:
+            values = [f"{value:.2f}" for value in (statistics.median(parts), min(parts), max(parts))]
+            rows.append([variant, str(len(parts)), *values])
+    return markdown(["procedure", "runs", "part of the fit, median", "least", "most"], rows)
+
+
+def draw_learning(results: Iterable[Result], tasks: Mapping[str, str], output: Path) -> Path | None:
+    """Draw the learning curves of none, warmup and silent, a panel a task and a line a run.
+
+    Args:
+        results: Runs of the study.
+        tasks: Titles of the panels by the tasks' names; those without runs are left out.
+        output: The picture.
+    """
+    found = by_task(results)
+    panels = {title: found[task, "gru"] for task, title in tasks.items() if (task, "gru") in found}
+    if not panels:
+        return None
+    figure, grid = panel_grid(len(panels), len(panels), (0.8, 0.9), (3.6, 2.7))
+    handles = {}
+    for axes, (title, runs) in zip(grid, panels.items(), strict=True):
+        for index, variant in enumerate(("none", "warmup", "silent")):
+            for result in runs.get(variant, []):
+                curve = _returns(result)
+                (handles[variant],) = axes.plot(list(curve), list(curve.values()), **style(index), alpha=0.8)
+        axes.set(xlabel="epochs of training", title=title)
+        axes.grid(alpha=0.3)
+    grid[0].set_ylabel("validation return")
+    return save_with_legend(figure, handles, len(handles), output)
+
+
+def _returns(result: Result) -> dict[float, float]:
+    """Return the validation return after some numbers of epochs."""
+    prefix = "curve.return."
+    ends = {"last": result.metrics["epochs"]}
+    names = [name.removeprefix(prefix) for name in result.metrics if name.startswith(prefix)]
+    curve = {ends.get(name) or float(name): result.metrics[prefix + name] for name in names}
+    return dict(sorted(curve.items()))

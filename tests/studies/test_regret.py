@@ -1,0 +1,75 @@
+"""The section on harm, from rows with known figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studies.groups import Result
+from studies.regret import by_task, draw_learning, horizons, judged, learnt, metric_of, missing, verdict
+
+
+def run(task: str, variant: str, seed: int, data: str = "copy_first_input", **metrics: float) -> Result:
+    """A finished run of the study."""
+    name = f"{task}-gru-{variant}-seed_{seed}"
+    metrics = {key.replace("_at_", "."): value for key, value in metrics.items()}
+    return Result({"study": "no_regret", "run": name, "seed": str(seed), "data.name": data}, metrics)
+
+
+def runs(task: str, data: str, metric: str, **values: list[float | None]) -> list[Result]:
+    """Runs of a task by variant, one a seed; None is a run that never got there."""
+    return [
+        run(task, variant.replace("_", "-"), seed, data, **({metric: value} if value is not None else {}))
+        for variant, of_seeds in values.items()
+        for seed, value in enumerate(of_seeds)
+    ]
+
+
+def told(results: list[Result]) -> str:
+    ((key, variants),) = by_task(results).items()
+    return verdict(key[0], variants, metric_of(variants))
+
+
+def test_a_loss_is_harm_beyond_the_worst_run_without_a_warmup() -> None:
+    none = [0.3, 0.1, 0.2]
+    within = runs("forecast", "forecast", "test_at_loss", none=none, silent=[0.29, 0.5, 0.1])
+    beyond = runs("forecast", "forecast", "test_at_loss", none=none, silent=[0.31, 0.5, 0.1])
+    assert told(within) == "no harm"
+    assert told(beyond) == "**harm**"
+
+
+def test_an_agent_that_never_learns_is_worst_and_one_seed_settles_nothing() -> None:
+    learns = runs("cartpole", "gym", "epochs_until_learnt", none=[9], silent=[None])
+    neither = runs("cartpole", "gym", "epochs_until_learnt", none=[None], silent=[None])
+    assert told(learns) == "**harm** (1 seed)"
+    assert told(neither) == "no harm (1 seed)"
+    assert told(learns[:1]) == "open"
+
+
+def test_where_memory_is_asked_for_the_best_of_the_others_counts() -> None:
+    slow = runs("tmaze_20", "tmaze", "epochs_until_learnt", none=[20] * 3, warmup=[5, 6, 7], silent=[9, 9, 9])
+    as_fast = runs(
+        "tmaze_20", "tmaze", "epochs_until_learnt", none=[20] * 3, warmup=[5, 6, 7], silent=[7, 7, 9]
+    )
+    assert told(slow) == "no harm, warmup is better"
+    assert told(as_fast) == "no harm, as the best"
+
+
+def test_tables_take_the_rows_there_are_and_name_the_rest(tmp_path: Path) -> None:
+    first = runs("repeat_first", "gym", "epochs_until_learnt", none=[10, None], silent=[3, 2])
+    for result in first:
+        if "none" in result["run"]:
+            result.metrics["memory.before.steps"] = 20.0
+        looked = {"memory.before.limit": 2000.0, "epochs": 10.0}
+        result.metrics.update(looked | {"curve.return.1": -0.5, "curve.return.last": 0.9})
+    assert "10" in judged(first)
+    assert "never" in judged(first)
+    assert "not run" in judged(first)
+    assert "1 of 2 [0.01, 0.99]" in learnt(first)
+    assert "| 0 to 30 | 1 of 2 [0.01, 0.99] |" in horizons(first)
+    assert "| more than 2000 | 2 of 2 [0.16, 1.00] |" in horizons(first)
+    assert "repeat first (lstm)" in missing(first)
+    assert "copy 50 (gru and lstm)" in missing(first)
+    picture = draw_learning(first, {"repeat_first": "RepeatFirst"}, tmp_path / "curves.png")
+    assert picture is not None
+    assert picture.stat().st_size > 1000
+    assert draw_learning(first, {"copy_50": "copying"}, tmp_path / "nothing.png") is None
