@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lightning_warmup.reporting.rows import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows
 
 MOST_TURNS = 25
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from lightning_warmup.dynamics.functional import LEFT
 from lightning_warmup.dynamics.horizon import MEMORY, Spans
 from lightning_warmup.dynamics.portraits import FOLDER, Portrait
-from lightning_warmup.reporting.rows import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line.
 COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")

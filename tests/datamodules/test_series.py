@@ -485,7 +485,7 @@ def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, trai
     predicted = predict(train, tmp_path / "run", tmp_path, x[: lengths[:40].sum()], lengths[:40])
     assert predicted == [{"sequence": str(n), "class": name} for n, name in enumerate(["minus", "plus"] * 20)]
     _, errors = train("data.name=series", f"data.root={root}", "warmup.batch_size=99", status=2)
-    assert errors == "error: warmup.batch_size=99: must be at most 72, the training sequences\n"
+    assert errors == "error: warmup.batch_size=99: must be at most 72, the number of training sequences\n"
 
 
 @pytest.mark.parametrize(
