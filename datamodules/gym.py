@@ -23,6 +23,8 @@ class Gym(EpisodesDataModule):
         ValueError: As :class:`EpisodesDataModule` and :class:`Environment`.
     """
 
+    settings: data.Gym
+
     def __init__(self, settings: data.Gym, seed: int = 0) -> None:
         given: dict[str, Any] = settings.env_kwargs
         try:
