@@ -28,7 +28,7 @@ class Optim(Settings):
     """Weight decay of the optimiser."""
     schedule: Literal["none", "cosine", "one_cycle", "plateau"] = "none"
     """How the learning rate changes: not at all, along a cosine to 0, in one cycle of torch's OneCycleLR, or to a
-    tenth after every 10 validations without an improvement."""
+    tenth after more than 10 validations in a row without an improvement."""
     rise_steps: int = Field(0, ge=0)
     """Training steps in which the learning rate rises at first; with one_cycle 0 = 30% of all steps."""
     patience: int | None = Field(None, ge=1)
