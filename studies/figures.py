@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -91,8 +92,10 @@ def draw_pairs(
 
 
 def _words(title: str) -> str:
-    """Return a title without the names of settings that need no name."""
-    return title.replace("seq length=", "length ").replace("_", " ").replace("=", " ")
+    """Return a title in words: without parts of names that say nothing, ``RepeatFirst`` as two words."""
+    title = re.sub(r"^(series|gym), (popgym-)?|-v\d+$|[ _]TEST\.ts$", "", title)
+    title = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", title)
+    return title.replace("seq length=", "length ").replace("=", " ")
 
 
 def panel_grid(
