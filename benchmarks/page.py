@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import chart
 from benchmarks.measure import Measurement, read
-from lightning_warmup.reporting.markdown import markdown
+from lightning_warmup.reporting.rows import markdown
 
 PAGE, CSV, CHART = "BENCHMARKS.md", "benchmarks/results.csv", "benchmarks/results.png"
 TEXT = f"""\
