@@ -17,7 +17,7 @@ BARS = {"torch": (TORCH, ""), "this project": (OURS, ""), "as commonly written":
 
 
 def bars(axes: Axes, found: Sequence[Measurement], title: str, unit: str) -> None:
-    """Draw a bar with its number for every measurement, the first on top, coloured by who wrote the contender."""
+    """Draw a bar with its number for every measurement, the first on top; the colour tells torch, us or a loop."""
     for each in found:
         slow = any(words in each.contender for words in ("loop ", "one by one", "every step"))
         ours = "torch" if each.contender.startswith("nn.") else "this project"
@@ -49,7 +49,7 @@ def lines(axes: Axes, found: Sequence[Measurement], title: str) -> None:
 
 
 def draw(measured: Sequence[Measurement], path: Path) -> None:
-    """Draw training steps, their memory, their growth, and warmup and VAA, as far as they were measured."""
+    """Draw all that was measured of training steps, memory, growth, warmup and VAA."""
 
     def select(subject: str, quantity: str = "ms") -> list[Measurement]:
         chosen = [each for each in measured if (each.subject, each.quantity) == (subject, quantity)]

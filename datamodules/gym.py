@@ -12,12 +12,8 @@ from lightning_warmup.proofs.automata import Automaton
 class Gym(EpisodesDataModule):
     """Episodes of a gymnasium environment.
 
-    Args:
-        settings: Settings of the benchmark.
-        seed: As for :class:`EpisodesDataModule`.
-
     Attributes:
-        threshold: Mean return from which on the environment counts as solved, or None if nobody says.
+        threshold: Mean return at which the environment counts as solved, or None if it is unknown.
 
     Raises:
         ValueError: As :class:`EpisodesDataModule` and :class:`Environment`.
@@ -32,16 +28,16 @@ class Gym(EpisodesDataModule):
         except (TypeError, KeyError, AssertionError) as error:
             if not given:
                 raise
-            raise ValueError(f"env_kwargs={given}: {settings.env_id} refuses them: {error!r}") from error
+            raise ValueError(
+                f"env_kwargs={given}: must be arguments of {settings.env_id}, which raises {error!r}"
+            ) from error
         super().__init__(settings, environment, seed)
         self.threshold = self.environment.threshold if settings.threshold is None else settings.threshold
 
     def evaluate(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return how a policy does without exploration.
+        """Return the mean ``return`` and ``discounted_return`` of a policy without exploration.
 
-        Returns:
-            Means over the episodes of the ``return`` and, with a discount ``gamma`` in [0, 1], of the
-            ``discounted_return``; where there is a threshold, 1.0 as ``solved`` if the return reaches it, else 0.0.
+        If there is a threshold, ``solved`` is 1.0 if the return reaches it, and otherwise 0.0.
         """
         seeds = self.seeds(0, "evaluation", numbers=range(self.settings.evaluation_episodes))
         metrics = mean_returns(self.environment.play(seeds, policy), gamma)

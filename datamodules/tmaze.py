@@ -1,4 +1,4 @@
-"""The T-Maze as data: what only it knows is both goals, its optimal play, and greater lengths."""
+"""The T-Maze as data, with evaluation on both goals, its best play, and tests at greater lengths."""
 
 from typing import cast
 
@@ -13,11 +13,11 @@ from datamodules.tmaze_env import DOWN, PENALTY, RIGHT, UP
 from lightning_warmup.proofs.automata import Automaton, Symbol
 
 ACTIONS = 4
-EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # of right, up, left, down: a drift that reaches the junction
+EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # right, up, left, down: this drift reaches the junction
 
 
 def maze(settings: data.TMaze, length: int) -> Environment:
-    """Return the maze of some settings, of any length."""
+    """Return the maze with these settings, but of any length."""
     return Environment(
         "TMaze-v0",
         exploration=EXPLORATION,
@@ -28,12 +28,7 @@ def maze(settings: data.TMaze, length: int) -> Environment:
 
 
 class TMaze(EpisodesDataModule):
-    """Episodes of ``TMaze-v0``.
-
-    Args:
-        settings: Settings of the benchmark.
-        seed: As for :class:`EpisodesDataModule`.
-    """
+    """Episodes of ``TMaze-v0``."""
 
     solved = "optimal", "first_optimal_episode"
 
@@ -41,16 +36,15 @@ class TMaze(EpisodesDataModule):
         super().__init__(settings, maze(settings, settings.length), seed)
         self.length, self.stochasticity = settings.length, settings.stochasticity
         self.test_lengths = tuple(multiple * self.length for multiple in settings.test_multiples)
-        # What a greedy agent reads in the corridor, from its second step on.
+        # The input of a greedy agent in the corridor, from its second step on.
         self.holding_inputs = _inputs(2, RIGHT)
 
     def evaluate(self, policy: Policy, gamma: float, length: int | None = None) -> dict[str, float]:
-        """Return how a policy does on both goals, without exploration, by default at the training's length.
+        """Return the metrics of a policy without exploration, with both goals, at the training's or another length.
 
         Returns:
-            The mean ``return`` and ``discounted_return``, and 1.0 as ``optimal`` if the policy chose the best
-            action at every step, else 0.0. There are ``evaluation_episodes`` where chance decides; else one for
-            each goal tells all.
+            The mean ``return`` and ``discounted_return``, and ``optimal``: 1.0 if the policy always chose the best
+            action, otherwise 0.0. With stochasticity there are ``evaluation_episodes``, otherwise one per goal.
         """
         length = length or self.length
         goals = [UP, DOWN] * (self.settings.evaluation_episodes // 2 if self.stochasticity else 1)
@@ -61,27 +55,27 @@ class TMaze(EpisodesDataModule):
         return mean_returns(episodes, gamma) | {"optimal": float(all(map(_flawless, episodes, goals)))}
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the figures of a trained policy, with return and optimality at ``test_lengths``."""
-        figures = super().test(policy, gamma)
+        """Return the metrics of a trained policy, with return and optimality at ``test_lengths``."""
+        metrics = super().test(policy, gamma)
         for length in self.test_lengths:
             found = self.evaluate(policy, gamma, length)
-            figures |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
-        return figures
+            metrics |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
+        return metrics
 
     @property
     def longest(self) -> int:
-        """Symbols of an episode of the training: cue, corridor and junction."""
+        """Symbols of a training episode: cue, corridor and junction."""
         return self.length + 1
 
     def length_of(self, symbols: int) -> int:
-        """Return the maze, of two steps at least, whose best play reads so many symbols."""
+        """Return the length, at least 2, of the maze whose best play reads so many symbols."""
         return max(2, symbols - 1)
 
     def automaton(self) -> Automaton:
-        """Return best play in mazes of every length.
+        """Return the best play in mazes of every length.
 
-        Where chance replaces actions, the agent may bump, for which it may be fined, and come back to the cue: that
-        happens in any order and any number of times, and the fine is anything from 0 to its greatest.
+        Where chance replaces actions, the agent may bump into a wall, for which it may be fined, and come back to the
+        cue. Both happen in any order and any number of times, and the fine is anything from 0 to its greatest.
         """
         moves: dict[tuple[str, str], str] = {}
         answers: dict[str, int] = {}
@@ -106,13 +100,13 @@ class TMaze(EpisodesDataModule):
 
 
 def _flawless(episode: Episode, goal: int) -> bool:
-    """Return whether every action that was chosen was the best, whatever chance made of it."""
+    """Return whether every chosen action was the best one, even if chance replaced it."""
     at_junction = episode.inputs[:-1, -1] == 1  # the last observation, one-hot
     return bool((episode.actions == torch.where(at_junction, goal, RIGHT)).all())
 
 
 def _inputs(observation: int, action: int | None = None) -> Tensor:
-    """Return the input (1, 9) of an observation, by its number, at the beginning or after a step without reward."""
+    """Return the input (1, 9) of an observation, at the start or after an action without reward."""
     inputs = torch.zeros(1, 9)
     inputs[0, 5 + observation] = 1
     if action is not None:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from configs.compose import ConfigError
-from lightning_warmup.reporting.markdown import markdown
+from lightning_warmup.reporting.rows import markdown
 from studies.groups import Groups, Result, group
 from studies.statistics import paired_interval, probability_of_improvement, share_interval
 

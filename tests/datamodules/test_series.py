@@ -379,7 +379,7 @@ def test_predictions_need_a_checkpoint_of_series_and_the_channels_of_the_trainin
     narrow = save(tmp_path / "narrow.npz", [x[:, :2] for x in sequences], np.arange(30) % 3)
     for settings, trained, message in [
         (benchmarks()["series"](root=str(narrow)), state, f"{narrow}: channels=2: must be 3 as in training"),
-        (benchmarks()["series"](root=root), {}, r"ckpt: holds no units of series .*"),
+        (benchmarks()["series"](root=root), {}, r"ckpt: does not hold the units of series; .*"),
         (benchmarks()["tmaze"](), state, r"data.name='tmaze': has no predictions, .*"),
     ]:
         with pytest.raises(ValueError, match=f"^{message}$"):

@@ -58,7 +58,7 @@ def test_the_training_begins_with_the_warmed_weights(
     assert look.vaa > 0.6
     repeated = [line for line in caplog.messages if "repeated" in line]
     assert repeated == [
-        f"{name}: repeated, since the weights of the network were set after it."
+        f"{name}: repeated, because the weights of the network were set after it."
         for name in ("Pretrain", "Warmup")
         if hook
     ]
@@ -168,4 +168,4 @@ def test_what_spawned_processes_have_warmed_up_is_not_warmed_up_again(tmp_path: 
         [sys.executable, "fit.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("this stage has run already") == 1
+    assert done.stderr.count("this stage has already run") == 1
