@@ -5,6 +5,7 @@ configuration -> data -> module -> Trainer (pretraining, warmup, epochs, best ch
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from functools import partial
@@ -33,6 +34,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     if config.stages == ["predict"]:
         return predict(config, folder)
+    if config.stages == ["export"]:
+        return export(config, folder)
     from lightning.pytorch import Trainer, seed_everything
 
     from lightning_warmup.callbacks.proof import prove_network
@@ -106,6 +109,33 @@ def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
         files.write_rows(path, list(rows[0]), rows)
         print(f"\npredictions  {path}")
     process.leave_process_group()
+    return {}
+
+
+def export(config: Config, folder: RunFolder) -> dict[str, Any]:
+    """Write ``step.onnx``: one step of the network of a checkpoint, for wherever there is no torch.
+
+    Raises:
+        ConfigError: If the checkpoint is none, a layer can't be exported, or a package is missing.
+    """
+    from lightning_warmup.networks.checkpoint import network_of
+    from lightning_warmup.networks.export import export_step
+    from lightning_warmup.runtime import checkpoints, files
+
+    assert folder.checkpoint is not None
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that are not needed
+    path = folder.path / "step.onnx"
+    try:
+        network = network_of(checkpoints.read_checkpoint(folder.checkpoint))
+        with files.replacing(path) as partial:
+            export_step(network, partial)
+    except ModuleNotFoundError as error:
+        needs = 'pip install "lightning-warmup[onnx]"'
+        raise ConfigError(f"stages=[export]: needs the package {error.name}: {needs}") from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    go_on(config, folder)
+    print(f"\nstep  {path}")
     return {}
 
 

@@ -6,11 +6,10 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.networks.checkpoint import network_of
 from lightning_warmup.proofs.certify import check_again
 
 
@@ -39,15 +38,6 @@ def main(argv: list[str]) -> int:
         return 1
     print(f"proven for every string of {found.from_length} symbols or more, in real arithmetic {seconds}")
     return 0
-
-
-def network_of(checkpoint: dict[str, Any]) -> RecurrentNetwork:
-    """Return the network of a checkpoint of a module that holds it as ``network``."""
-    network = RecurrentNetwork(**checkpoint["hyper_parameters"]["network"])
-    weights = checkpoint["state_dict"].items()
-    own = {name.removeprefix("network."): w for name, w in weights if name.startswith("network.")}
-    network.load_state_dict(own)
-    return network.to(next(iter(own.values())).dtype)
 
 
 if __name__ == "__main__":

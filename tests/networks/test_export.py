@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command import Command
 
 from lightning_warmup.cells import cell_names
 from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.networks.checkpoint import network_of
 from lightning_warmup.networks.export import Step, export_step
 
 
-def network_of(cell: str, double: bool) -> RecurrentNetwork:
+def made(cell: str, double: bool) -> RecurrentNetwork:
     """A network of two layers; of a side memory, one that is heard."""
     network = RecurrentNetwork(3, 8, 2, 2, cell, double)
     for gain in getattr(network.layers, "gains", ()):
@@ -24,7 +27,7 @@ ALL = [(cell, double) for cell in cell_names() for double in (False, True)]
 
 @pytest.mark.parametrize(("cell", "double"), ALL)
 def test_steps_add_up_to_the_network(cell: str, double: bool) -> None:
-    network = network_of(cell, double)
+    network = made(cell, double)
     inputs, step = torch.randn(6, 4, 3), Step(network)
     states = [torch.zeros(2, 4, 8)] * step.states
     outputs = []
@@ -39,7 +42,7 @@ def test_the_file_runs_without_torch(cell: str, double: bool, tmp_path: Path) ->
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    network = network_of(cell, double)
+    network = made(cell, double)
     path = tmp_path / "step.onnx"
     export_step(network, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -55,6 +58,22 @@ def test_the_file_runs_without_torch(cell: str, double: bool, tmp_path: Path) ->
         for x, want in zip(inputs, network(inputs)[0].detach(), strict=True):
             output, *states = session.run(None, dict(zip(names, (x.numpy(), *states), strict=True)))
             np.testing.assert_allclose(output, want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_writes_its_step(train: Command, whole_run: tuple[Path, str], tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run, _ = whole_run
+    checkpoint = json.loads((run / "report.json").read_text())["checkpoint"]
+    train(run / "config.yaml", f"run_dir={tmp_path / 'x'}", f"ckpt={checkpoint}", "stages=[export]")
+    network = network_of(torch.load(checkpoint, weights_only=True))
+    session = onnxruntime.InferenceSession(tmp_path / "x" / "step.onnx")
+    layers, _, width = session.get_inputs()[1].shape
+    inputs = torch.randn(50, 4, session.get_inputs()[0].shape[1])
+    state = np.zeros((layers, 4, width), np.float32)
+    for x, want in zip(inputs, network(inputs)[0].detach(), strict=True):
+        output, state = session.run(None, {"input": x.numpy(), "state": state})
+        np.testing.assert_allclose(output, want, rtol=0, atol=1e-6)
 
 
 def test_a_layer_without_gates_is_refused() -> None:

@@ -1,0 +1,186 @@
+"""What certified networks hold outside torch: ``python -m studies.deployed RUN_FOLDER ... [--steps 1000000]``.
+
+Each run is written as ONNX in three precisions and followed by onnxruntime through strings of its language. A
+row of ``studies/deployed.csv`` says how far one step is from real arithmetic, and whether states stay in their
+boxes and answers right. ``proven`` says whether the proof stands with weights and states rounded to float32 or
+float16 and real arithmetic between them: rounded weights are other weights, and a rounded state is a
+disturbance, of at most 2^-12 in float16 for states between -1 and 1. The rounding between them, and all that of
+int8, is measured only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.networks.checkpoint import network_of
+from lightning_warmup.networks.export import export_step
+from lightning_warmup.proofs import Automaton, certify
+from lightning_warmup.proofs.certify import check_again
+from lightning_warmup.proofs.check import Boxes
+from lightning_warmup.proofs.machine import Machine
+from lightning_warmup.runtime.files import read_rows, write_rows
+
+TABLE = Path(__file__).with_suffix(".csv")
+STRINGS, LOOK = 2, 100
+"""Strings side by side, and steps between two looks whether states are in their boxes."""
+PRECISIONS = "float16", "int8", "float32"
+
+
+class Deployed:
+    """One step of a network in onnxruntime, in one precision."""
+
+    def __init__(self, network: RecurrentNetwork, precision: str, folder: Path) -> None:
+        import onnxruntime
+        from onnxruntime.quantization import quantize_dynamic
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        path = folder / f"{precision}.onnx"
+        half = precision == "float16"
+        export_step(copy.deepcopy(network).half() if half else network, path)
+        if precision == "int8":
+            plain = folder / "plain.onnx"
+            quant_pre_process(path, plain, skip_symbolic_shape=True)  # weights become constants
+            quantize_dynamic(plain, path)
+        self.bytes = path.stat().st_size
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.names = [each.name for each in self.session.get_inputs()]
+        self.dtype = np.float16 if half else np.float32
+        self.shape = len(network.layers), STRINGS, network.readout.in_features
+        self.states = [np.zeros(self.shape, self.dtype) for _ in self.names[1:]]
+
+    def step(self, inputs: np.ndarray) -> np.ndarray:
+        """Take one step and return the outputs ``(STRINGS, O)``."""
+        values = inputs.astype(self.dtype), *self.states
+        output, *self.states = self.session.run(None, dict(zip(self.names, values, strict=True)))
+        return output
+
+    def joined(self, machine: Machine) -> Tensor:
+        """Return the states as a machine has them."""
+        tensors = tuple(torch.from_numpy(state).double() for state in self.states)
+        return machine.joined(tensors if len(tensors) > 1 else tensors[0])
+
+
+def walk(automaton: Automaton, steps: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the symbols of random strings that go on for ever, and the states that they lead to."""
+    chance, endless = random.Random(0), set(automaton.endless)
+    options: dict[int, list[tuple[int, int]]] = {}
+    for source, symbol, target in automaton.edges.tolist():
+        if target in endless:
+            options.setdefault(source, []).append((symbol, target))
+    states = [0] * STRINGS
+    for _ in range(steps):
+        chosen = [chance.choice(options[state]) for state in states]
+        states = [target for _, target in chosen]
+        yield [symbol for symbol, _ in chosen], states
+
+
+@torch.no_grad()
+def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: int) -> dict[str, Any]:
+    """Follow strings of a certified network's language in one precision."""
+    with np.load(certificate, allow_pickle=False) as arrays:
+        automaton = Automaton.from_arrays(arrays)
+        boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
+    entered = check_again(network, certificate).entered
+    assert entered is not None
+    dtype = {"float32": torch.float32, "float16": torch.float16}.get(precision)
+    proven = dtype is not None and stands(network, automaton, boxes, dtype)
+    machine, real = Machine(network), automaton.lower.numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        deployed = Deployed(network, precision, Path(folder))
+    inside, right, error, seconds = True, True, 0.0, 0.0
+    for number, (symbols, states) in enumerate(walk(automaton, steps), start=1):
+        look = number % LOOK == 0
+        before = deployed.joined(machine) if look else None
+        since = time.perf_counter()
+        output = deployed.step(real[symbols])
+        seconds += time.perf_counter() - since
+        if number < entered:
+            continue
+        right &= answered(automaton, states, output)
+        if before is not None:
+            after = deployed.joined(machine)
+            box = boxes.of(torch.tensor(states))
+            inside &= bool(((box.lower <= after) & (after <= box.upper)).all())
+            error = max(error, float((machine.step(automaton.lower[symbols], before) - after).abs().max()))
+    right &= ends_right(automaton, deployed, states)
+    return {
+        "precision": precision,
+        "bytes": deployed.bytes,
+        "step_error": f"{error:.2g}",
+        "steps": steps,
+        "in_boxes": inside,
+        "right": right,
+        "proven": proven,
+        "microseconds": f"{1e6 * seconds / steps:.0f}",
+    }
+
+
+def stands(network: RecurrentNetwork, automaton: Automaton, boxes: Boxes, dtype: torch.dtype) -> bool:
+    """Whether a proof stands if weights and states are stored in a precision, and the rest is real arithmetic."""
+    stored = copy.deepcopy(network).to(dtype).float()
+    found = certify(stored, automaton, boxes=boxes)
+    if found.boxes is None:
+        return False
+    live = found.boxes.live
+    largest = torch.maximum(found.boxes.lower[live].abs(), found.boxes.upper[live].abs()).max()
+    scale = 2.0 ** float(largest.log2().ceil().clamp(min=0))
+    return found.disturbance >= scale * torch.finfo(dtype).eps / 4  # half of the last place of the largest
+
+
+def answered(automaton: Automaton, states: list[int], output: np.ndarray) -> bool:
+    """Whether the right answer is the greatest wherever one is asked for."""
+    pairs = zip(automaton.answer_of[states].tolist(), output.argmax(1).tolist(), strict=True)
+    return all(answer in (-1, given) for answer, given in pairs)
+
+
+def ends_right(automaton: Automaton, deployed: Deployed, states: list[int]) -> bool:
+    """Whether the answer is right after every symbol that may come last."""
+    right, held = True, deployed.states
+    for symbol in range(len(automaton.symbols)):
+        targets = {s: t for s, a, t in automaton.edges.tolist() if a == symbol}
+        output = deployed.step(np.repeat(automaton.lower[symbol].numpy()[None], STRINGS, 0))
+        deployed.states = held
+        rows = [row for row, state in enumerate(states) if state in targets]
+        right &= answered(automaton, [targets[states[row]] for row in rows], output[rows])
+    return right
+
+
+def main(argv: list[str]) -> int:
+    """Run the command: rows that are in the table already are not computed again."""
+    parser = argparse.ArgumentParser(prog="python -m studies.deployed", description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+", help="run folders with a certificate")
+    parser.add_argument(
+        "--steps", type=int, default=1_000_000, help="steps in float32; a hundredth in the others"
+    )
+    arguments = parser.parse_args(argv)
+    rows = [dict(row) for row in read_rows(TABLE)]
+    for precision, folder in product(PRECISIONS, arguments.folders):
+        if any((row["run"], row["precision"]) == (folder.name, precision) for row in rows):
+            continue
+        checkpoint = torch.load(folder / "checkpoints" / "proven.ckpt", map_location="cpu", weights_only=True)
+        steps = arguments.steps if precision == "float32" else arguments.steps // 100
+        found = follow(network_of(checkpoint), folder / "certificate.npz", precision, steps)
+        rows.append({"run": folder.name, **found})
+        print(rows[-1], flush=True)
+        write_rows(TABLE, list(rows[-1]), rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
