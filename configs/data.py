@@ -97,6 +97,20 @@ class FlipFlop(Generated):
         return self
 
 
+class Forecast(Generated):
+    """Give at the last step the values that follow, of a seasonal series with trend and noise."""
+
+    name: Literal["forecast"] = "forecast"
+    horizon: int = Field(24, ge=1)
+    """Values to forecast."""
+    period: int = Field(24, ge=2)
+    """Steps of a season."""
+    noise: float = Field(0.2, ge=0)
+    """Standard deviation of the noise in each step."""
+    test_lengths: list[Annotated[int, Field(ge=2)]] = Field([200])
+    """Further lengths at which the trained network is tested, in steps."""
+
+
 class MNIST(Data):
     """Settings that the MNIST benchmarks share."""
 

@@ -133,10 +133,7 @@ class Config(Settings):
                 )
         steps = self.proof.steps
         if steps and getattr(datamodule, "automaton", lambda: None)() is None:
-            chance = " with stochasticity" if getattr(self.data, "stochasticity", 0) else ""
-            raise ConfigError(
-                f"proof.steps={steps}: must be 0, since {self.data.name}{chance} has no automaton"
-            )
+            raise ConfigError(f"proof.steps={steps}: must be 0, since {self.data.name} has no automaton")
 
 
 class Choice(NamedTuple):

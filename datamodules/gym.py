@@ -3,8 +3,10 @@
 from typing import Any
 
 from configs import data
+from datamodules import repeat_first
 from datamodules.environment import Environment, Policy
 from datamodules.episodes import EpisodesDataModule, mean_returns
+from lightning_warmup.proofs.automata import Automaton
 
 
 class Gym(EpisodesDataModule):
@@ -16,6 +18,8 @@ class Gym(EpisodesDataModule):
     Raises:
         ValueError: As :class:`EpisodesDataModule` and :class:`Environment`.
     """
+
+    settings: data.Gym
 
     def __init__(self, settings: data.Gym, seed: int = 0) -> None:
         given: dict[str, Any] = settings.env_kwargs
@@ -40,3 +44,16 @@ class Gym(EpisodesDataModule):
         if self.threshold is not None:
             metrics["solved"] = float(metrics["return"] >= self.threshold)
         return metrics
+
+    @property
+    def longest(self) -> int:
+        """Symbols of an episode, of which the last one is not answered."""
+        return self.environment.horizon
+
+    def length_of(self, symbols: int) -> int:
+        """Return the length of an episode of so many symbols: the same number."""
+        return symbols
+
+    def automaton(self) -> Automaton | None:
+        """Return the language of POPGym's RepeatFirst; of other environments none is known."""
+        return repeat_first.automaton() if "popgym-RepeatFirst" in self.settings.env_id else None

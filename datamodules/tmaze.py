@@ -9,9 +9,10 @@ from configs import data
 from datamodules.environment import Environment, Policy
 from datamodules.episodes import EpisodesDataModule, mean_returns
 from datamodules.replay import Episode
-from datamodules.tmaze_env import DOWN, RIGHT, UP
-from lightning_warmup.proofs.automata import Automaton
+from datamodules.tmaze_env import DOWN, PENALTY, RIGHT, UP
+from lightning_warmup.proofs.automata import Automaton, Symbol
 
+ACTIONS = 4
 EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # right, up, left, down: this drift reaches the junction
 
 
@@ -70,22 +71,31 @@ class TMaze(EpisodesDataModule):
         """Return the length, at least 2, of the maze whose best play reads so many symbols."""
         return max(2, symbols - 1)
 
-    def automaton(self) -> Automaton | None:
-        """Return the best play in mazes of every length; None with stochasticity, which makes the way vary."""
-        if self.stochasticity:
-            return None
+    def automaton(self) -> Automaton:
+        """Return the best play in mazes of every length.
+
+        With stochasticity, the agent may bump into a wall, perhaps with a fine, and return to the cue. This happens
+        in any order and any number of times; the fine is anything from 0 to its largest value.
+        """
         moves: dict[tuple[str, str], str] = {}
         answers: dict[str, int] = {}
         for goal, action in (("up", UP), ("down", DOWN)):
             moves |= {("start", f"cue {goal}"): goal, (goal, "corridor"): goal}
             moves[goal, "junction"] = f"turn {goal}"
             answers |= {goal: RIGHT, f"turn {goal}": action}
-        symbols = {
+        symbols: dict[str, Symbol] = {
             "cue up": _inputs(0)[0],
             "cue down": _inputs(1)[0],
             "corridor": _inputs(2, RIGHT)[0],
             "junction": _inputs(3, RIGHT)[0],
         }
+        if self.stochasticity:
+            fine = PENALTY * torch.eye(9)[ACTIONS]  # the reward stands after the actions
+            symbols["corridor"] = _inputs(2, RIGHT)[0] + fine, _inputs(2, RIGHT)[0]
+            for number, goal in enumerate(("up", "down")):
+                cue = _inputs(number, RIGHT)[0]
+                symbols[f"cue {goal} again"] = cue + fine, cue
+                moves[goal, f"cue {goal} again"] = goal
         return Automaton(["start", *answers], symbols, moves, answers)
 
 

@@ -76,7 +76,8 @@ def no_regret(results: Sequence[Result], figures: Path) -> Section:
 The question for anybody's project: can the warmup be left in? A network with a memory at its side
 (`model.double=true`, `SideMemory`) starts as the plain network of its other half, and only that memory is warmed
 up. *silent* is this network, *double* the published one, *silent-rest* the silent one with the warmup for rest. All
-have the same number of units in all. Cells show the median and all runs.
+have the same number of units in all, but *silent-equal*, which has as many parameters as *none*. Cells show the
+median and all runs.
 
 *No harm* means that the median of silent is at least as good as the worst run without a warmup. *As the best* means
 the same against the best other procedure; it is asked where a task needs a long memory. Fewer than three seeds

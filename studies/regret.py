@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from lightning_warmup.reporting.markdown import markdown
+
 from lightning_warmup.reporting.figures import style
-from lightning_warmup.reporting.rows import markdown
 from studies.figures import panel_grid, save_with_legend
 from studies.grid import read_study
 from studies.groups import Result, pick
 from studies.tables import LEARNT, change, in_words, number, share, sign
 
 STUDY = Path(__file__).parent / "no_regret.yaml"
-VARIANTS = ("none", "warmup", "double", "silent", "silent-rest")
+VARIANTS = ("none", "warmup", "double", "silent", "silent-equal", "silent-rest")
 MEMORY = {
     "copy_50",
     "copy_300",

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
 
 from lightning_warmup._compat import on_device
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.dynamics.horizon import memory_horizon
+from lightning_warmup.dynamics.horizon import MEMORY, MemoryHorizon, memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.procedures.sequences import time_first
 
 SEQUENCES = 64  # N of a reported VAA, if the test split has as many
@@ -30,7 +28,7 @@ class Report(Callback):
     Multistability is measured before the stages, after them, and on the tested checkpoint. The sequences are always
     the first 64 of the test split, ``datamodule.first_test_batch(64)``, with the same cuts and constant inputs.
     Portraits are saved as ``portraits/before.npz``, ``portraits/NAME.npz`` with the name of the last stage, and
-    ``portraits/final.npz``.
+    ``portraits/final.npz``. Files with the same names in ``memory/`` say how much memory is left after how many steps.
 
     Args:
         folder: Run folder.
@@ -142,12 +140,15 @@ class Report(Callback):
         sequences = time_first(rnn, sequences)
         metrics = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
         metrics["rest"] = metrics.pop("resting_fraction")
-        metrics["memory"] = _memory(rnn, sequences, lengths)
+        horizon = memory_horizon(rnn, sequences, lengths) if self.count > 1 else None
+        metrics["memory"] = horizon and _spans(horizon)
         if trainer.is_global_zero:
             taken = portrait(rnn, sequences, lengths, steps=self.steps)
             metrics |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 taken.save(self.folder / FOLDER / f"{moment}.npz")
+                if horizon:
+                    horizon.forward.save(self.folder / MEMORY / f"{moment}.npz")
         return metrics
 
     def _time_fit(self) -> None:
@@ -155,14 +156,17 @@ class Report(Callback):
             self.seconds["fit"] = time.perf_counter() - self._fit_since
 
 
-def _memory(rnn: nn.Module, sequences: Tensor, lengths: Tensor | None) -> dict[str, float] | None:
-    """Return the median number of steps that a network remembers, None for a single sequence."""
-    if sequences.shape[0 if batch_first(rnn) else 1] < 2:
-        return None
-    horizon = memory_horizon(rnn, sequences, lengths)
-    spans = {"steps": horizon.forward, "gradient_steps": horizon.backward}
-    limits = {"limit": horizon.forward.limit, "gradient_limit": horizon.backward.limit}
-    return {name: span.median for name, span in spans.items()} | limits
+def _spans(horizon: MemoryHorizon) -> dict[str, float]:
+    """Return the median number of steps that a network remembers, and how many pairs of sequences stay apart."""
+    forward, backward = horizon.forward, horizon.backward
+    return {
+        "steps": forward.median,
+        "gradient_steps": backward.median,
+        "limit": forward.limit,
+        "gradient_limit": backward.limit,
+        "apart": forward.apart,
+        "pairs": len(forward.steps),
+    }
 
 
 def _metrics(trainer: Trainer) -> dict[str, dict[str, float]]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
+from lightning_warmup.callbacks.copies import renew_copies
 from lightning_warmup.callbacks.observed import TooEarly
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.procedures import require
@@ -150,11 +151,14 @@ class Stage(Callback, ABC):
             self._say("repeated, because the weights of the network were set after it.")
             waits = True
         if waits:
-            self._run(trainer, pl_module, rnn)
+            self._run(trainer, pl_module, rnn, left)
 
-    def _run(self, trainer: Trainer, module: LightningModule, rnn: nn.Module) -> None:
+    def _run(
+        self, trainer: Trainer, module: LightningModule, rnn: nn.Module, left: list[Tensor] | None = None
+    ) -> None:
         """Take the steps, then make the optimizers anew: they may hold copies of the old weights."""
         start = time.perf_counter()
+        earlier = [[parameter.detach().clone() for parameter in rnn.parameters()]] + ([left] if left else [])
         alike = [other for other in _stages(trainer) if type(other) is type(self)]
         group = self.name if len(alike) == 1 else f"{self.name}/{self.network}"
         hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
@@ -171,6 +175,7 @@ class Stage(Callback, ABC):
                 _log(trainer, group, asdict(step))
         with isolate_rng():
             trainer.strategy.setup_optimizers(trainer)
+        renew_copies(trainer.optimizers, rnn, earlier)
         if (outcome := self.outcome()) is not None:
             self._say(outcome)
         self._shared[0], self._shared[1] = 1, time.perf_counter() - start

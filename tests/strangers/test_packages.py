@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_warmup import Unrolled, WarmupStage, warmup
+from lightning_warmup import SideMemory, Unrolled, WarmupStage, warmup
 
 PLAIN: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
 TIMES = torch.arange(120)
@@ -87,6 +88,60 @@ def test_recurrent_ppo() -> None:
         before = network.weight_hh_l0.clone()
         warmup(network, steps.detach().unflatten(0, (-1, 16)).transpose(0, 1), steps=2)
         assert not torch.equal(network.weight_hh_l0, before)
+
+
+def recipe(name: str, **names: Any) -> dict[str, Any]:
+    """Run the code of a recipe up to its usage, and return what it defines."""
+    text = (Path(__file__).parents[2] / "lightning_warmup" / "RECIPES.md").read_text()
+    (code,) = (
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if f"class {name}(" in block
+    )
+    defined = {"torch": torch, "SideMemory": SideMemory, "warmup": warmup, **names}
+    exec(code.rpartition("\n\n\n")[0], defined)  # the last paragraph uses the classes
+    return defined
+
+
+@pytest.mark.parametrize("cell", ["lstm", "mgu"])
+def test_recurrent_ppo_with_a_memory_at_its_side(cell: str) -> None:
+    package = pytest.importorskip("sb3_contrib")
+    from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    def quick(network: SideMemory, sequences: torch.Tensor) -> None:
+        warmup(network, sequences, steps=2)
+
+    parts = recipe("SidePolicy", RecurrentActorCriticPolicy=RecurrentActorCriticPolicy,
+                   BaseCallback=BaseCallback, warmup=quick)  # fmt: skip
+    agent = package.RecurrentPPO(
+        parts["SidePolicy"], "CartPole-v1", n_steps=64, batch_size=64, n_epochs=1, seed=0, device="cpu",
+        policy_kwargs={"cell": cell, "lstm_hidden_size": 16},
+    )  # fmt: skip
+    network = agent.policy.lstm_actor if cell == "lstm" else agent.policy.lstm_actor.rnn
+    before = copy.deepcopy(network)
+    callback = parts["WarmUp"]()
+    agent.learn(64, callback)
+    assert callback.done
+    assert not torch.equal(network.memory[0].weight_hh_l0, before.memory[0].weight_hh_l0)
+    assert float(network.gains[0].abs().max()) > 0  # the update has taken the memory up
+    agent.predict(agent.env.observation_space.sample())
+
+
+def test_darts_with_a_memory_at_its_side(tmp_path: Path) -> None:
+    darts = pytest.importorskip("darts")
+    from darts.models import RNNModel
+    from darts.models.forecasting.rnn_model import CustomRNNModule
+    from darts.utils.data.torch_datasets import utils
+
+    names = {name: getattr(utils, name) for name in ("PLModuleOutput", "ModuleStage")}
+    parts, stage = recipe("Remembering", CustomRNNModule=CustomRNNModule, **names), WarmupStage(steps=2)
+    model = RNNModel(
+        24, model=parts["Remembering"], hidden_dim=8, training_length=36, n_epochs=1, work_dir=str(tmp_path),
+        pl_trainer_kwargs=PLAIN | {"callbacks": [stage]},
+    )  # fmt: skip
+    series = [darts.TimeSeries.from_values(y.numpy()) for y in SERIES]
+    model.fit(series)
+    assert stage.done
+    assert len(model.predict(30, series[0])) == 30
 
 
 class Model(LightningModule):

@@ -79,12 +79,33 @@ class Lookahead(torch.optim.SGD):
         return loss
 
 
+class Around(torch.optim.Optimizer):
+    """An optimizer in another one."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        super().__init__(inner.param_groups, {})
+        self.inner = inner
+
+    def step(self, closure: Any = None) -> Any:
+        return self.inner.step(closure)
+
+
+@pytest.mark.parametrize("made", ["in configure_optimizers", "before", "within another"])
 @pytest.mark.parametrize("hook", ["", "on_train_start"])
-def test_an_optimizer_that_copied_the_weights_does_not_draw_them_back(tmp_path: Path, hook: str) -> None:
+def test_an_optimizer_that_copied_the_weights_does_not_draw_them_back(
+    tmp_path: Path, hook: str, made: str
+) -> None:
     class Slow(Initialises):
+        def __init__(self, hook: str) -> None:
+            super().__init__(hook)
+            self.made: Any = Lookahead(self.parameters())
+            if made == "within another":
+                self.made = Around(self.made)
+
         def configure_optimizers(self) -> Any:
-            optimizer = Lookahead(self.parameters())
-            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+            if made == "in configure_optimizers":
+                self.made = Lookahead(self.parameters())
+            return [self.made], [torch.optim.lr_scheduler.StepLR(self.made, 1)]
 
     left: list[Tensor] = []
 
