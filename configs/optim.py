@@ -27,8 +27,8 @@ class Optim(Settings):
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay of the optimiser."""
     schedule: Literal["none", "cosine", "one_cycle", "plateau"] = "none"
-    """Schedule of the learning rate: none, a cosine down to 0, torch's OneCycleLR, or a tenth of it after more than
-    10 validations without improvement (plateau)."""
+    """How the learning rate changes: not at all, along a cosine to 0, in one cycle of torch's OneCycleLR, or to a
+    tenth after more than 10 validations in a row without an improvement."""
     rise_steps: int = Field(0, ge=0)
     """Training steps in which the learning rate first rises linearly; with one_cycle, 0 = 30% of all steps."""
     patience: int | None = Field(None, ge=1)

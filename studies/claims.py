@@ -71,7 +71,9 @@ when its policy is optimal or solves the environment. "With warmup" is the publi
 def no_regret(results: Sequence[Result], figures: Path) -> Section:
     """Whether a silent double layer can be left in."""
     absent = ", ".join(regret.missing(results))
-    rest = f"\nWithout a run of none or of silent so far: {textwrap.fill(absent, 112)}.\n" if absent else ""
+    rest = (
+        f"\n{textwrap.fill(f'Without a run of none or of silent so far: {absent}.', 116)}\n" if absent else ""
+    )
     text = f"""
 The question for anybody's project: can the warmup be left in? A network with a memory at its side
 (`model.double=true`, `SideMemory`) starts as the plain network of its other half, and only that memory is warmed
@@ -79,11 +81,18 @@ up. *silent* is this network, *double* the published one, *silent-rest* the sile
 have the same number of units in all, but *silent-equal*, which has as many parameters as *none*. Cells show the
 median and all runs.
 
+So far the study has single seeds, so it settles nothing yet, but the pattern is that of earlier single runs: where
+memory is asked for, the silent network learns as soon as a warmed one or little later, and where it is not, as soon
+as the plain one, on tasks that a warmed plain network never learns.
+
 *No harm* means that the median of silent is at least as good as the worst run without a warmup. *As the best* means
 the same against the best other procedure; it is asked where a task needs a long memory. Fewer than three seeds
 settle nothing.
 {rest}"""
-    tasks = {"repeat_first": "RepeatFirst: needs memory", "repeat_previous": "RepeatPrevious: needs none"}
+    tasks = {
+        "repeat_first": "RepeatFirst: hold a card for 52 steps",
+        "repeat_previous": "RepeatPrevious: recall four steps ago",
+    }
     return Section(
         "## Does it ever harm?",
         text,

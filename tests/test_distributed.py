@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from command import ROOT, Command
 from torch import Tensor, distributed, multiprocessing, nn
 
-from lightning_warmup import warmup
+from lightning_warmup import SideMemory, warmup
 from lightning_warmup.distributed import gather_batch, rank, take_from_first, world_size
 from lightning_warmup.dynamics.functional import at_rest, vaa, vaa_star
 from lightning_warmup.dynamics.metrics import VAA, RestingFraction, VAAStar
@@ -36,9 +37,11 @@ def procedures(rows: slice) -> tuple[list[float], list[Tensor]]:
     """Losses and weights of all procedures on these rows of every global batch."""
     losses, tensors = [], []
     whole = torch.randn(5, 10, 12, 1, generator=torch.Generator().manual_seed(1))
-    for name in ("published", "rest", *TASKS):
+    plain = [(name, partial(nn.GRU, 1, 6, num_layers=2)) for name in ("published", "rest", *TASKS)]
+    sides = [(name, partial(SideMemory, "gru", 1, 6, num_layers=2)) for name in ("published", "rest")]
+    for name, make in [*plain, *sides]:
         torch.manual_seed(0)
-        network = nn.GRU(1, 6, num_layers=2)
+        network = make()
         batches = [gather_batch((batch[:, rows], None)) for batch in whole]
         if name in TASKS:
             losses += [step.loss for step in pretrain_steps(network, batches, PretrainPlan(name, 5))]
@@ -142,6 +145,13 @@ def test_a_run_in_two_processes_equals_a_run_in_one(
     assert_alike(train, run, folder)
     assert len(list(run.parent.iterdir())) == 1
     json.loads((run / "provenance.json").read_text())
+
+
+def test_a_memory_at_the_side_learns_the_same_in_two_processes(train: Command, tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, processes in zip(folders, ([], DDP), strict=True):
+        train(f"run_dir={folder}", *train.small, "model.double=true", *processes)
+    assert_alike(train, folders[1], folders[0])
 
 
 def test_a_batch_that_does_not_divide_is_refused(train: Command, tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ class Spans:
         return self._quantile(0.25), self._quantile(0.75)
 
     @property
+    def median_shares(self) -> NDArray[np.float64]:
+        """Median over pairs of what is left, ``(S,)``."""
+        return np.median(self.shares, axis=1)
+
+    @property
     def apart(self) -> int:
         """Number of pairs that ``limit`` steps have not brought together."""
         return int(np.isinf(self.steps).sum())

@@ -35,6 +35,7 @@ class Layer:
         warmed: Parameters that a warmup may move.
         frozen: Parameters that a partial warmup does not move.
         part: Picks from the layer's state the part that is warmed up.
+        run_part: As ``run``, with that part of the state alone; None where it is the whole state.
         run_to: ``(input, state, steps) -> (output, state)``, the state of each row after so many steps of its own,
             ``(B,)``, from 1 to T; None if the layer can't.
     """
@@ -44,6 +45,7 @@ class Layer:
     warmed: list[nn.Parameter]
     frozen: list[nn.Parameter] = field(default_factory=list)
     part: Callable[[State], State] = lambda state: state
+    run_part: Run | None = None
     run_to: Callable[[Tensor, State | None, Tensor], tuple[Tensor, State]] | None = None
 
 
@@ -77,7 +79,7 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         return [_side_layer(rnn, index) for index in range(rnn.num_layers)]
     if isinstance(rnn, DoubleLayer) and _calls(rnn, DoubleLayer):
         halves = list(rnn.first.parameters()), list(rnn.second.parameters())
-        return [Layer(_time_first(rnn), rnn.input_size, *halves, rnn.first_state)]
+        return [Layer(_time_first(rnn), rnn.input_size, *halves, rnn.first_state, _time_first(rnn.first))]
     if isinstance(rnn, nn.RNNBase) and _calls(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
         return [_torch_layer(TorchLayer(rnn, index)) for index in range(rnn.num_layers)]
     if isinstance(rnn, GatedCell):
@@ -108,7 +110,8 @@ def _side_layer(rnn: SideMemory, index: int) -> Layer:
     warmed, frozen = list(rnn.memory[index].parameters()), list(rnn.plain[index].parameters())
     input_size = rnn.hidden_size if index else rnn.input_size
     below = [rnn.gains[index - 1]] if index else []
-    return Layer(partial(rnn.run_layer, index), input_size, warmed, frozen + below, partial(half_of, index=0))
+    run, memory = partial(rnn.run_layer, index), partial(half_of, index=0)
+    return Layer(run, input_size, warmed, frozen + below, memory, rnn.memory[index])
 
 
 def _torch_layer(layer: TorchLayer) -> Layer:

@@ -52,8 +52,9 @@ def settle_alone(
     sequences, settled = batch[0], []
     for layer, state in zip(layers, _draw_states(layers, batch, generator), strict=True):
         input = torch.randn(layer.input_size or sequences.shape[2], generator=generator).to(sequences)
-        _, state = layer.run(input.expand(stabilization, sequences.shape[1], -1), state)
-        states = flatten_state(layer.part(state))
+        run = layer.run_part or layer.run
+        _, state = run(input.expand(stabilization, sequences.shape[1], -1), layer.part(state))
+        states = flatten_state(state)
         star = vaa_star(states, plan.objective.epsilon)
         settled.append(SettledLayer(states, star, states.new_zeros(())))
     return settled

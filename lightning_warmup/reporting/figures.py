@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 
 matplotlib.use("Agg")  # files without a screen
 from matplotlib import pyplot as plt
@@ -175,9 +174,7 @@ def draw_memory(memory: Mapping[str, Spans]) -> Figure:
     for moment, spans in memory.items():
         look = style(list(MOMENTS).index(moment)) | {"marker": ""}
         axes.plot(spans.looks[1:], spans.shares[1:], color=look["color"], alpha=0.3, linewidth=0.6)
-        axes.plot(
-            spans.looks[1:], np.median(spans.shares[1:], axis=1), label=MOMENTS[moment], linewidth=2, **look
-        )
+        axes.plot(spans.looks[1:], spans.median_shares[1:], label=MOMENTS[moment], linewidth=2, **look)
     axes.axhline(LEFT, color=GREY, linewidth=0.8)
     finish(
         axes,
