@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from lightning_warmup.reporting.markdown import markdown
-
 from lightning_warmup.reporting.figures import style
+from lightning_warmup.reporting.rows import markdown
 from studies.figures import panel_grid, save_with_legend
 from studies.grid import read_study
 from studies.groups import Result, pick

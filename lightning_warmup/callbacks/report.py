@@ -28,7 +28,8 @@ class Report(Callback):
     Multistability is measured before the stages, after them, and on the tested checkpoint. The sequences are always
     the first 64 of the test split, ``datamodule.first_test_batch(64)``, with the same cuts and constant inputs.
     Portraits are saved as ``portraits/before.npz``, ``portraits/NAME.npz`` with the name of the last stage, and
-    ``portraits/final.npz``. Files with the same names in ``memory/`` say how much memory is left after how many steps.
+    ``portraits/final.npz``. Files with the same names in ``memory/`` hold the memory left after each number of
+    steps.
 
     Args:
         folder: Run folder.
