@@ -74,8 +74,8 @@ class TMaze(EpisodesDataModule):
     def automaton(self) -> Automaton:
         """Return the best play in mazes of every length.
 
-        With stochasticity, the agent may bump into a wall, perhaps with a fine, and return to the cue. This happens
-        in any order and any number of times; the fine is anything from 0 to its largest value.
+        Where chance replaces actions, the agent may bump into a wall, for which it may be fined, and come back to
+        the cue. Both happen in any order and any number of times, and the fine is anything from 0 to its greatest.
         """
         moves: dict[tuple[str, str], str] = {}
         answers: dict[str, int] = {}

@@ -28,8 +28,7 @@ class Report(Callback):
     Multistability is measured before the stages, after them, and on the tested checkpoint. The sequences are always
     the first 64 of the test split, ``datamodule.first_test_batch(64)``, with the same cuts and constant inputs.
     Portraits are saved as ``portraits/before.npz``, ``portraits/NAME.npz`` with the name of the last stage, and
-    ``portraits/final.npz``. Files with the same names in ``memory/`` hold the memory left after each number of
-    steps.
+    ``portraits/final.npz``. Beside them, ``memory/`` holds what is left of the memory after how many steps.
 
     Args:
         folder: Run folder.
@@ -158,7 +157,7 @@ class Report(Callback):
 
 
 def _spans(horizon: MemoryHorizon) -> dict[str, float]:
-    """Return the median number of steps that a network remembers, and how many pairs of sequences stay apart."""
+    """Return the medians of the steps that a network remembers, and how many pairs of sequences stay apart."""
     forward, backward = horizon.forward, horizon.backward
     return {
         "steps": forward.median,

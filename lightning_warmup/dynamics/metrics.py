@@ -16,14 +16,12 @@ from lightning_warmup.dynamics import functional
 class VAA(Metric):
     """Compute the VAA, the share of distinct equilibria (arXiv 2106.01001, section 3).
 
-    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa`.
-
-    As input to ``update`` the metric accepts settled ``states``, ``(N, H)``. As output of ``compute`` it returns a
-    scalar in [1/N, 1], N over all updates.
+    See :func:`lightning_warmup.dynamics.functional.vaa` for the formula. ``update`` takes settled ``states``,
+    ``(N, H)``; ``compute`` returns a scalar in [1/N, 1], with N over all updates.
 
     Args:
         epsilon: Distance below which two states are the same equilibrium.
-        kwargs: Settings of every :class:`torchmetrics.Metric`.
+        kwargs: Arguments of :class:`torchmetrics.Metric`.
 
     Examples:
         >>> metric = VAA()
@@ -42,7 +40,7 @@ class VAA(Metric):
     def __init__(self, epsilon: float = functional.EPSILON, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
-        self.add_state("states", [], dist_reduce_fx="cat")  # every pair counts: batches cannot be summed up
+        self.add_state("states", [], dist_reduce_fx="cat")  # every pair counts, so batches can't be summed up
 
     def update(self, states: torch.Tensor) -> None:
         self.states.append(states.detach())
@@ -58,8 +56,8 @@ class VAA(Metric):
 class VAAStar(VAA):
     """Compute VAA*, the differentiable surrogate of the VAA (arXiv 2106.01001, section 4).
 
-    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa_star`; input, arguments and the range of
-    the output are those of :class:`VAA`.
+    See :func:`lightning_warmup.dynamics.functional.vaa_star` for the formula, and :class:`VAA` for input, arguments
+    and range.
 
     Examples:
         >>> metric = VAAStar()
@@ -70,7 +68,7 @@ class VAAStar(VAA):
     is_differentiable = True
 
     def update(self, states: torch.Tensor) -> None:
-        # torchmetrics takes gradients in ``forward`` alone, for the value of the batch
+        # torchmetrics keeps gradients only in ``forward``, for the value of the batch.
         self.states.append(states if torch.is_grad_enabled() else states.detach())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,12 +83,12 @@ class VAAStar(VAA):
 class RestingFraction(Metric):
     """Compute the fraction of settled states that one more step does not move.
 
-    As input to ``update`` the metric accepts settled ``states`` and ``next_states``, the same one step later, both
-    ``(N, H)``. As output of ``compute`` it returns a scalar in [0, 1].
+    ``update`` takes settled ``states`` and ``next_states``, the states one step later, both ``(N, H)``; ``compute``
+    returns a scalar in [0, 1].
 
     Args:
-        tolerance: Largest move of a unit at rest, relative to one more than its size.
-        kwargs: Settings of every :class:`torchmetrics.Metric`.
+        tolerance: Largest change of a resting unit z, divided by 1 + |z|.
+        kwargs: Arguments of :class:`torchmetrics.Metric`.
 
     Examples:
         >>> metric = RestingFraction()
@@ -107,7 +105,7 @@ class RestingFraction(Metric):
     def __init__(self, tolerance: float = functional.REST_TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tolerance = tolerance
-        # Moves, not counts of rest: a collection of two tolerances shares equal states.
+        # Moves, not counts: in a MetricCollection, metrics with two tolerances share this state.
         self.add_state("moves", [], dist_reduce_fx="cat")
 
     def update(self, states: torch.Tensor, next_states: torch.Tensor) -> None:
@@ -122,15 +120,15 @@ class RestingFraction(Metric):
 
 
 class MemorySpan(Metric):
-    """Compute how many steps two histories remain apart under the same further inputs, the median over pairs.
+    """Compute how many steps two histories stay apart under the same further inputs, as a median over pairs.
 
-    As input to ``update`` the metric accepts the states of N pairs before and after each of K common inputs,
-    ``states`` and ``other_states``, both ``(K + 1, N, H)``. As output of ``compute`` it returns a scalar: the steps
-    until their distance has fallen to a share of the first one, infinity if that takes more than K.
+    ``update`` takes ``states`` and ``other_states``, both ``(K + 1, N, H)``: the states of N pairs before and after
+    each of K common inputs. ``compute`` returns the number of steps after which the share ``left`` of the first
+    distance is left, or infinity if that takes more than K.
 
     Args:
-        left: The share, a thousandth.
-        kwargs: Settings of every :class:`torchmetrics.Metric`.
+        left: The share, by default a thousandth.
+        kwargs: Arguments of :class:`torchmetrics.Metric`.
 
     Examples:
         >>> metric = MemorySpan(left=0.25)
@@ -148,7 +146,7 @@ class MemorySpan(Metric):
     def __init__(self, left: float = functional.LEFT, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.left = left
-        # Shares, not spans: a collection of two settings shares equal states.
+        # Shares, not spans: in a MetricCollection, metrics with two settings share this state.
         self.add_state("shares", [], dist_reduce_fx="cat")
 
     def update(self, states: torch.Tensor, other_states: torch.Tensor) -> None:
