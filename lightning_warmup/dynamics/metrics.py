@@ -13,7 +13,27 @@ from torchmetrics.utilities.plot import plot_single_or_multi_val
 from lightning_warmup.dynamics import functional
 
 
-class VAA(Metric):
+class _StateMetric(Metric):
+    """A metric of the states of a network: its properties in torchmetrics, and its plot."""
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound = 0.0
+
+    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
+        return plot_single_or_multi_val(
+            self.compute() if val is None else val,
+            ax=ax,
+            higher_is_better=self.higher_is_better,
+            lower_bound=self.plot_lower_bound,
+            upper_bound=self.plot_upper_bound,
+            name=type(self).__name__,
+        )
+
+
+class VAA(_StateMetric):
     """Compute the VAA, the share of distinct equilibria (arXiv 2106.01001, section 3).
 
     See :func:`lightning_warmup.dynamics.functional.vaa` for the formula. ``update`` takes settled ``states``,
@@ -32,10 +52,7 @@ class VAA(Metric):
     """
 
     states: list[torch.Tensor]
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    plot_upper_bound = 1.0
 
     def __init__(self, epsilon: float = functional.EPSILON, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -47,10 +64,6 @@ class VAA(Metric):
 
     def compute(self) -> torch.Tensor:
         return functional.vaa(dim_zero_cat(self.states), self.epsilon)
-
-    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return _plot(self, val, ax)
 
 
 class VAAStar(VAA):
@@ -80,7 +93,7 @@ class VAAStar(VAA):
         return functional.vaa_star(dim_zero_cat(self.states), self.epsilon)
 
 
-class RestingFraction(Metric):
+class RestingFraction(_StateMetric):
     """Compute the fraction of settled states that one more step does not move.
 
     ``update`` takes settled ``states`` and ``next_states``, the states one step later, both ``(N, H)``; ``compute``
@@ -97,10 +110,7 @@ class RestingFraction(Metric):
     """
 
     moves: list[torch.Tensor]
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    plot_upper_bound = 1.0
 
     def __init__(self, tolerance: float = functional.REST_TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -114,12 +124,8 @@ class RestingFraction(Metric):
     def compute(self) -> torch.Tensor:
         return (dim_zero_cat(self.moves) <= self.tolerance).float().mean()
 
-    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return _plot(self, val, ax)
 
-
-class MemorySpan(Metric):
+class MemorySpan(_StateMetric):
     """Compute how many steps two histories stay apart under the same further inputs, as a median over pairs.
 
     ``update`` takes ``states`` and ``other_states``, both ``(K + 1, N, H)``: the states of N pairs before and after
@@ -138,10 +144,6 @@ class MemorySpan(Metric):
     """
 
     shares: list[torch.Tensor]
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
 
     def __init__(self, left: float = functional.LEFT, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -155,18 +157,3 @@ class MemorySpan(Metric):
     def compute(self) -> torch.Tensor:
         shares = dim_zero_cat(self.shares).t()
         return functional.memory_span(shares, torch.arange(len(shares)), self.left).median()
-
-    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return _plot(self, val, ax)
-
-
-def _plot(metric: Metric, val: torch.Tensor | Sequence[torch.Tensor] | None, ax: Any) -> Any:
-    return plot_single_or_multi_val(
-        metric.compute() if val is None else val,
-        ax=ax,
-        higher_is_better=metric.higher_is_better,
-        lower_bound=metric.plot_lower_bound,
-        upper_bound=metric.plot_upper_bound,
-        name=type(metric).__name__,
-    )
