@@ -68,9 +68,9 @@ class Trainer(Settings):
     fast_dev_run: bool | int = Field(False, ge=0)
     """Run one batch (true) or this many batches of each stage, to try the code."""
     val_check_interval: int | float | None = Field(None, gt=0)
-    """Validate after this many batches (2) or this fraction of an epoch (0.5); null = 1.0."""
+    """Batches (2) or fraction of an epoch (0.5) between two validations; null = 1.0."""
     check_val_every_n_epoch: int | None = Field(1, ge=1)
-    """Validate after this many epochs; null = only by val_check_interval, counted across epochs."""
+    """Epochs between two validations; null = only by val_check_interval, counted across epochs."""
     num_sanity_val_steps: int | None = Field(None, ge=-1)
     """Validation batches to try before the training; -1 = all, null = 2."""
     log_every_n_steps: int | None = Field(None, ge=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
 import os
@@ -16,7 +15,7 @@ import numpy as np
 import yaml
 
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
-from lightning_warmup.runtime.files import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows, write_rows
 from studies.grid import as_arguments, flatten
 
 WHAT = ("study", "run", "settings", "seed", "commit", "dirty")
@@ -133,23 +132,18 @@ def add_rows(path: Path, rows: Sequence[Row]) -> None:
         lock = os.open(path.parent, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _write(path, {identity(row): row for row in [*read_rows(path), *rows]}.values())
+            kept = {identity(row): row for row in [*read_rows(path), *rows]}.values()
+            write_rows(path, [*WHAT, *_metric_names(kept)], kept)
         finally:
             os.close(lock)
     except OSError as error:
         raise ConfigError(f"{str(path)!r}: can't be written: {error.strerror}") from None
 
 
-def _write(path: Path, rows: Iterable[Row]) -> None:
-    def order(name: str) -> list[tuple[int, str]]:  # numbers in dotted names as numbers
+def _metric_names(rows: Iterable[Row]) -> list[str]:
+    """Return the names of all metrics in rows, sorted; numbers in dotted names are sorted as numbers."""
+
+    def order(name: str) -> list[tuple[int, str]]:
         return [(int(part), "") if part.isdigit() else (10**9, part) for part in name.split(".")]
 
-    figures = {name for row in rows for name in row} - {*WHAT}
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*WHAT, *sorted(figures, key=order)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    return sorted({name for row in rows for name in row} - {*WHAT}, key=order)

@@ -1,7 +1,7 @@
-"""How many equilibria the states of a recurrent network have settled in (arXiv 2106.01001, sections 3 and 4).
+"""The number of equilibria in which the states of a recurrent network settle (arXiv 2106.01001, sections 3 and 4).
 
-Pure functions of settled states, shape ``(N, H)``: the N states that N input sequences lead to, each
-after the same long constant input. Distances are Euclidean and taken in float32 or better.
+These are pure functions of settled states ``(N, H)``: N input sequences lead to N states, and each state then reads
+the same long constant input. Distances are Euclidean, in float32 or better.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ EPSILON = 1e-4
 """Distance below which two settled states count as the same equilibrium."""
 
 REST_TOLERANCE = 1e-6
-"""Largest relative move of a unit at rest in one more step."""
+"""Largest relative change of a resting unit in one more step."""
 
 LEFT = 1e-3
-"""Share of what tells two histories apart at which they count as forgotten."""
+"""Two histories count as forgotten when this share of their distance is left."""
 
 
 def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
@@ -26,11 +26,11 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     .. math:: \mathrm{VAA} = \frac{1}{N} \sum_i \frac{1}{\#\{j : \lVert z_i - z_j \rVert < \epsilon\}}
 
-    Where "closer than epsilon" is transitive, this is the number of distinct equilibria over N. It lies in
-    [1/N, 1], so two values are comparable only at equal N.
+    If "closer than epsilon" is transitive, this is the number of distinct equilibria divided by N. It lies in
+    [1/N, 1], so compare values only at equal N.
 
     Args:
-        states: Settled states, ``(N, H)``. One that is not finite counts as an equilibrium of its own.
+        states: Settled states, ``(N, H)``. A state that is not finite counts as a separate equilibrium.
         epsilon: Distance below which two states are the same equilibrium.
 
     Raises:
@@ -46,12 +46,19 @@ def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
 
 
 def resting_vaa(states: Tensor, resting: Tensor, epsilon: float = EPSILON) -> Tensor:
-    r"""Return the number of distinct equilibria of the states at rest over the number of all, in [0, 1].
+    r"""Return the number of distinct equilibria of the resting states, divided by the number of all, in [0, 1].
 
     .. math:: \frac{1}{N} \sum_{i \in R} \frac{1}{\#\{j \in R : \lVert z_i - z_j \rVert < \epsilon\}}
 
-    Drift, cycles and chaos raise the plain VAA, but not this one. Arguments and errors are those of :func:`vaa`,
-    and ``resting``, boolean, ``(N,)``: which states are at rest, as :func:`at_rest` tells.
+    Drift, cycles and chaos raise the plain VAA, but not this one.
+
+    Args:
+        states: As for :func:`vaa`.
+        resting: Which states are at rest, boolean, ``(N,)``, see :func:`at_rest`.
+        epsilon: As for :func:`vaa`.
+
+    Raises:
+        ValueError: As :func:`vaa`.
 
     Examples:
         >>> resting_vaa(torch.tensor([[0.0], [1.0]]), torch.tensor([True, False]))
@@ -68,8 +75,9 @@ def vaa_star(states: Tensor, epsilon: float = EPSILON) -> Tensor:
     .. math:: \mathrm{VAA}^* = \frac{1}{N} \sum_i \frac{1}{\sum_j C_{ij}}, \qquad
         C_{ij} = 1 - \frac{\max(d_{ij} - \epsilon, 0)}{d_{ij} + 10^{-6}}, \qquad d_{ij} = \lVert t_i - t_j \rVert
 
-    C is 1 up to epsilon and about epsilon/d beyond. The gradient vanishes once all pairs lie within epsilon and
-    is small where all are far apart; it is finite where states coincide. Arguments and errors: see :func:`vaa`.
+    C is 1 up to a distance of epsilon, and about epsilon/d beyond it. The gradient vanishes if all pairs are closer
+    than epsilon, and it is small if all are far apart; it is finite for equal states. For arguments and errors, see
+    :func:`vaa`.
     """
     distances = _distances(torch.tanh(states), epsilon)
     closeness = 1 - torch.relu(distances - epsilon) / (distances + 1e-6)
@@ -80,9 +88,9 @@ def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERAN
     """Return which states are at rest: one more step moves no unit by more than ``tolerance * (1 + |z|)``.
 
     Args:
-        states: Raw states, ``(N, H)``.
+        states: States, ``(N, H)``.
         next_states: The states one step later under the same constant input, ``(N, H)``.
-        tolerance: Largest relative move of a unit at rest.
+        tolerance: Largest relative change of a resting unit.
 
     Returns:
         Boolean mask, ``(N,)``.
@@ -91,9 +99,9 @@ def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERAN
 
 
 def shares_apart(states: Tensor, other_states: Tensor) -> Tensor:
-    """Return the distances of pairs of states over their first distances, ``(S, N)``.
+    """Return the distances of pairs of states, divided by their first distances, ``(S, N)``.
 
-    Pairs of which no unit differs by more than the tolerance of rest count as one state, at a distance of 0.
+    A pair has a distance of 0 if no unit differs by more than the tolerance of rest.
 
     Args:
         states: States at S looks, ``(S, N, H)``.
@@ -106,17 +114,17 @@ def shares_apart(states: Tensor, other_states: Tensor) -> Tensor:
 
 
 def memory_span(shares: Tensor, steps: Tensor, left: float = LEFT) -> Tensor:
-    """Return after how many steps a share has fallen to ``left`` for good; infinity if it has not by the last look.
+    """Return after how many steps a share falls to ``left`` for good, or infinity if it does not do so in the end.
 
-    Between two looks a share is taken to fall exponentially.
+    Between two looks, a share is assumed to fall exponentially.
 
     Args:
-        shares: Shares that are left, ``(S, N)``.
-        steps: Numbers of steps after which they were looked at, increasing, ``(S,)``.
+        shares: The shares at S looks, ``(S, N)``.
+        steps: The numbers of steps at the looks, increasing, ``(S,)``.
         left: The share that ends a span.
 
     Returns:
-        Spans, ``(N,)``, float64; 0 where the share is ``left`` or less from the beginning.
+        Spans, ``(N,)``, float64; 0 if the share is never above ``left``.
 
     Examples:
         >>> memory_span(torch.tensor([[1.0], [0.25], [0.0625]]), torch.tensor([0, 10, 20]), left=0.5)
@@ -136,13 +144,13 @@ def memory_span(shares: Tensor, steps: Tensor, left: float = LEFT) -> Tensor:
 
 
 def _distances(states: Tensor, epsilon: float) -> Tensor:
-    """Return the distances, ``(N, N)``, exact for close states, with finite gradients."""
+    """Return the distances, ``(N, N)``: exact for close states, and with finite gradients."""
     if states.dim() != 2 or states.shape[0] == 0:
         raise ValueError(f"states of shape {tuple(states.shape)}: must be (N, H) with N of at least 1")
     if not epsilon > 0:
         raise ValueError(f"epsilon={epsilon}: must be above 0")
     if states.dtype in (torch.float16, torch.bfloat16):
         states = states.float()
-    # The default mode takes distances from a matrix product above 25 rows: it loses close pairs to rounding.
+    # Above 25 rows, the default mode computes distances from a matrix product, which rounds close pairs away.
     with torch.autocast(states.device.type, enabled=False):
         return torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")

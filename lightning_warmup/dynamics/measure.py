@@ -21,10 +21,11 @@ class Multistability:
 
     Attributes:
         vaa: Variability among attractors, in [1/N, 1].
-        resting_vaa: Distinct equilibria of the states at rest over N, in [0, 1].
+        resting_vaa: Number of distinct equilibria of the resting states, divided by N, in [0, 1].
         resting_fraction: Fraction of the settled states that are at rest.
-        residual: Median Euclidean length of one more step; for states that have overflowed, the largest number.
-        places_per_layer: For each layer, in how many distinct places its states end, at rest or not, in [1, N].
+        residual: Median Euclidean length of one more step; a state that has overflowed counts as the largest
+        number. places_per_layer: For each layer, the number of distinct places of its states, at rest or not, in
+        [1, N].
     """
 
     vaa: float
@@ -48,22 +49,22 @@ def multistability(
 ) -> Multistability:
     """Measure the reachable multistability of a recurrent network on N sequences, in eval mode.
 
-    Each draw cuts every sequence at a random length, runs it from the zero state, and settles the whole stack
-    under one constant input shared by all sequences. The results are means over the draws.
-    Modules keep their mode. A list of :class:`Layer` is measured in the mode of its modules.
+    Each draw cuts every sequence at a random length, runs it from the zero state, and lets all states settle under
+    one constant input. The results are means over the draws. Afterwards, modules are in their own mode again. A
+    list of :class:`Layer` is measured in the current mode of its modules.
 
     Args:
         rnn: Network; see :func:`lightning_warmup.networks.layers.layers_of`.
         sequences: Inputs, ``(T, N, I)``, or ``(N, T, I)`` if the network has ``batch_first``.
-        lengths: Lengths of prefixes to use instead of random cuts, ``(N,)``, as for histories of episodes.
+        lengths: Lengths of the sequences, ``(N,)``, for example of episodes; they replace the random cuts.
         steps: Number M of constant steps.
         draws: Number of draws.
         epsilon: Distance below which two states are the same equilibrium.
-        constant_inputs: Inputs ``(K, I)`` that the constant ones are drawn from; by default they are from N(0, 1).
-        generator: Source of the cuts and the constant inputs; by default one of seed 0.
+        constant_inputs: Inputs ``(K, I)`` from which constant inputs are drawn; by default they come from N(0, 1).
+        generator: Source of the cuts and the constant inputs; by default one with seed 0.
 
     Raises:
-        ValueError: If ``steps`` or ``draws`` is below 1, a length outside 1..T, or a value that is read not finite.
+        ValueError: If ``steps`` or ``draws`` is below 1, a length is outside 1..T, or an input is not finite.
     """
     for name, value in {"steps": steps, "draws": draws}.items():
         if value < 1:
@@ -75,7 +76,7 @@ def multistability(
         settled, moved = settle(layers, states, inputs, steps, epsilon)
     resting = at_rest(settled, moved)
     residuals = torch.linalg.vector_norm(moved - settled, dim=1)
-    # States that have overflowed count as one place, however far they have gone.
+    # All states that have overflowed count as one place.
     settled = settled.where(torch.isfinite(settled).all(1, keepdim=True), settled.new_zeros(()))
     count, widths = len(inputs) // draws, [flatten_state(state).shape[1] for state in states]
 
@@ -96,9 +97,9 @@ def multistability(
 def retained(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor | None = None) -> float:
     """Return how much of the first halves of sequences is left in the outputs after a common second half.
 
-    The second half is that of the first sequence. What is left is the root mean square, over sequences and units,
-    of the differences of the last outputs from their mean: 0 if the network has lost what it had read, under the
-    very inputs of the task, so that no training on outputs at the end can find it.
+    All sequences end with the second half of the first sequence. The result is the root mean square, over sequences
+    and units, of the differences of the last outputs from their mean. It is 0 if the network has lost the first
+    halves; then training on outputs at the end can't find them.
 
     Args:
         layers: Layers of the network; see :func:`lightning_warmup.networks.layers.layers_of`.

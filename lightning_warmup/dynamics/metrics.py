@@ -13,17 +13,35 @@ from torchmetrics.utilities.plot import plot_single_or_multi_val
 from lightning_warmup.dynamics import functional
 
 
-class VAA(Metric):
+class _StateMetric(Metric):
+    """A metric of the states of a network: its properties in torchmetrics, and its plot."""
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound = 0.0
+
+    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
+        return plot_single_or_multi_val(
+            self.compute() if val is None else val,
+            ax=ax,
+            higher_is_better=self.higher_is_better,
+            lower_bound=self.plot_lower_bound,
+            upper_bound=self.plot_upper_bound,
+            name=type(self).__name__,
+        )
+
+
+class VAA(_StateMetric):
     """Compute the VAA, the share of distinct equilibria (arXiv 2106.01001, section 3).
 
-    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa`.
-
-    As input to ``update`` the metric accepts settled ``states``, ``(N, H)``. As output of ``compute`` it returns a
-    scalar in [1/N, 1], N over all updates.
+    See :func:`lightning_warmup.dynamics.functional.vaa` for the formula. ``update`` takes settled ``states``,
+    ``(N, H)``; ``compute`` returns a scalar in [1/N, 1], with N over all updates.
 
     Args:
         epsilon: Distance below which two states are the same equilibrium.
-        kwargs: Settings of every :class:`torchmetrics.Metric`.
+        kwargs: Arguments of :class:`torchmetrics.Metric`.
 
     Examples:
         >>> metric = VAA()
@@ -34,15 +52,12 @@ class VAA(Metric):
     """
 
     states: list[torch.Tensor]
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    plot_upper_bound = 1.0
 
     def __init__(self, epsilon: float = functional.EPSILON, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
-        self.add_state("states", [], dist_reduce_fx="cat")  # every pair counts: batches cannot be summed up
+        self.add_state("states", [], dist_reduce_fx="cat")  # every pair counts, so batches can't be summed up
 
     def update(self, states: torch.Tensor) -> None:
         self.states.append(states.detach())
@@ -50,16 +65,12 @@ class VAA(Metric):
     def compute(self) -> torch.Tensor:
         return functional.vaa(dim_zero_cat(self.states), self.epsilon)
 
-    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return _plot(self, val, ax)
-
 
 class VAAStar(VAA):
     """Compute VAA*, the differentiable surrogate of the VAA (arXiv 2106.01001, section 4).
 
-    The formula is that of :func:`lightning_warmup.dynamics.functional.vaa_star`; input, arguments and the range of
-    the output are those of :class:`VAA`.
+    See :func:`lightning_warmup.dynamics.functional.vaa_star` for the formula, and :class:`VAA` for input, arguments
+    and range.
 
     Examples:
         >>> metric = VAAStar()
@@ -70,7 +81,7 @@ class VAAStar(VAA):
     is_differentiable = True
 
     def update(self, states: torch.Tensor) -> None:
-        # torchmetrics takes gradients in ``forward`` alone, for the value of the batch
+        # torchmetrics keeps gradients only in ``forward``, for the value of the batch.
         self.states.append(states if torch.is_grad_enabled() else states.detach())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -82,15 +93,15 @@ class VAAStar(VAA):
         return functional.vaa_star(dim_zero_cat(self.states), self.epsilon)
 
 
-class RestingFraction(Metric):
+class RestingFraction(_StateMetric):
     """Compute the fraction of settled states that one more step does not move.
 
-    As input to ``update`` the metric accepts settled ``states`` and ``next_states``, the same one step later, both
-    ``(N, H)``. As output of ``compute`` it returns a scalar in [0, 1].
+    ``update`` takes settled ``states`` and ``next_states``, the states one step later, both ``(N, H)``; ``compute``
+    returns a scalar in [0, 1].
 
     Args:
-        tolerance: Largest move of a unit at rest, relative to one more than its size.
-        kwargs: Settings of every :class:`torchmetrics.Metric`.
+        tolerance: Largest change of a resting unit z, divided by 1 + |z|.
+        kwargs: Arguments of :class:`torchmetrics.Metric`.
 
     Examples:
         >>> metric = RestingFraction()
@@ -99,15 +110,12 @@ class RestingFraction(Metric):
     """
 
     moves: list[torch.Tensor]
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    plot_upper_bound = 1.0
 
     def __init__(self, tolerance: float = functional.REST_TOLERANCE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tolerance = tolerance
-        # Moves, not counts of rest: a collection of two tolerances shares equal states.
+        # Moves, not counts: in a MetricCollection, metrics with two tolerances share this state.
         self.add_state("moves", [], dist_reduce_fx="cat")
 
     def update(self, states: torch.Tensor, next_states: torch.Tensor) -> None:
@@ -116,21 +124,17 @@ class RestingFraction(Metric):
     def compute(self) -> torch.Tensor:
         return (dim_zero_cat(self.moves) <= self.tolerance).float().mean()
 
-    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return _plot(self, val, ax)
 
+class MemorySpan(_StateMetric):
+    """Compute how many steps two histories stay apart under the same further inputs, as a median over pairs.
 
-class MemorySpan(Metric):
-    """Compute how many steps two histories remain apart under the same further inputs, the median over pairs.
-
-    As input to ``update`` the metric accepts the states of N pairs before and after each of K common inputs,
-    ``states`` and ``other_states``, both ``(K + 1, N, H)``. As output of ``compute`` it returns a scalar: the steps
-    until their distance has fallen to a share of the first one, infinity if that takes more than K.
+    ``update`` takes ``states`` and ``other_states``, both ``(K + 1, N, H)``: the states of N pairs before and after
+    each of K common inputs. ``compute`` returns the number of steps after which the share ``left`` of the first
+    distance is left, or infinity if that takes more than K.
 
     Args:
-        left: The share, a thousandth.
-        kwargs: Settings of every :class:`torchmetrics.Metric`.
+        left: The share, by default a thousandth.
+        kwargs: Arguments of :class:`torchmetrics.Metric`.
 
     Examples:
         >>> metric = MemorySpan(left=0.25)
@@ -140,15 +144,11 @@ class MemorySpan(Metric):
     """
 
     shares: list[torch.Tensor]
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
 
     def __init__(self, left: float = functional.LEFT, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.left = left
-        # Shares, not spans: a collection of two settings shares equal states.
+        # Shares, not spans: in a MetricCollection, metrics with two settings share this state.
         self.add_state("shares", [], dist_reduce_fx="cat")
 
     def update(self, states: torch.Tensor, other_states: torch.Tensor) -> None:
@@ -157,18 +157,3 @@ class MemorySpan(Metric):
     def compute(self) -> torch.Tensor:
         shares = dim_zero_cat(self.shares).t()
         return functional.memory_span(shares, torch.arange(len(shares)), self.left).median()
-
-    def plot(self, val: torch.Tensor | Sequence[torch.Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot values, by default that of ``compute``, into ``ax`` or new axes; return figure and axes."""
-        return _plot(self, val, ax)
-
-
-def _plot(metric: Metric, val: torch.Tensor | Sequence[torch.Tensor] | None, ax: Any) -> Any:
-    return plot_single_or_multi_val(
-        metric.compute() if val is None else val,
-        ax=ax,
-        higher_is_better=metric.higher_is_better,
-        lower_bound=metric.plot_lower_bound,
-        upper_bound=metric.plot_upper_bound,
-        name=type(metric).__name__,
-    )

@@ -1,4 +1,4 @@
-"""Portraits of a network: where its states go under a constant input, and in how many places they end."""
+"""Portraits of a network: the paths of its states under a constant input, and the places where they end."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode, 
 from lightning_warmup.dynamics.settling import KINDS, classify, settle, spectral_radii
 
 FOLDER = "portraits"  # in a run folder
-SHOWN = 100  # first steps whose path is drawn
-LOOKS = (1, 3, 10, 30, SHOWN, 300, 1000, 3000, 10000)  # numbers of steps that are looked at beside M
-RADII = 4  # fixed points whose spectral radius is taken: a Jacobian has as many columns as there are units
+SHOWN = 100  # steps at the start whose path is drawn
+LOOKS = (1, 3, 10, 30, SHOWN, 300, 1000, 3000, 10000)  # numbers of steps for measurements, besides M
+RADII = 4  # fixed points at which the spectral radius is computed: a Jacobian has one column per unit
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """What N states do under one constant input.
+    """The behaviour of N states under one constant input.
 
     Attributes:
-        path: States before and after each of the first K steps, in the first two principal components of all that
-            is shown, ``(K + 1, N, 2)``.
+        path: States before and after each of the first K steps, in the first two principal components of all shown
+            states, ``(K + 1, N, 2)``.
         settled: States after all M steps, in the same components, ``(N, 2)``.
-        resting: Which of them are at rest, ``(N,)``.
-        variance: Share of the variance that each of the two components has, ``(2,)``.
-        steps: Numbers of constant steps that were looked at, the last of which is M, ``(S,)``.
-        vaa: VAA after so many steps, ``(S,)``.
-        resting_fraction: Fraction of states at rest after so many steps, ``(S,)``.
-        kind: What each state does after M steps, an index into :data:`KINDS`, ``(N,)``; empty in old files.
+        resting: Which settled states are at rest, ``(N,)``.
+        variance: Share of the variance in each of the two components, ``(2,)``.
+        steps: Numbers of constant steps at the S measurements; the last is M, ``(S,)``.
+        vaa: VAA at each measurement, ``(S,)``.
+        resting_fraction: Fraction of resting states at each measurement, ``(S,)``.
+        kind: Behaviour of each state after M steps, an index into :data:`KINDS`, ``(N,)``; empty in old files.
         radii: Spectral radii at up to four of the fixed points, ``(R,)``; empty in old files.
     """
 
@@ -51,12 +51,12 @@ class Portrait:
 
     @property
     def attractors(self) -> dict[str, float]:
-        """Share of the states that each kind of attractor has."""
+        """Share of the states at each kind of attractor."""
         return {name: float((self.kind == index).mean()) for index, name in enumerate(KINDS)}
 
     @property
     def spectral_radius(self) -> float | None:
-        """Greatest spectral radius at a fixed point; None if there is no fixed point."""
+        """Largest spectral radius at a fixed point; None if there is no fixed point."""
         return float(self.radii.max()) if len(self.radii) else None
 
     def save(self, path: Path) -> None:
@@ -83,9 +83,9 @@ def portrait(
     steps: int = 2000,
     generator: torch.Generator | None = None,
 ) -> Portrait:
-    """Portray a recurrent network on N sequences, in eval mode, under one draw of the cuts and the constant input.
+    """Portray a recurrent network on N sequences, in eval mode, with one draw of the cuts and the constant input.
 
-    The arguments are those of :func:`lightning_warmup.dynamics.measure.multistability`.
+    For the arguments, see :func:`lightning_warmup.dynamics.measure.multistability`.
     """
     with in_mode(rnn, training=False):
         layers, states, input = draw_reachable_states(rnn, sequences, lengths, 1, generator)
@@ -117,7 +117,7 @@ def portrait(
 
 def _principal_components(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first two principal components of rows, ``(R, H)`` to ``(R, 2)``, and their shares of variance."""
-    missing = max(0, 2 - rows.shape[1])  # of a single unit the second is 0
+    missing = max(0, 2 - rows.shape[1])  # for a single unit, the second component is 0
     centred = torch.nn.functional.pad((rows - rows.mean(0)).double().cpu(), (0, missing))
     values, vectors = torch.linalg.eigh(centred.T @ centred)
     values, basis = values.clamp(min=0), vectors[:, -2:].flip(1)

@@ -1,4 +1,4 @@
-"""The states that sequences lead a network to, and a network driven on from given states."""
+"""The states that sequences lead a network to, and runs of a network from given states."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def draw_reachable_states(
     generator: torch.Generator | None,
     constant_inputs: Tensor | None = None,
 ) -> tuple[list[Layer], list[State], Tensor]:
-    """Draw what a measurement starts from; the arguments are those of :func:`multistability`.
+    """Draw the start of a measurement; for the arguments, see :func:`multistability`.
 
     Returns:
-        The layers, the state of each, ``(L, N, H)``, and the constant input of each row, ``(N, I)``; the rows of
-        one draw follow those of another.
+        The layers, the state of each, ``(L, N, H)``, and the constant input of each row, ``(N, I)``, draw after
+        draw.
     """
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
@@ -102,7 +102,7 @@ def draw_reachable_states(
 
 
 def check_sequences(sequences: object) -> None:
-    """Raise a ValueError if sequences are no tensor of three axes."""
+    """Raise a ValueError if sequences are not a tensor of three axes."""
     if not isinstance(sequences, Tensor):
         raise ValueError(f"sequences are of type {type(sequences).__name__}: must be a tensor of 3 axes")
     if sequences.dim() != 3:
@@ -110,7 +110,7 @@ def check_sequences(sequences: object) -> None:
 
 
 def finite_sequences(sequences: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return which sequences ``(T, N, I)`` have finite values alone, up to their lengths, ``(N,)``."""
+    """Return which sequences ``(T, N, I)`` have only finite values, up to their lengths, ``(N,)``."""
     finite = torch.isfinite(sequences).all(2)
     if lengths is not None:
         steps = torch.arange(len(sequences), device=finite.device).unsqueeze(1)
@@ -167,7 +167,7 @@ def split_states(joined: Tensor, like: Sequence[State]) -> list[State]:
 
 @contextmanager
 def in_mode(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer], training: bool) -> Iterator[None]:
-    """Put all modules into training or eval mode, and each back into its own; layers know no module."""
+    """Put all modules into training or eval mode, and afterwards back into their own; layers have no module."""
     parts = [rnn] if isinstance(rnn, nn.Module) else rnn
     modes = {m: m.training for part in parts if isinstance(part, nn.Module) for m in part.modules()}
     try:

@@ -1,7 +1,7 @@
 """Where the states of a network settle under a constant input, and what they do there.
 
-They stay at a fixed point, cycle, drift slowly, or move; a VAA counts all of them alike. Multistability in the
-sense of the method is many stable fixed points, where the spectral radius of the Jacobian of a step is below 1.
+They stay at a fixed point, cycle, drift slowly, or move; a VAA does not distinguish these. Multistability, as the
+method means it, is many stable fixed points, where the spectral radius of the Jacobian of a step is below 1.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lightning_warmup.networks.layers import Layer
 CHECK_EVERY = (
     24  # steps between two checks which rows may stop; cycles of a period that divides it are noticed
 )
-LATE, CHECK_EVERY_LATE = 2000, 240  # later few rows move and a check costs as much as their steps
-CLOSE_ENOUGH = 1 / 20  # share of epsilon that a row may still have to go when it stops early
+LATE, CHECK_EVERY_LATE = 2000, 240  # later, few rows move, and a check costs as much as their steps
+CLOSE_ENOUGH = 1 / 20  # a row may stop early if its remaining way is below this share of epsilon
 
 KINDS = ("fixed point", "cycle", "slow drift", "moving")
-WINDOW = 256  # steps in which a kind is told; cycles of up to half as many are recognised
-SLOW_MOVE = 1e-3  # largest relative move of a unit, in one step, of a slow drift
+WINDOW = 256  # steps for recognising the kind; cycles can have up to half as many
+SLOW_MOVE = 1e-3  # largest relative move of a unit in one step of a slow drift
 
 
 @torch.no_grad()
@@ -33,24 +33,24 @@ def settle(
 ) -> tuple[Tensor, Tensor]:
     """Return the joined states after M and after M + 1 steps under a constant input, both ``(N, H)``.
 
-    Two kinds of rows stop early: those at rest whose moves shrink geometrically, with less than a twentieth of
-    ``epsilon`` to go by the larger of their last two rates, and those that repeat to the last bit. Rows that drift
-    or oscillate run all the steps.
+    Two kinds of rows stop early: rows that repeat to the last bit, and resting rows whose moves shrink
+    geometrically, if less than a twentieth of ``epsilon`` remains, computed with the larger of the last two rates.
+    Rows that drift or oscillate run all steps.
 
     Args:
         layers: Layers of the stack.
         states: State of every layer, ``(L, N, H)``.
         input: Constant input of every row, ``(N, I)``.
         steps: Number M of steps.
-        epsilon: Distance that an early stop must not spoil.
+        epsilon: Distance to which an early stop must be exact.
     """
     here = join_states(states)
     settled, moved = torch.empty_like(here), torch.empty_like(here)
     rows = torch.arange(len(input), device=input.device)
-    move, rate = here.new_full((2, len(rows)), torch.nan)  # not known yet: compares false
+    move, rate = here.new_full((2, len(rows)), torch.nan)  # unknown: every comparison is false
     taken = 0
     while len(rows):
-        # The odd number of steps comes first, so that a cycle noticed later stands in its phase at M.
+        # The remainder of the steps comes first, so that a cycle that is noticed later is in its phase at M.
         chunk = CHECK_EVERY if taken < LATE else CHECK_EVERY_LATE
         count = (steps - taken) % chunk or chunk
         states = run_constant(layers, input, states, count)[1]
@@ -74,13 +74,13 @@ def settle(
 
 @torch.no_grad()
 def classify(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> tuple[Tensor, Tensor]:
-    """Tell what settled states do in a further ``WINDOW`` of steps; the arguments are those of :func:`settle`.
+    """Classify what settled states do in a further ``WINDOW`` of steps; for the arguments, see :func:`settle`.
 
-    A state has period p if every unit returns after p steps, to the relative tolerance of rest, throughout the
-    second half of the window. It cycles if p is above 1. With p = 1 it is at a fixed point if it also stays within
-    ten tolerances over the whole window, or if its moves shrink by half. Other states without a longer period drift
-    slowly if no unit moves by more than ``SLOW_MOVE`` in a step and both halves of the window lead the same way.
-    All else moves: a longer cycle, a turn, or chaos.
+    A state has period p if every unit returns after p steps, within the tolerance of rest, throughout the second
+    half of the window. With p above 1 it cycles. With p = 1 it is at a fixed point if it also stays within ten
+    tolerances over the whole window, or if its moves shrink by half. Otherwise it drifts slowly if no unit moves by
+    more than ``SLOW_MOVE`` in a step and both halves of the window lead in the same direction. All other states
+    move: a longer cycle, a turn, or chaos.
 
     Returns:
         The kind of each state, an index into ``KINDS``, and its period (0 if it does not return), both ``(N,)``.
@@ -92,7 +92,7 @@ def classify(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) ->
     period = torch.zeros(len(input), dtype=torch.int64, device=input.device)
     for steps in range(1, half + 1):
         returned = ((path[-1] - path[-1 - steps]).abs() <= near).all(-1)
-        rows = torch.nonzero(returned & (period == 0)).flatten()  # the only ones that are worth a whole look
+        rows = torch.nonzero(returned & (period == 0)).flatten()  # only these need the full comparison
         if len(rows):
             distances = (path[half + steps :, rows] - path[half:-steps, rows]).abs()
             period[rows[(distances <= near[rows]).all(-1).all(0)]] = steps
@@ -109,8 +109,8 @@ def classify(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) ->
 def spectral_radii(layers: Sequence[Layer], input: Tensor, states: Sequence[State]) -> Tensor:
     """Return the spectral radius of the Jacobian of one step of the whole stack at each state, ``(N,)``.
 
-    A fixed point with a radius below 1 is stable. The arguments are those of :func:`settle`; the radii are float64,
-    on the CPU.
+    A fixed point with a radius below 1 is stable. For the arguments, see :func:`settle`. The radii are float64, on
+    the CPU.
     """
     radii = []
     # cuDNN has no gradient in eval mode; Lightning tests in inference mode.

@@ -380,7 +380,7 @@ def test_predictions_need_a_checkpoint_of_series_and_the_channels_of_the_trainin
     for settings, trained, message in [
         (benchmarks()["series"](root=str(narrow)), state, f"{narrow}: channels=2: must be 3 as in training"),
         (benchmarks()["series"](root=root), {}, r"ckpt: does not hold the units of series; .*"),
-        (benchmarks()["tmaze"](), state, r"data.name='tmaze': has no predictions, .*"),
+        (benchmarks()["tmaze"](), state, r"data.name='tmaze': has no predictions; .*"),
     ]:
         with pytest.raises(ValueError, match=f"^{message}$"):
             make_benchmark(settings, trained=trained)
