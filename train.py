@@ -17,19 +17,19 @@ from configs.run import Config
 from configs.run_folder import CHECKPOINTS, RunFolder, go_on
 from configs.values import ConfigError
 
-# What needs torch is imported where it is used: help and mistakes are shown without it.
+# What needs torch is imported where it is used: help and errors do not wait for it.
 
 
 def main(argv: list[str]) -> int:
-    """Run the command and return its exit status: 0 done, 1 failed, 2 a mistake in the arguments."""
+    """Run the command and return its exit status: 0 done, 1 failed, 2 for wrong arguments."""
     return command(argv, run)
 
 
 def run(config: Config, folder: RunFolder) -> dict[str, Any]:
-    """Run the stages of a configuration in a run folder, and return the content of its ``report.json``.
+    """Run the stages of a configuration in a run folder, and return the content of ``report.json``.
 
     Raises:
-        ConfigError: If the configuration asks for what the library does not have.
+        ConfigError: If the settings do not fit the data, the network or the checkpoint.
     """
     if config.stages == ["predict"]:
         return predict(config, folder)
@@ -45,9 +45,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
     try:
-        datamodule, module = make_data_and_module(config)
-        if checkpoint is not None:
-            checkpoints.check_same_network(checkpoint, module)
+        datamodule, module = make_data_and_module(config, checkpoint)
         report = Report(folder.path, config.monitor.steps, module.sequences, "network")
         callbacks = make_callbacks(config, module, folder.path, report)
     except ValueError as error:
@@ -86,20 +84,18 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
 
 
 def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
-    """Write ``predictions.csv``: what the network of a checkpoint says of new sequences.
+    """Write ``predictions.csv``: the outputs of a trained network for new sequences.
 
     Raises:
         ConfigError: If the checkpoint and the sequences do not go together.
     """
     from lightning.pytorch import Trainer
 
-    from lightning_warmup.runtime import checkpoints, files, process
+    from lightning_warmup.runtime import files, process
 
     process.prepare_process(parent=started_by(os.environ))
-    assert folder.checkpoint is not None
     try:
-        datamodule, module = make_data_and_module(config, checkpoints.read_checkpoint(folder.checkpoint))
-        checkpoints.check_same_network(folder.checkpoint, module)
+        datamodule, module = make_data_and_module(config, folder.checkpoint)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     go_on(config, folder)
@@ -113,30 +109,33 @@ def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
     return {}
 
 
-def make_data_and_module(config: Config, trained: dict[str, Any] | None = None) -> tuple[Any, Any]:
-    """Return the datamodule of a configuration, and the module for its kind of task with a new network.
-
-    Args:
-        config: The configuration.
-        trained: The content of the checkpoint that is to predict, if one is.
+def make_data_and_module(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
+    """Return the datamodule of a configuration, and a new module for its task that a checkpoint, if any, fits.
 
     Raises:
-        ValueError: If one of them refuses the configuration.
+        ValueError: If the data, the network or the checkpoint do not fit the configuration.
     """
     from datamodules import make_benchmark
     from lightning_warmup.modules import DQNModule, SequenceModule
+    from lightning_warmup.runtime.checkpoints import check_same_network, read_checkpoint
 
+    trained = read_checkpoint(checkpoint) if checkpoint and config.stages == ["predict"] else None
     datamodule = make_benchmark(config.data, config.seed, trained)
     config.check_against(datamodule)
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
     network = {**sizes, **config.model.model_dump()}
+    module: Any
     if datamodule.task == "control":
-        return datamodule, DQNModule(network, partial(config.optim.make, mode="max"), **dict(config.agent))
-    return datamodule, SequenceModule(network, datamodule.task, config.optim.make)
+        module = DQNModule(network, partial(config.optim.make, mode="max"), **dict(config.agent))
+    else:
+        module = SequenceModule(network, datamodule.task, config.optim.make)
+    if checkpoint is not None:
+        check_same_network(checkpoint, module)
+    return datamodule, module
 
 
 def make_callbacks(config: Config, module: Any, folder: Path, report: Any) -> list[Any]:
-    """Return the callbacks of a run; add your own at the end. Those that save act after all others."""
+    """Return the callbacks of a run; add your own at the end. Lightning calls those that save last."""
     from lightning.pytorch.callbacks import EarlyStopping
 
     from lightning_warmup.callbacks.monitor import MultistabilityMonitor

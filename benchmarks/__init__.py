@@ -1,1 +1,1 @@
-"""Speed and memory of this project, measured where it runs: ``python -m benchmarks``."""
+"""Measures speed and memory on this machine: ``python -m benchmarks``."""

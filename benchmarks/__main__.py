@@ -2,7 +2,7 @@
 
     python -m benchmarks [--quick] [--threads 2] [--output BENCHMARKS.md] [--only SUBJECT ...]
 
-About twelve minutes on two cores, which should be idle; a minute or two with --quick.
+It takes about twelve minutes on two idle cores, and a minute or two with --quick.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SUBJECTS = {
 
 
 def origin(arguments: Sequence[str]) -> str:
-    """Return what the measurements depend on: processor, threads, versions, system, commit, command."""
+    """Return the origin of the measurements: processor, threads, versions, system, commit, command."""
     info, name = Path("/proc/cpuinfo"), platform.processor()
     if info.exists():
         lines = info.read_text().splitlines()
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("--quick", action="store_true", help="small sizes and few repeats")
     add("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
-    add("--output", type=Path, help=f"page, or folder of {page.PAGE}; {page.CSV} and its chart go beside it")
+    add("--output", type=Path, help=f"the page, or a folder for {page.PAGE}, {page.CSV} and its chart")
     add("--only", nargs="+", choices=SUBJECTS, default=SUBJECTS, help="subjects to measure; all by default")
-    add("--page-only", action="store_true", help="measure nothing, write page and chart from the CSV")
+    add("--page-only", action="store_true", help="measure nothing; write page and chart from the CSV")
     options = parser.parse_args(arguments)
     output = options.output or Path(page.PAGE)
     folder, name = (output.parent, output.name) if output.suffix == ".md" else (output, page.PAGE)

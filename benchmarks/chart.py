@@ -17,16 +17,23 @@ BARS = {"torch": (TORCH, ""), "this project": (OURS, ""), "as commonly written":
 
 
 def bars(axes: Axes, found: Sequence[Measurement], title: str, unit: str) -> None:
-    """Draw a bar with its number for every measurement, the first on top, coloured by who wrote the contender."""
+    """Draw a bar with its number for every measurement, the first on top; the colour tells torch, us or a loop."""
     for each in found:
         slow = any(words in each.contender for words in ("loop ", "one by one", "every step"))
         ours = "torch" if each.contender.startswith("nn.") else "this project"
         colour, hatch = BARS["as commonly written" if slow else ours]
         bar = axes.barh(each.contender, each.value, color=colour, hatch=hatch, edgecolor="white")
-        axes.bar_label(bar, fmt=f"{each.value:,.0f}", padding=3, fontsize=8)
+        axes.bar_label(bar, fmt=f"{each.value:,.0f}", padding=3, fontsize=9)
     axes.invert_yaxis()
-    axes.tick_params("y", labelsize=8)
-    axes.set(title=title, xlabel=unit, xmargin=0.15)
+    axes.tick_params("y", labelsize=10)
+    axes.set(title=title, xlabel={"ms": "milliseconds", "MB": "megabytes"}[unit], xmargin=0.15)
+
+
+def size_in_words(each: Measurement) -> str:
+    """Return the size of what was measured, for a title."""
+    layers = f"{each.L} layers of " * ((each.L or 1) > 1)
+    length = f", {each.T} steps" * (each.T is not None)
+    return f"{layers}{each.H} units, batches of {each.B}{length}"
 
 
 def lines(axes: Axes, found: Sequence[Measurement], title: str) -> None:
@@ -38,29 +45,30 @@ def lines(axes: Axes, found: Sequence[Measurement], title: str) -> None:
     lengths = sorted({each.T for each in found if each.T})
     axes.set_xticks(lengths, list(map(str, lengths)))
     axes.set_xticks([], minor=True)
-    finish(axes, title=title, xlabel="length T of the sequences", ylabel="ms", yscale="log")
+    finish(axes, title=title, xlabel="steps of the sequences", ylabel="milliseconds", yscale="log")
 
 
 def draw(measured: Sequence[Measurement], path: Path) -> None:
-    """Draw training steps, their memory, their growth, and warmup and VAA, as far as they were measured."""
+    """Draw all that was measured of training steps, memory, growth, warmup and VAA."""
 
     def select(subject: str, quantity: str = "ms") -> list[Measurement]:
         chosen = [each for each in measured if (each.subject, each.quantity) == (subject, quantity)]
         return sorted(chosen, key=lambda each: each.contender.removeprefix("loop "))  # a loop below its cell
 
-    chart = Figure(figsize=(12, 8), layout="constrained")
-    steps, memory, growth, procedures = chart.subplots(2, 2).flat
+    chart = Figure(figsize=(7, 15), layout="constrained")
+    steps, memory, growth, procedures = chart.subplots(4)
     if found := select("training step"):
         loops = [each for each in found if "loop" in each.contender]
         size = max(loops or found, key=lambda each: (each.T, each.H, each.L)).size()
-        bars(steps, [each for each in found if each.size() == size], f"Training step, {size}", "ms")
+        shown = [each for each in found if each.size() == size]
+        bars(steps, shown, f"Training step\n{size_in_words(shown[0])}", "ms")
     if found := select("peak memory", "MB"):
-        bars(memory, found, f"Peak memory, {found[0].size()}", "MB")
+        bars(memory, found, f"Peak memory of a training step\n{size_in_words(found[0])}", "MB")
     if found := select("growth with T"):
-        lines(growth, found, f"Training step of one layer, {found[0].size(without='T')}")
+        lines(growth, found, f"Training step of one layer\n{size_in_words(found[0]._replace(T=None))}")
     found = [each._replace(contender=f"warmup step, {each.contender}") for each in select("warmup")]
     if found := found + [each for each in select("settling") if "sampling" not in each.contender]:
-        bars(procedures, found, "Warmup, and settling for VAA", "ms")
+        bars(procedures, found, "A step of a warmup, and settling for the VAA", "ms")
     for axes in chart.axes:
         axes.set_visible(axes.has_data())
     kinds = [Patch(facecolor=c, hatch=h, edgecolor="white", label=name) for name, (c, h) in BARS.items()]

@@ -1,4 +1,4 @@
-"""Where the time of an epoch of the default run goes, with the monitor, as Lightning's profiler sees it."""
+"""Where the time of an epoch of the default run goes, with the monitor; measured by Lightning's profiler."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARTS = {
     "validation": ("val_next", ".validation_step"),
     "monitor of multistability": ("MultistabilityMonitor.on_train_epoch_end",),
 }
-"""Parts of an epoch, and how the names of the profiler's actions end that belong to them."""
+"""Parts of an epoch, and the endings of the profiler's action names that belong to them."""
 
 
 def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
@@ -37,7 +37,7 @@ def profile(settings: tuple[str, ...]) -> dict[str, list[float]]:
     profiler.describe = lambda: None  # type: ignore[method-assign]  # prints no summary
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         config = compose([f"run_dir={folder}/run", *SETTINGS, *settings])
-        # Lightning takes a profiler as an object as well.
+        # Lightning also accepts a profiler object.
         profiled = config.trainer.model_copy(update={"profiler": profiler})
         train.run(config.model_copy(update={"trainer": profiled}), open_run_folder(config))
     return dict(profiler.recorded_durations)
@@ -52,7 +52,7 @@ def epoch(*settings: str) -> Iterator[Measurement]:
 
     epochs = len(durations["run_training_epoch"])
     parts = {part: total(*endings) for part, endings in PARTS.items()}
-    # Lightning calls forward and backward pass from within the step of the optimizer.
+    # Lightning calls the forward and the backward pass inside the step of the optimizer.
     parts["optimiser"] = total(".optimizer_step") - parts["forward"] - parts["backward"]
     whole = total("run_training_epoch", ".on_train_epoch_end")
     parts |= {"loops, logs, callbacks and checkpoints": whole - sum(parts.values()), "whole epoch": whole}

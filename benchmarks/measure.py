@@ -1,4 +1,4 @@
-"""Contenders timed in turns, so that what disturbs the machine disturbs them alike, and the CSV of all of them."""
+"""Times contenders in turns, so that other load on the machine hits all alike; writes and reads the CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lightning_warmup.reporting.rows import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows
 
 MOST_TURNS = 25
 
@@ -23,11 +23,11 @@ class Measurement(NamedTuple):
 
     Attributes:
         subject: What is measured, such as ``"training step"``.
-        contender: The cell or the code that it is measured of.
+        contender: The measured cell or code.
         quantity: Unit of the value, or ``"/ nn.GRU"`` for a ratio to another contender.
-        value: The number; the median if there were several turns.
-        spread_percent: Half the distance of the quartiles, in per cent of the median.
-        turns: How many times it was measured.
+        value: The number; the median of several turns.
+        spread_percent: Half the distance between the quartiles, in per cent of the median.
+        turns: Number of measurements.
         T, B, H, L, N, M: Steps, sequences in a batch, units, layers, states compared, and constant steps.
     """
 
@@ -56,7 +56,7 @@ class Measurement(NamedTuple):
 
 
 def write(path: Path, origin: str, found: Sequence[Measurement]) -> None:
-    """Write measurements to a CSV whose first line is a comment on their origin."""
+    """Write measurements to a CSV file; its first line is a comment with their origin."""
     with path.open("w", newline="") as file:
         file.write(f"# {origin}\n")
         rows = csv.writer(file, lineterminator="\n")
@@ -65,7 +65,7 @@ def write(path: Path, origin: str, found: Sequence[Measurement]) -> None:
 
 
 def read(path: Path) -> tuple[str, list[Measurement]]:
-    """Return the origin and the measurements of a CSV."""
+    """Return the origin and the measurements of a CSV file."""
     with path.open() as file:
         origin = file.readline().removeprefix("# ").strip()
     return origin, [_measurement(row) for row in read_rows(path)]
@@ -79,14 +79,14 @@ def _measurement(row: Row) -> Measurement:
 
 
 def clock() -> float:
-    """Return seconds: of the processor on one thread, which other processes disturb less, else on the wall."""
+    """Return processor seconds on one thread, which other load disturbs less, else wall-clock seconds."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def in_turns(
     contenders: Mapping[str, Callable[[], object]], budget: float, least: int = 3
 ) -> dict[str, list[float]]:
-    """Call contenders in turns for ``budget`` seconds, but ``least`` times or more; return all their seconds."""
+    """Call contenders in turns for ``budget`` seconds, at least ``least`` times; return all times in seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     began, turns = time.perf_counter(), 0
     while turns < least or (time.perf_counter() - began < budget and turns < MOST_TURNS):
@@ -101,7 +101,7 @@ def in_turns(
 def medians(
     subject: str, seconds: Mapping[str, Sequence[float]], ratios: Iterable[tuple[str, str]] = (), **size: int
 ) -> list[Measurement]:
-    """Return the median of every contender in ms, then those of the ratios, turn by turn."""
+    """Return the median of every contender in ms, then the medians of ratios, computed turn by turn."""
     turns = {(name, "ms"): [1e3 * s for s in values] for name, values in seconds.items()}
     for one, other in ratios:
         turns[one, f"/ {other}"] = [a / b for a, b in zip(seconds[one], seconds[other], strict=True)]
@@ -114,7 +114,7 @@ def medians(
 
 
 def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return ``function(*arguments)`` from a process that has done nothing else, with as many threads."""
+    """Return ``function(*arguments)`` from a fresh process with the same number of threads."""
     threads = (torch.get_num_threads(),)
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, threads) as executor:
         return executor.submit(function, *arguments).result()

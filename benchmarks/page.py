@@ -33,7 +33,7 @@ An epoch of the default run, and its warmup:
 
 
 def write(folder: Path, page: str) -> None:
-    """Write page and chart from the CSV that lies in a folder."""
+    """Write page and chart from the CSV file in a folder."""
     origin, found = read(folder / CSV)
     chart.draw(found, folder / CHART)
     text = TEXT.format(origin=origin, steps=training_steps(found), epoch=epoch(found))
@@ -57,7 +57,7 @@ def training_steps(found: Sequence[Measurement]) -> str:
 
 
 def span(found: Sequence[Measurement], subject: str, quantity: str, contender: str) -> str:
-    """Return the range of a measurement over all sizes, in two digits."""
+    """Return the range of a measurement over all sizes, with two digits."""
     wanted = (subject, quantity, contender)
     values = [each.value for each in found if (each.subject, each.quantity, each.contender) == wanted]
     ends = [f"{end:.2g}" for end in (min(values), max(values))] if values else []

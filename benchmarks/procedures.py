@@ -1,9 +1,10 @@
 """The warmup stage against one sequence at a time, and VAA at 10,000 steps with early stop against without.
 
-A warmup step is whole: states sampled and settled, gradient, Adam. Against it the same step with the same draws as
-it is commonly written, see `reference.py`: gated cells in a loop over time, the GRU as `torch.nn.GRU`. For VAA,
-states of N sequences and three draws settle, as for a report, to the same value either way. What an early stop
-saves depends on the network: a monostable one rests at once, one that has been warmed up may never.
+A whole warmup step samples states, lets them settle, and updates the weights with Adam. It is compared with the
+same step as it is commonly written, with the same random draws, see `reference.py`: gated cells in a loop over
+time, the GRU as `torch.nn.GRU`. For VAA, the states of N sequences settle under three constant inputs, as for a
+report; both ways give the same value. The gain of an early stop depends on the network: a monostable network rests
+at once, a warmed-up network may never rest.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import WarmupStep
 from lightning_warmup.procedures.warmup import warmup_steps
 
-LONGEST = 200  # stabilisation; each step draws its own from 1..200
-DRAWS = 3  # of the constant input that states settle under
+LONGEST = 200  # constant steps; each warmup step draws their number from 1..200
+DRAWS = 3  # of the constant input
 CHUNK = 250  # steps at a time
 
 
 def as_commonly_written(cell: Any) -> nn.Module:
-    """Return a copy of a cell: a GRU as torch has it, another cell in a loop."""
+    """Return a copy of a cell: a GRU as ``torch.nn.GRU``, another cell in a loop."""
     if type(cell).__name__ != "GRU":
         return Looped(copy.deepcopy(cell))
     layer = nn.GRU(cell.input_size, cell.hidden_size)
@@ -46,7 +47,7 @@ def as_commonly_written(cell: Any) -> nn.Module:
 def both(
     cell: str, T: int, B: int, H: int, L: int, steps: int
 ) -> tuple[dict[str, list[float]], list[WarmupStep], list[float]]:
-    """Warm up both ways in turns from the same weights; return all seconds, the steps, the losses one by one."""
+    """Warm up in both ways from the same weights; return seconds, our steps, and the losses of the other way."""
     network = RecurrentNetwork(1, H, 1, L, cell)
     batches = [torch.randn(T, B, 1) for _ in range(steps)]
     slow = warmup_one_by_one([*map(as_commonly_written, network.layers)], batches, LONGEST)
@@ -62,7 +63,7 @@ def both(
 
 
 def warmup(cell: str, T: int, B: int, H: int, L: int, steps: int) -> Iterator[Measurement]:
-    """Measure one cell; the first step, with M = 1, is not counted. M is the mean stabilisation."""
+    """Measure one cell without its first step, which has M = 1; M is the mean number of constant steps."""
     seconds, found, _ = both(cell, T, B, H, L, steps)
     seconds = {name: times[1:] for name, times in seconds.items()}
     size = {"T": T, "B": B, "H": H, "L": L, "M": round(statistics.fmean(s.stabilization for s in found[1:]))}
@@ -79,7 +80,7 @@ def measure_warmup(quick: bool) -> Iterator[Measurement]:
 
 @torch.no_grad()
 def settling(name: str, network: Any, N: int, M: int) -> Iterator[Measurement]:
-    """Measure one network, and how far apart a state ends at most with early stop and without."""
+    """Measure one network, and how far apart a state ends with and without an early stop, at most."""
     every = f"{name}, every step"
     size = {"T": 100, "H": network.layers[0].hidden_size, "L": len(network.layers), "N": N, "M": M}
     start = clock()

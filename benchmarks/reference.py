@@ -1,7 +1,7 @@
-"""The method as it is commonly written: a loop over time, over sequences and over pairs of states.
+"""The method as it is commonly written: loops over time, over sequences and over pairs of states.
 
-The fast paths are timed against it. Formulas are those of arXiv 2106.01001, draws those of `Warmup`, so that
-both can be compared number by number.
+The benchmarks compare it with the fast code. It has the formulas of arXiv 2106.01001 and the random draws of our
+warmup, so both give the same numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lightning_warmup.engine.gates import Weights, gate_weights
 
 
 class Looped(nn.Module):
-    """A cell run step by step, with the call and the shapes of ``torch.nn.GRU`` of one layer."""
+    """A cell run step by step, with the call and the shapes of a one-layer ``torch.nn.GRU``."""
 
     def __init__(self, cell: Any) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Looped(nn.Module):
         self.input_size = cell.input_size
 
     def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run a sequence: project inputs at every step, write states one by one into the output."""
+        """Run sequences: at every step, project the input and write the state into the output."""
         weights = gate_weights(self.cell)
         h = x.new_zeros(x.size(1), self.cell.hidden_size) if h_0 is None else h_0[0]
         output = x.new_zeros(len(x), *h.shape)
@@ -50,12 +50,12 @@ def _value(weights: Weights, x: Tensor, v: Tensor | None = None) -> Tensor:
 
 
 def warmup_one_by_one(layers: Sequence[Any], batches: Iterable[Tensor], longest: int) -> Iterator[float]:
-    """Warm layers up in place, with every sequence sampled by itself; yield the loss of every step.
+    """Warm up layers in place, one sequence at a time; yield the loss of every step.
 
     Args:
-        layers: Layers with torch's call, of one state each.
+        layers: Layers with one state each, called like torch's layers.
         batches: Sequences ``(T, N, I)`` for every step.
-        longest: Step k, from 0, draws its stabilisation from 1..min(1 + longest * k, longest).
+        longest: Step k, from 0, draws its number of constant steps from 1..min(1 + longest * k, longest).
     """
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam([p for layer in layers for p in layer.parameters()], lr=1e-2)
@@ -88,7 +88,7 @@ def states_one_by_one(layers: Sequence[Any], sequences: Tensor, cuts: Tensor) ->
 
 
 def vaa_star_by_pairs(states: Tensor) -> Tensor:
-    """Return VAA* of states ``(N, H)``, a distance at a time."""
+    """Return VAA* of states ``(N, H)``, one distance at a time."""
     points = torch.tanh(states)
     shares = []
     for one in points:

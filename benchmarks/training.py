@@ -1,7 +1,7 @@
-"""Training steps: of every cell against torch's layers and a plain loop over time, their memory, and their growth.
+"""Training steps of every cell, compared with torch's layers and a plain loop over time: time, memory, growth.
 
 A training step is a forward and a backward pass through L equal layers, with one input feature and a loss on the
-last output. "loop gru" is that step of a GRU as such cells are commonly run, see `reference.py`.
+last output. "loop gru" is that step for a GRU in a plain loop, see `reference.py`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from lightning_warmup.cells._gated import GatedCell
 from lightning_warmup.dynamics.functional import vaa, vaa_star
 
 TORCH: dict[str, Any] = {"nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM}
-LOOP_STEPS = 30_000  # of all sequences of a batch together, beyond which loops take minutes
+LOOP_STEPS = 30_000  # of all sequences in a batch together; with more, loops take minutes
 GROWING = ("nn.GRU", "gru", "mgu", "nbrc", "brc")
 
 
 def make(name: str, H: int, L: int) -> nn.ModuleList:
-    """Return L layers of the cell "mgu", of the same in a loop, "loop mgu", or a module of torch, "nn.GRU"."""
+    """Return L layers by name: "mgu" for a cell, "loop mgu" for the cell in a loop, "nn.GRU" for torch's layer."""
     if name in TORCH:
         return nn.ModuleList([TORCH[name](1, H, L)])
     cell = cell_by_name(name.removeprefix("loop "))
@@ -36,7 +36,7 @@ def make(name: str, H: int, L: int) -> nn.ModuleList:
 
 
 def train(layers: nn.ModuleList, x: Tensor, outputs: slice = slice(-1, None)) -> Tensor:
-    """Run a forward and a backward pass with a loss on some outputs; return all of them, ``(T, B, H)``."""
+    """Run a forward and a backward pass with a loss on some outputs; return all outputs, ``(T, B, H)``."""
     for layer in layers:
         x = layer(x)[0]
     x[outputs].square().sum().backward()
@@ -44,7 +44,7 @@ def train(layers: nn.ModuleList, x: Tensor, outputs: slice = slice(-1, None)) ->
 
 
 def training(names: Sequence[str], T: int, B: int, H: int, L: int = 1) -> dict[str, Callable[[], object]]:
-    """Return the training step of every contender, once it has run on two steps."""
+    """Return the training step of every contender, after a first run on two time steps."""
     x = torch.randn(T, B, 1)
     modules = {name: make(name, H, L) for name in names}
     for module in modules.values():
@@ -63,7 +63,7 @@ def training_step(T: int, B: int, H: int, L: int, budget: float) -> list[Measure
 
 
 def vanishing_gradient(T: int, B: int, H: int, budget: float) -> Iterator[Measurement]:
-    """Compare a loss on the last output, whose gradient falls below the normal numbers, with one on all outputs."""
+    """Compare a loss on the last output, whose gradient becomes denormal, with a loss on all outputs."""
     for name, step in training(["nn.GRU", "gru", "nn.LSTM", "lstm"], T, B, H).items():
         last, every = f"{name}, last output", f"{name}, all outputs"
         seconds = in_turns({last: step, every: partial(step, outputs=slice(None))}, budget)
@@ -79,7 +79,7 @@ def measure_cells(quick: bool) -> Iterator[Measurement]:
 
 
 def peak(name: str, T: int, B: int, H: int, L: int) -> float:
-    """Return by how many MB a training step raises this process's peak of resident memory, on Linux only."""
+    """Return by how many MB a training step raises the peak memory of this process (Linux only)."""
 
     def resident(field: str) -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -93,7 +93,7 @@ def peak(name: str, T: int, B: int, H: int, L: int) -> float:
 
 
 def measure_memory(quick: bool) -> Iterator[Measurement]:
-    """Measure the memory of contenders at one size, each in a process of its own."""
+    """Measure the memory of contenders at one size, each in a fresh process."""
     names = ["nn.GRU", "nbrc", "loop nbrc"] if quick else [*TORCH, *cell_names(), "loop gru", "loop nbrc"]
     size = {"T": 200 if quick else 600, "B": 32, "H": 256, "L": 2}
     peaks = {name: in_new_process(peak, name, *size.values()) for name in names}
@@ -109,7 +109,7 @@ def comparing(N: int, H: int) -> dict[str, Callable[[], object]]:
 
 
 def growth(name: str, first: int, doublings: int, budget: float, **others: int) -> Iterator[Measurement]:
-    """Measure contenders while the size ``name`` doubles from its first value on."""
+    """Measure contenders while the size ``name`` doubles again and again, from its first value."""
     for doubling in range(doublings + 1):
         size = others | {name: first * 2**doubling}
         contenders = comparing(**size) if name == "N" else training(GROWING, **size)
@@ -117,7 +117,7 @@ def growth(name: str, first: int, doublings: int, budget: float, **others: int) 
 
 
 def measure_growth(quick: bool) -> Iterator[Measurement]:
-    """Measure how time grows with the length of sequences, units, batch, and states that are compared."""
+    """Measure how time grows with the sequence length, units, batch size, and number of compared states."""
     budget, doublings = (0.3, 2) if quick else (2, 4)
     yield from growth("T", 100, doublings, budget, B=32, H=64)
     yield from growth("H", 32, doublings, budget, T=100, B=32)

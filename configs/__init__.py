@@ -1,1 +1,1 @@
-"""The settings of a run: what there is, how they are put together, and where the run lives."""
+"""The settings of a run, how the command line composes them, and the folder of the run."""

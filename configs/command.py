@@ -1,4 +1,4 @@
-"""The command around a run: its options, its mistakes in one line each, and its exit status."""
+"""The command line of a run: its options, errors of one line, and the exit status."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from configs.values import ConfigError
 
 
 def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> int:
-    """Run what the arguments describe, and return the exit status: 0 done, 1 failed, 2 a mistake in the arguments.
-
-    Args:
-        argv: Overlays, ``key=value``, ``--help`` and ``--cfg``.
-        run: Called with the configuration and the folder of the run.
-    """
+    """Compose the arguments, call ``run``, and return the exit status: 0 done, 1 failed, 2 for wrong arguments."""
     if "--help" in argv or "-h" in argv:
         print(help_text())
         return 0
@@ -48,9 +43,9 @@ def _fail(status: int, message: str) -> int:
 
 
 def _keep_trace(path: Path) -> str:
-    """Write the trace of the current exception, if that is possible, and say where it is."""
+    """Write the traceback of the current exception to a file, and say where it is."""
     try:
         path.write_text(traceback.format_exc())
     except OSError as error:
-        return f" (its trace could not be kept: {error.strerror})"
-    return f" (trace in {path})"
+        return f" (the traceback could not be saved: {error.strerror})"
+    return f" (traceback in {path})"

@@ -1,10 +1,4 @@
-"""Put a configuration together from overlay files and ``key=value`` arguments; the later wins.
-
-What a command needs, none of which imports torch:
-
-- ``compose(argv)`` returns a typed `Config`, or raises `ConfigError`, whose text is the one line to show;
-- ``to_yaml(config)`` is that configuration as YAML; ``help_text()`` the table of all settings.
-"""
+"""Compose a configuration from overlay files and ``key=value`` arguments; the later one wins. No torch here."""
 
 from __future__ import annotations
 
@@ -26,7 +20,7 @@ CONFIG_FILE = "config.yaml"
 
 
 class Entry(NamedTuple):
-    """A value given to a key, and where: empty for an argument, which the key and the value show already."""
+    """A value given to a key, and the place in a file; an argument needs no place, its key and value show it."""
 
     where: str
     key: str
@@ -36,13 +30,11 @@ class Entry(NamedTuple):
 def compose(argv: Sequence[str]) -> Config:
     """Return the configuration that the arguments describe.
 
-    With ``ckpt=last`` the configuration saved in `run_dir`, if there is one, comes before all arguments.
-
-    Args:
-        argv: Paths of YAML files and ``key=value``.
+    With ``ckpt=last``, the configuration saved in ``run_dir`` is read first.
 
     Raises:
-        ConfigError: If an argument or a file can't be used; the message says which, and what is allowed.
+        ConfigError: If an argument or a file can't be used. The message is one line that says which, and what is
+            allowed.
     """
     entries = [entry for text in argv for entry in _read(text)]
     settings = settings_of()
@@ -67,19 +59,13 @@ def compose(argv: Sequence[str]) -> Config:
 
 
 def to_yaml(config: Config, leave_out: Sequence[str] = ()) -> str:
-    """Return a configuration as YAML that can be used as an overlay.
-
-    Args:
-        config: The configuration.
-        leave_out: Settings or sections of the root to leave out.
-    """
-    from omegaconf import OmegaConf  # takes longer to import than help and errors take without it
+    """Return a configuration as YAML that can be used as an overlay, without the settings to ``leave_out``."""
+    from omegaconf import OmegaConf  # slow to import: help and errors do without it
 
     return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(exclude=set(leave_out))))
 
 
 def _read(text: str) -> Iterator[Entry]:
-    """Yield the entries of an argument."""
     key, equals, value = text.partition("=")
     if text.endswith((".yaml", ".yml")) and (not equals or "/" in key):
         yield from _overlay(Path(text))
@@ -92,7 +78,6 @@ def _read(text: str) -> Iterator[Entry]:
 
 
 def _overlay(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a YAML file."""
     try:
         root = parse_yaml(Path(with_home(str(path))).read_text(encoding="utf-8"))
         if not isinstance(root, yaml.MappingNode):
@@ -125,7 +110,7 @@ def _entries(mapping: yaml.MappingNode, file: str, prefix: str, seen: set[str]) 
 
 
 def _latest(entries: Sequence[Entry], setting: Setting) -> Any:
-    """Return the value of a setting that other entries depend on."""
+    """Return the last value of a setting that other settings depend on."""
     given = [entry for entry in entries if entry.key == setting.key]
     return _value(given[-1], setting) if given else setting.default
 

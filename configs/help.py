@@ -1,4 +1,4 @@
-"""The table of all settings, and what may have been meant by a name that is none."""
+"""The table of all settings, and suggestions for a misspelled one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from configs.values import quote, show
 
 _USAGE = """\
 usage: python train.py [overlay.yaml ...] [key=value ...]
-       Overlay files and settings are read from left to right; the later wins.
-       --help shows this table, --cfg prints the composed configuration; both then stop.
+       Overlay files and settings are read from left to right; the later one wins.
+       --help prints this table, --cfg prints the composed configuration; neither starts a run.
 
-setting, default, what is allowed, and what it does; null means none, a list is written [a,b]"""
+Each line: setting, default, (allowed values), meaning. null means none; a list is written [a,b]."""
 
 
 def help_text() -> str:
-    """Return the table of all settings by section: name, default, what is allowed, and a sentence."""
+    """Return the table of all settings, section by section."""
     sections: dict[str, list[Setting]] = {}
     for setting in settings_of().values():
         sections.setdefault(setting.key.rpartition(".")[0], []).append(setting)
@@ -37,12 +37,12 @@ def help_text() -> str:
 
 
 def unknown(key: str, node: yaml.Node, chosen: Mapping[str, str]) -> str:
-    """Return why a key names no setting, and which ones may have been meant.
+    """Return the error for a key that is no setting, with the most similar ones.
 
     Args:
         key: The key.
-        node: The value that it was given, for an example.
-        chosen: The choices of the run by their sections.
+        node: The value that was given; the message uses it in an example.
+        chosen: The choices of the run by section, such as ``{"data": "denoising"}``.
     """
     keys = list(settings_of(**chosen))
     inside = [other for other in keys if other.startswith(f"{key}.")]
@@ -54,17 +54,17 @@ def unknown(key: str, node: yaml.Node, chosen: Mapping[str, str]) -> str:
         owners = [value for value in choice.kinds if key in settings_of(**{section: value})]
         if owners:
             with_it = f"{choice.key}={chosen[section]}"
-            return f"no setting {quote(key)} with {with_it}, only with {', '.join(owners)}"
+            return f"there is no setting {quote(key)} with {with_it}, only with {', '.join(owners)}"
     likeness = {other: _likeness(key[:80], other) for other in keys}
     nearest = sorted(
         (other for other in keys if likeness[other] > 0.7), key=likeness.__getitem__, reverse=True
     )
     hint = f"did you mean {' or '.join(nearest[:3])}?" if nearest else "--help lists all"
-    return f"no setting {quote(key)}; {hint}"
+    return f"there is no setting {quote(key)}; {hint}"
 
 
 def as_argument(value: Any) -> str:
-    """Return a default as it is written in an argument."""
+    """Return a value as it is written on the command line."""
     if isinstance(value, list):
         return f"[{','.join(map(as_argument, value))}]"
     if isinstance(value, dict):
@@ -75,13 +75,13 @@ def as_argument(value: Any) -> str:
 
 
 def _likeness(key: str, other: str) -> float:
-    """Return the likeness of two keys, or of their last parts if that is greater: from 0 to 1."""
+    """Return the similarity of two keys, from 0 to 1: as a whole or in their last parts, whichever is greater."""
     pairs = (key, other), (key.rpartition(".")[2], other.rpartition(".")[2])
     return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
 
 def _rows_of_choice(choice: Choice) -> list[str]:
-    """Return the rows of a section that depends on a choice: what is common, then what each value adds."""
+    """Return the rows of a section that depends on a choice: shared settings first, then those of each value."""
     by_value = {value: choice.settings(value) for value in choice.kinds}
     common = choice.settings(choice.default)[: len(choice.common.model_fields)]
     keys = {setting.key for setting in common}

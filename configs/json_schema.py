@@ -15,7 +15,7 @@ from lightning_warmup.settings import Settings
 
 
 class _ForOverlays(GenerateJsonSchema):
-    """What an overlay may hold: YAML reads some texts as numbers."""
+    """A schema that accepts numbers for text, since YAML reads some texts as numbers."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -29,7 +29,7 @@ class _ForOverlays(GenerateJsonSchema):
 
 
 def json_schema() -> str:
-    """Return the JSON schema of an overlay, a setting a line."""
+    """Return the JSON schema of an overlay, one setting per line."""
     sections: dict[str, Any] = {name: (_alternatives(choice), ...) for name, choice in choices().items()}
     overlay = create_model("Config", __base__=Config, **sections)
     schema = overlay.model_json_schema(schema_generator=_ForOverlays)
@@ -39,7 +39,7 @@ def json_schema() -> str:
 
 
 def _alternatives(choice: Choice) -> Any:
-    """Return what the section of a choice may hold: one kind of settings for each value of it."""
+    """Return the type of a section that depends on a choice: a union with one model per value."""
     section = choice.key.partition(".")[0]
     kinds = []
     for value in choice.kinds:

@@ -20,23 +20,23 @@ class Model(Settings):
     """The recurrent network."""
 
     cell: Cell = "gru"
-    """Recurrent cell."""
+    """Kind of recurrent cell."""
     hidden_size: int = Field(128, ge=1)
-    """Units in a layer, both halves of a double layer included."""
+    """Units in a layer; in a double layer, both halves together."""
     num_layers: int = Field(2, ge=1)
-    """Recurrent layers."""
+    """Number of recurrent layers."""
     double: bool = False
-    """Build each layer of two halves, of which the warmup moves only the first."""
+    """Split each layer into two halves; the warmup changes only the first."""
     silent: bool = True
-    """With double=true start as the plain network of the other halves, which training may then let the memory into;
-    false = the published double layer."""
+    """With double=true, start from the plain network of the second halves; training can learn to use the first.
+    false = the published double layer, which uses both from the start."""
     init: Initialisation = "default"
     """Initialisation of the cell."""
     t_max: int = Field(600, ge=3)
-    """Longest time scale of the chrono initialisation, in steps."""
+    """Longest time scale of the chrono initialisation, in steps; other initialisations ignore it."""
 
     @model_validator(mode="after")
-    def _check_that_a_double_layer_can_be_halved(self) -> Model:
+    def _check_even(self) -> Model:
         if self.double and self.hidden_size % 2:
             raise ConfigError(f"model.hidden_size={self.hidden_size}: must be even with model.double=true")
         return self

@@ -1,4 +1,4 @@
-"""The settings of the training."""
+"""The settings of the optimiser, its schedule, and early stopping."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from lightning_warmup.settings import Settings
 CLASSES = {
     "adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "nadam": "NAdam", "radam": "RAdam",
 }  # fmt: skip
-"""The classes in torch.optim."""
+"""The classes of torch.optim by their names in the configuration."""
 
 
 class Optim(Settings):
-    """The training."""
+    """Optimiser, schedule and early stopping of the training."""
 
     name: Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "radam"] = "adam"
-    """Optimiser, one of torch.optim with its own defaults."""
+    """Optimiser from torch.optim, with its defaults there."""
     lr: float = Field(1e-3, gt=0)
-    """Learning rate, the greatest of a schedule."""
+    """Learning rate; with a schedule, its highest value."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay of the optimiser."""
     schedule: Literal["none", "cosine", "one_cycle", "plateau"] = "none"
     """How the learning rate changes: not at all, along a cosine to 0, in one cycle of torch's OneCycleLR, or to a
-    tenth after every 10 validations without an improvement."""
+    tenth after more than 10 validations in a row without an improvement."""
     rise_steps: int = Field(0, ge=0)
-    """Training steps in which the learning rate rises at first; with one_cycle 0 = 30% of all steps."""
+    """Training steps in which the learning rate first rises linearly; with one_cycle, 0 = 30% of all steps."""
     patience: int | None = Field(None, ge=1)
-    """Validations without an improvement after which training stops; null = never."""
+    """Stop the training after so many validations without improvement; null = never."""
     min_delta: float = Field(0.0, ge=0)
-    """Change of the validation that counts as an improvement."""
+    """Smallest change of the validation metric that counts as improvement."""
 
     @model_validator(mode="after")
-    def _check_that_one_schedule_sets_the_rate(self) -> Optim:
+    def _check_single_schedule(self) -> Optim:
         if self.rise_steps and self.schedule == "plateau":
             raise ConfigError(f"optim.rise_steps={self.rise_steps}: must be 0 with optim.schedule=plateau")
         return self
 
     def make(self, parameters: Iterable[Any], total_steps: float, mode: Literal["min", "max"] = "min") -> Any:
-        """Return the optimiser of parameters, with its schedule in Lightning's dict if there is one.
+        """Return a torch optimiser; with a schedule, Lightning's dict of both.
 
         Args:
-            parameters: What is trained.
-            total_steps: Steps of the training, infinite if it has no end.
-            mode: Whether the least or the greatest value of the monitored metric is best.
+            parameters: The parameters to train.
+            total_steps: Number of training steps, infinite if the training has no end.
+            mode: Whether the monitored metric is better if it is lower or higher.
 
         Raises:
-            ValueError: If the schedule needs a training of more steps.
+            ValueError: If the training is too short for the schedule, or has no end.
         """
         from torch import optim
 
@@ -64,8 +64,8 @@ class Optim(Settings):
         ends = self.schedule != "none"
         if ends and not self.rise_steps < total_steps < float("inf"):
             raise ValueError(
-                f"optim.schedule={self.schedule}: the training must end, after more than optim.rise_steps="
-                f"{self.rise_steps} steps; it has {total_steps:g}"
+                f"optim.schedule={self.schedule}: needs a finite training of more than optim.rise_steps="
+                f"{self.rise_steps} steps, this one has {total_steps:g}"
             )
         if self.schedule == "one_cycle":
             share = self.rise_steps / total_steps or 0.3
@@ -77,7 +77,7 @@ class Optim(Settings):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _factor(self, step: int, total_steps: float) -> float:
-        """Return the share of the learning rate after so many steps."""
+        """Return the factor of the learning rate at a step."""
         if step < self.rise_steps:
             return (step + 1) / self.rise_steps
         if self.schedule == "none":

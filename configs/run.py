@@ -1,4 +1,4 @@
-"""A whole run: the root of its settings, and those that belong to no part of it alone."""
+"""All settings of a run: the root class, and the sections that have no file of their own."""
 
 from __future__ import annotations
 
@@ -37,46 +37,46 @@ class Agent(Settings):
     """The agent that learns tmaze or gym; other benchmarks ignore it."""
 
     gamma: float = Field(0.98, ge=0, le=1)
-    """Discount factor of a step."""
+    """Discount factor per step."""
     epsilon: float = Field(0.2, ge=0, le=1)
-    """Probability that an action is one of exploration."""
+    """Probability that an action is random, for exploration."""
     target_update: int = Field(20, ge=1)
     """Episodes between two updates of the target network."""
     stop_when_optimal: bool = False
-    """End the training as soon as an evaluation finds the policy optimal, or the environment solved."""
+    """Stop the training as soon as an evaluation finds the policy optimal, or the environment solved."""
 
 
 class Proof(Settings):
-    """The proof that the network is right at every length, for benchmarks that have an automaton."""
+    """A proof that the network is right at every length; the benchmark must have an automaton."""
 
     steps: int = Field(0, ge=0)
-    """Most gradient steps after the training that make the best network provable; 0 = none."""
+    """Maximum number of gradient steps, after the training, that make the best network provable; 0 = no proof."""
     radius: float = Field(0.05, gt=0)
-    """Half-width of the boxes of hidden states that are asked for."""
+    """Required half-width of the boxes of hidden states."""
 
 
 class Monitor(Settings):
-    """The measure of multistability."""
+    """How multistability is measured."""
 
     steps: int = Field(2000, ge=1)
-    """Steps under a constant input before states are compared in the report."""
+    """Steps under a constant input before the report compares the states."""
     every_n_epochs: int | None = Field(None, ge=1)
-    """Epochs between two measurements during the training, of 1000 steps each; null = none."""
+    """Epochs between two measurements during training, each over 1000 constant steps; null = no measurements."""
 
 
 class Tracking(Settings):
     """Weights & Biases; a CSV log is always written."""
 
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """Weights & Biases: auto is online where an API key is set, else offline."""
+    """Weights & Biases: auto is online if an API key is set, otherwise offline."""
     project: str = "lightning-warmup"
     """Project in which the run appears."""
     entity: str | None = None
-    """User or team that owns the run; null = that of the API key."""
+    """User or team that owns the run; null = the owner of the API key."""
     name: str | None = None
-    """Name of the run; null = that of its folder."""
+    """Name of the run; null = the name of its folder."""
     group: str | None = None
-    """Group of runs it belongs to."""
+    """Group of runs that this run belongs to."""
     tags: list[str] = Field([])
     """Tags of the run."""
 
@@ -85,15 +85,15 @@ class Config(Settings):
     """A whole configuration."""
 
     seed: int = Field(0, ge=0, le=2**32 - 1)
-    """Seed of everything random in the run."""
+    """Seed of all random numbers in the run."""
     stages: list[Literal["fit", "test", "predict"]] = Field(["fit", "test"])
-    """Stages to run, in this order; predict alone writes predictions.csv for the sequences of data.root."""
+    """What to run: [fit], [test], [fit,test], or [predict], which writes predictions.csv for data.root."""
     ckpt: UserPath | None = None
-    """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
+    """Checkpoint to resume from or to test: a path, or last for the newest one in run_dir."""
     ckpt_interval: float = Field(60.0, ge=0)
-    """Longest time between two checkpoints, in seconds."""
+    """Maximum time between two checkpoints, in seconds."""
     run_dir: UserPath | None = None
-    """Folder of this run alone; null = a new one under runs/."""
+    """Folder of this run only; null = a new one under runs/."""
     data: Benchmark = Field(default_factory=CopyFirstInput)
     model: Model = Field(default_factory=Model)
     pretrain: Pretrain = Field(default_factory=Pretrain)
@@ -111,28 +111,29 @@ class Config(Settings):
             allowed = "[fit], [test], [fit,test] or [predict]"
             raise ConfigError(f"stages=[{','.join(self.stages)}]: must be {allowed}")
         if self.ckpt == "last" and self.run_dir is None:
-            raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
+            raise ConfigError("ckpt='last': needs run_dir, the folder of the run to resume")
         return self
 
     def stage_batches(self) -> dict[str, int]:
-        """Return the batch sizes of the stages before the training, by their sections."""
+        """Return the batch sizes of the stages before the training, by section."""
         runs = {"warmup": self.warmup.enabled, "pretrain": self.pretrain.task != "none"}
         return {name: getattr(self, name).batch_size for name in runs if runs[name]}
 
     def check_against(self, datamodule: Any) -> None:
-        """Check what only a datamodule knows: how many sequences it has, and whether it has an automaton.
+        """Check the settings that depend on the data: batch sizes, and whether there is an automaton for a proof.
 
         Raises:
-            ConfigError: If it does not allow a setting.
+            ConfigError: If the data do not allow a setting.
         """
         most = getattr(datamodule, "sizes", {}).get("train", float("inf"))
         for name, size in self.stage_batches().items():
             if size > most:
-                raise ConfigError(f"{name}.batch_size={size}: must be at most {most}, the training sequences")
+                raise ConfigError(
+                    f"{name}.batch_size={size}: must be at most {most}, the number of training sequences"
+                )
         steps = self.proof.steps
         if steps and getattr(datamodule, "automaton", lambda: None)() is None:
-            chance = " with stochasticity" if getattr(self.data, "stochasticity", 0) else ""
-            raise ConfigError(f"proof.steps={steps}: must be 0, {self.data.name}{chance} has no automaton")
+            raise ConfigError(f"proof.steps={steps}: must be 0, since {self.data.name} has no automaton")
 
 
 class Choice(NamedTuple):
@@ -162,7 +163,7 @@ class Choice(NamedTuple):
 
 @cache
 def choices() -> dict[str, Choice]:
-    """Return the sections whose settings depend on a choice, by their names."""
+    """Return the sections whose settings depend on a choice, by name."""
     objectives = {name: objective_by_name(name) for name in objective_names()}
     return {
         "data": Choice("data.name", CopyFirstInput().name, Data, dict(benchmarks())),
@@ -172,17 +173,17 @@ def choices() -> dict[str, Choice]:
 
 @cache
 def mappings() -> set[str]:
-    """Return the names of the settings whose value is a mapping, whatever is chosen."""
+    """Return the names of all settings whose value is a mapping, for every choice."""
     found = [each for choice in choices().values() for kind in choice.kinds for each in choice.settings(kind)]
     return {setting.key for setting in found if get_origin(members(setting.kind)[0]) is dict}
 
 
 @cache
 def settings_of(**chosen: str) -> dict[str, Setting]:
-    """Return all settings of a run by their full names.
+    """Return all settings of a run by full name.
 
     Args:
-        chosen: Values of choices by their sections, as ``data="denoising"``.
+        chosen: The choices by section, such as ``data="denoising"``.
     """
     found = settings_in(Config)
     for name, field in Config.model_fields.items():

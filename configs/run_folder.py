@@ -1,4 +1,4 @@
-"""Where a run lives: its folder, the checkpoint it resumes from, and its saved configuration."""
+"""The folder of a run, the checkpoint to resume from, and the saved configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from configs.launch import (
     FOLDER_VARIABLE,
     PROCESS_VARIABLE,
     check_launch,
-    check_that_one_chooses_the_folder,
+    check_single_process,
     is_first_process,
 )
 from configs.run import Config
@@ -33,15 +33,15 @@ class RunFolder(NamedTuple):
 
 
 def open_run_folder(config: Config) -> RunFolder:
-    """Make the folder of a run, save the configuration of a new one there, and find the checkpoint.
+    """Make the folder of a run, save the configuration of a new run there, and find the checkpoint.
 
-    A new folder under `runs/` is named by the time, the benchmark and the cell. The first process decides, and
-    hands its folder to those that Lightning starts from it. `config.yaml` is saved without `run_dir` and `ckpt`.
+    A new folder under ``runs/`` is named after the time, the benchmark and the cell. The first process chooses it
+    and tells the processes that Lightning starts. ``config.yaml`` leaves out ``run_dir`` and ``ckpt``.
 
     Raises:
-        ConfigError: If `run_dir` holds a run already and `ckpt` is not given, or can't be written to; if there
-            is no such checkpoint; if a launcher starts several processes and `run_dir` is not given; or if the
-            processes don't fit, see :func:`configs.launch.check_launch`.
+        ConfigError: If ``run_dir`` already holds a run and ``ckpt`` is not given, or can't be written to; if the
+            checkpoint does not exist; if a launcher starts several processes and ``run_dir`` is not given; or if
+            the number of processes is wrong, see :func:`configs.launch.check_launch`.
     """
     check_launch(config, os.environ)
     checkpoint = _checkpoint(config)
@@ -51,7 +51,7 @@ def open_run_folder(config: Config) -> RunFolder:
     if not is_first_process(os.environ):
         folder = config.run_dir or os.environ.get(FOLDER_VARIABLE)
         if folder is None:
-            raise ConfigError("run_dir=null: must be given where a launcher starts several processes")
+            raise ConfigError("run_dir=null: must be given if a launcher starts several processes")
         return RunFolder(Path(folder), checkpoint)
     path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
@@ -59,43 +59,40 @@ def open_run_folder(config: Config) -> RunFolder:
     if config.ckpt is None:
         _save_config(config, path)
     if config.ckpt == "last" and checkpoint is None:
-        print(f"notice: no checkpoint in {path / CHECKPOINTS} yet, the run starts afresh", file=sys.stderr)
+        print(f"notice: no checkpoint in {path / CHECKPOINTS} yet, the run starts anew", file=sys.stderr)
     return RunFolder(path, checkpoint)
 
 
 def go_on(config: Config, folder: RunFolder) -> None:
-    """Save the configuration of a run with `ckpt`, now that it is known to be possible; say what has changed.
+    """Save the configuration of a run that continues from a checkpoint, and print which settings changed.
 
-    A run without a training keeps the one it was trained with.
+    Call it when the checkpoint is known to fit. A run without training keeps the configuration of its training.
 
     Raises:
-        ConfigError: If it can't be written.
+        ConfigError: If the file can't be written.
     """
     path = folder.path / CONFIG_FILE
-    if (
-        config.ckpt is None
-        or not is_first_process(os.environ)
-        or ("fit" not in config.stages and path.exists())
-    ):
+    keeps = "fit" not in config.stages and path.exists()
+    if config.ckpt is None or keeps or not is_first_process(os.environ):
         return
     if folder.checkpoint is not None and path.exists():
-        with suppress(ConfigError):  # it may be of an earlier version
+        with suppress(ConfigError):  # an earlier version may have written it
             if changes := _changes(compose([str(path)]), config):
-                print(f"notice: the run goes on with other settings, {', '.join(changes)}", file=sys.stderr)
+                print(f"notice: the run continues with other settings, {', '.join(changes)}", file=sys.stderr)
     _save_config(config, folder.path)
 
 
 def give_up(config: Config, folder: RunFolder) -> None:
-    """Free the folder of a run that turned out to be impossible before it began."""
+    """Free the folder of a run that could not begin."""
     if is_first_process(os.environ):
         with suppress(OSError):
             if config.ckpt is None:
                 (folder.path / CONFIG_FILE).unlink()
-            folder.path.rmdir()  # does nothing where there is something in it
+            folder.path.rmdir()  # does nothing if there are other files
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return last.ckpt of a run, else the checkpoint that was written last, None if there is none."""
+    """Return ``last.ckpt`` of a run folder, or else its newest checkpoint, or None."""
     last = folder / CHECKPOINTS / "last.ckpt"
     if last.is_file():
         return last
@@ -109,12 +106,12 @@ def _checkpoint(config: Config) -> Path | None:
     if config.ckpt == "last" and config.run_dir is not None:
         return newest_checkpoint(Path(config.run_dir))
     if not os.path.isfile(config.ckpt):
-        raise ConfigError(f"ckpt={quote(config.ckpt)}: must be last or a file, and there is no such file")
+        raise ConfigError(f"ckpt={quote(config.ckpt)}: must be last or a file; there is no such file")
     return Path(config.ckpt)
 
 
 def _save_config(config: Config, folder: Path) -> None:
-    """Write `config.yaml`, whole or not at all; of two new runs in one folder, the second is refused."""
+    """Write ``config.yaml``, whole or not at all; if two new runs use one folder, refuse the second."""
     path = folder / CONFIG_FILE
     text = to_yaml(config, leave_out=("run_dir", "ckpt"))
     unfinished = path.with_suffix(f".unfinished.{os.getpid()}")
@@ -132,19 +129,19 @@ def _save_config(config: Config, folder: Path) -> None:
 
 
 def _linked(source: Path, path: Path) -> bool:
-    """Give a file a second name, which must be new; where its folder has no links, only claim the name."""
+    """Give a file a second, new name by a hard link; without hard links, only create an empty file there."""
     try:
         os.link(source, path)
     except FileExistsError:
         raise
-    except OSError:  # such as a mounted cloud folder
+    except OSError:  # no hard links, as in a mounted cloud folder
         path.touch(exist_ok=False)
         return False
     return True
 
 
 def _changes(before: Config, after: Config) -> list[str]:
-    """Return the settings that differ, with their values."""
+    """Return the settings that differ, with both values."""
     found, given = [], after.model_dump()
     for name, old in before.model_dump(exclude={"run_dir", "ckpt"}).items():
         new = given[name]
@@ -152,7 +149,7 @@ def _changes(before: Config, after: Config) -> list[str]:
         if isinstance(old, dict):
             pairs = {f"{name}.{key}": (old.get(key), new.get(key)) for key in old | new}
         found += [
-            f"{key}={as_argument(now)} ({as_argument(was)} before)"
+            f"{key}={as_argument(now)} (before: {as_argument(was)})"
             for key, (was, now) in pairs.items()
             if was != now
         ]
@@ -172,7 +169,7 @@ def _given(path: Path, ckpt: str | None) -> Path:
 
 
 def _new(config: Config) -> Path:
-    check_that_one_chooses_the_folder(os.environ)
+    check_single_process(os.environ)
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}_{config.model.cell}"
     path, number = RUNS / name, 1
     try:

@@ -1,4 +1,4 @@
-"""A setting: how the schema declares it, how it reads its value, and what it allows."""
+"""One setting: its declaration, how its value is read, and what is allowed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning_warmup.settings import Settings, allowed, kind_of
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its full name, its type with the limits, its default, and a sentence about it."""
+    """A setting: full name, type with limits, default, and the sentence of help."""
 
     key: str
     kind: Any
@@ -23,7 +23,7 @@ class Setting:
     sentence: str
 
     def parse(self, node: yaml.Node) -> Any:
-        """Return the value of a node; raise a ConfigError that says what is allowed if it is not."""
+        """Return the value of a node, or raise a ConfigError that says what is allowed."""
         try:
             return self._adapter.validate_python(read(self.kind, node))
         except ValueError:  # pydantic's ValidationError is one
@@ -33,7 +33,7 @@ class Setting:
         raise ConfigError(f"{self.key}={show(node)}: {why}")
 
     def allowed(self) -> str:
-        """Return in words what may be given: ``whole number >= 1 or null``."""
+        """Return the allowed values in words, such as ``whole number >= 1 or null``."""
         return allowed(self.kind)
 
     @cached_property
@@ -42,7 +42,7 @@ class Setting:
 
 
 def settings_in(section: type[Settings], prefix: str = "") -> list[Setting]:
-    """Return the settings of a section that have a default, without those of the sections in it."""
+    """Return the settings of a section that have a default, without its subsections."""
     return [
         Setting(f"{prefix}{name}", kind_of(field), field.default, described(section, name))
         for name, field in section.model_fields.items()
@@ -51,5 +51,5 @@ def settings_in(section: type[Settings], prefix: str = "") -> list[Setting]:
 
 
 def described(section: type[Settings], name: str) -> str:
-    """Return the sentence about a setting, in one line."""
+    """Return the help sentence of a setting as one line."""
     return " ".join((section.model_fields[name].description or "").split())

@@ -1,4 +1,4 @@
-"""The section `trainer`: parameters of Lightning's Trainer, as settings."""
+"""The parameters of Lightning's Trainer, as settings."""
 
 from __future__ import annotations
 
@@ -21,70 +21,70 @@ Precision = Literal[
 ]
 
 
-def _refuse_with_the_reason(strategy: str) -> str:
+def _check_strategy(strategy: str) -> str:
     allowed = "choose one of auto, ddp, ddp_find_unused_parameters_false, ddp_find_unused_parameters_true"
     if re.match("fsdp|deepspeed|model_parallel", strategy):
-        raise ConfigError(f"{allowed}; a warmup sums gradients over processes that each hold all weights")
+        raise ConfigError(f"{allowed}; a warmup needs all weights in every process")
     if re.match("ddp_(spawn|fork|notebook)", strategy):
-        raise ConfigError(f"{allowed}; these processes end with the training, and its figures with them")
+        raise ConfigError(f"{allowed}; these processes end with the training, and its metrics are lost")
     return strategy
 
 
 Strategy = Annotated[
     Literal["auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true"],
-    BeforeValidator(_refuse_with_the_reason),
+    BeforeValidator(_check_strategy),
 ]
 
 
 class Trainer(Settings):
-    """Parameters of Lightning's Trainer, under their own names and passed on as they are."""
+    """Parameters of Lightning's Trainer, with the same names; they are passed on unchanged."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
-    """Hardware to run on."""
+    """Hardware to use."""
     strategy: Strategy = "auto"
-    """How processes share the work; all of them hold all weights."""
+    """How processes share the work; each holds all weights."""
     devices: str = "auto"
-    """Devices on each machine: auto, a number (-1: all), or their list, as in 0,1."""
+    """Devices on each machine: auto, a number (-1 = all), or a list such as 0,1."""
     num_nodes: int = Field(1, ge=1)
-    """Machines."""
+    """Number of machines."""
     precision: Precision | None = None
     """Floating point precision; null = 32-true."""
     max_epochs: int = Field(6, ge=-1)
-    """Epochs after which training ends; -1 = no limit."""
+    """Maximum number of epochs; -1 = no limit."""
     min_epochs: int | None = Field(None, ge=0)
-    """Epochs that early stopping can't cut short."""
+    """Minimum number of epochs, whatever early stopping says."""
     max_steps: int = Field(-1, ge=-1)
-    """Training steps after which training ends; -1 = no limit."""
+    """Maximum number of training steps; -1 = no limit."""
     max_time: str | None = None
-    """Time after which training ends, as days:hours:minutes:seconds."""
+    """Maximum training time, as days:hours:minutes:seconds."""
     limit_train_batches: int | float | None = Field(None, ge=0)
-    """Training batches in an epoch: 1 is one batch, 1.0 all, 0.1 a tenth; null = all."""
+    """Training batches per epoch: 1 is one batch, 1.0 all, 0.1 a tenth; null = all."""
     limit_val_batches: int | float | None = Field(None, ge=0)
     """Validation batches: 1 is one batch, 1.0 all, 0.1 a tenth; null = all."""
     limit_test_batches: int | float | None = Field(None, ge=0)
     """Test batches: 1 is one batch, 1.0 all, 0.1 a tenth; null = all."""
     overfit_batches: int | float = Field(0.0, ge=0)
-    """Train and validate on these batches alone: 1 is one batch, 1.0 all, 0.0 = off."""
+    """Train and validate on these batches only: 1 is one batch, 1.0 all, 0.0 = off."""
     fast_dev_run: bool | int = Field(False, ge=0)
-    """Run one batch (true) or so many of each stage, to try the code."""
+    """Run one batch (true) or this many batches of each stage, to try the code."""
     val_check_interval: int | float | None = Field(None, gt=0)
-    """Validate after so many batches (2) or this share of an epoch (0.5); null = 1.0."""
+    """Validate after this many batches (2) or this fraction of an epoch (0.5); null = 1.0."""
     check_val_every_n_epoch: int | None = Field(1, ge=1)
-    """Validate every so many epochs; null = by val_check_interval alone, across epochs."""
+    """Validate after this many epochs; null = only by val_check_interval, counted across epochs."""
     num_sanity_val_steps: int | None = Field(None, ge=-1)
-    """Validation batches tried before the training; -1 = all, null = 2."""
+    """Validation batches to try before the training; -1 = all, null = 2."""
     log_every_n_steps: int | None = Field(None, ge=1)
     """Training steps between two logged rows; null = 50."""
     accumulate_grad_batches: int = Field(1, ge=1)
-    """Batches whose gradients are averaged for a step."""
+    """Average the gradients of this many batches for each step."""
     gradient_clip_val: float | None = Field(None, ge=0)
-    """Limit to which gradients are clipped; null = off."""
+    """Clip gradients to this value; null = off."""
     gradient_clip_algorithm: Literal["norm", "value"] | None = None
-    """What is clipped: the norm (null too) or each value."""
+    """Clip the norm of all gradients, or each value; null = norm."""
     deterministic: bool | None = None
-    """Use deterministic algorithms only; null = as torch is set."""
+    """Use only deterministic algorithms; null = torch's current mode."""
     detect_anomaly: bool = False
-    """Find the operation that made a gradient NaN; slow."""
+    """Find the operation that produces a NaN gradient; slow."""
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     """Profile the run; null = off."""
     enable_progress_bar: bool | None = None
@@ -93,15 +93,15 @@ class Trainer(Settings):
     """Print a table of the layers; null = true."""
 
     @model_validator(mode="after")
-    def _check_what_lightning_takes_apart(self) -> Trainer:
+    def _check_text_and_fractions(self) -> Trainer:
         if not _DEVICES.fullmatch(self.devices):
-            allowed = "auto, -1, a number or a list as 0,1"
+            allowed = "auto, -1, a number or a list such as 0,1"
             raise ConfigError(f"trainer.devices={quote(self.devices)}: must be {allowed}")
         if self.max_time is not None and not _MAX_TIME.fullmatch(self.max_time):
-            allowed = "as 01:12:30:00 (1 day, 12.5 hours)"
+            allowed = "days:hours:minutes:seconds, such as 01:12:30:00"
             raise ConfigError(f"trainer.max_time={quote(self.max_time)}: must be {allowed}")
         for key in _SHARES:
             value = getattr(self, key)
             if isinstance(value, float) and value > 1:
-                raise ConfigError(f"trainer.{key}={value}: must be a whole number, or a share up to 1.0")
+                raise ConfigError(f"trainer.{key}={value}: must be a whole number, or a fraction up to 1.0")
         return self

@@ -1,7 +1,7 @@
-"""Values: from the text of an argument or of a YAML file to the type that a setting asks for.
+"""Reads the text of an argument or of a YAML file as the type of the setting.
 
-YAML 1.1 reads ``012`` as 10, ``12:30:00`` as 45000 and ``1e-3`` as text; pydantic reads ``1.0`` as 1. So scalars
-stay text, as YAML nodes, until the type of the setting is known, and are read by that type.
+YAML 1.1 reads ``012`` as 10, ``12:30:00`` as 45000 and ``1e-3`` as text; pydantic reads ``1.0`` as 1. Therefore
+scalars stay text, as YAML nodes, until the type of the setting is known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lightning_warmup.settings import members
 _NULL = "tag:yaml.org,2002:null"
 _ARGUMENT = "argument"
 _FORMS = {
-    # At most 18 digits: fits in 64 bits. No leading zero, which is octal to some readers.
+    # At most 18 digits, which fit in 64 bits. No leading zero: some readers take it for octal.
     int: re.compile(r"[+-]?(0|[1-9][0-9]{0,17})"),
     float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"),
     bool: re.compile(r"(?i:true|false)"),
@@ -29,18 +29,18 @@ _FORMS = {
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration, told in one line."""
+    """A mistake in the configuration; the message is one line."""
 
 
 def with_home(path: str) -> str:
-    """Return a path with the home folder in the place of a leading ``~``.
+    """Return a path with a leading ``~`` replaced by the home folder.
 
     Raises:
-        ConfigError: If it is the home of a user that there is not.
+        ConfigError: If there is no such user.
     """
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
-        raise ConfigError("there is no such home folder (a name that begins with ~ is written ./~name)")
+        raise ConfigError("there is no such home folder (write ./~name for a name that begins with ~)")
     return expanded
 
 
@@ -49,28 +49,34 @@ UserPath = Annotated[str, AfterValidator(with_home)]
 
 
 def names_in(folder: str) -> Any:
-    """Return the type of the names of the files in a folder of the library."""
+    """Return a Literal of the parts in a folder of the library, such as all cells."""
     library = Path(__file__).parents[1] / "lightning_warmup"
     return Literal[tuple(part_names(library / folder))]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without tags, and without aliases: a few of them can stand for a million values."""
+    """YAML without tags and without aliases: a few aliases can stand for a million values."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
-            raise yaml.MarkedYAMLError(problem="aliases and tags are refused", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="aliases and tags are not allowed", problem_mark=event.start_mark
+            )
         return super().compose_node(parent, index)
 
 
 def argument(text: str) -> yaml.ScalarNode:
-    """Return the node of a value given as plain text."""
+    """Return the node of a plain text value."""
     return yaml.ScalarNode(_ARGUMENT, text)
 
 
 def parse_yaml(text: str) -> yaml.Node | None:
-    """Return the node of a YAML document, None if it is empty; raise a ConfigError if it is not well formed."""
+    """Return the node of a YAML document, None if it is empty.
+
+    Raises:
+        ConfigError: If the YAML is not well formed.
+    """
     try:
         return yaml.compose(text, _Loader)
     except RecursionError:
@@ -83,16 +89,16 @@ def parse_yaml(text: str) -> yaml.Node | None:
 
 
 def read(kind: Any, node: yaml.Node) -> Any:
-    """Return the value of a node, read by a type; limits and choices are left to pydantic.
+    """Return the value of a node, read as a type; pydantic checks limits and choices.
 
     Args:
-        kind: ``int``, ``float``, ``str``, ``bool``, a literal, a union of these and None, or a list or a mapping
-            of such.
+        kind: ``int``, ``float``, ``str``, ``bool``, a literal, a union of these and None, or a list or mapping of
+            them.
         node: From :func:`parse_yaml` or :func:`argument`.
 
     Raises:
-        ValueError: If the node is no such value.
-        ConfigError: If no setting can take it.
+        ValueError: If the node is not of this type.
+        ConfigError: If no setting allows this value.
     """
     kinds = members(kind)
     if get_origin(kinds[0]) is list:
@@ -111,29 +117,29 @@ def read(kind: Any, node: yaml.Node) -> Any:
     for member in kinds:
         if member in _FORMS and not node.style and _FORMS[member].fullmatch(node.value):
             return node.value.lower() == "true" if member is bool else member(node.value)
-    # What is left is text, or a literal, which is one; what YAML has in quotes is nothing else.
+    # Only text is left, which literals are too. A value that YAML has in quotes is always text.
     if node.tag == _NULL or set(kinds) <= {NoneType, *_FORMS}:
         raise ValueError("of another type")
     if not node.value or not node.value.isprintable():
-        raise ConfigError("text must be printable and not empty")
+        raise ConfigError("must be printable text, not empty")
     return node.value
 
 
 def show(node: yaml.Node) -> str:
-    """Return a value for a message, in one line."""
+    """Return a value for an error message, in one line."""
     if isinstance(node, yaml.ScalarNode):
         return "null" if node.tag == _NULL else quote(node.value)
     return "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
 
 
 def quote(text: object) -> str:
-    """Return a text in quotes for a message, in one line of bounded length."""
+    """Return a text in quotes for an error message, in one line of at most 300 characters."""
     quoted = repr(str(text))
     return quoted if len(quoted) <= 300 else f"{quoted[:296]}...'"
 
 
 def _parts(node: yaml.Node, kind: type[yaml.CollectionNode]) -> list[Any]:
-    """Return what is in a list or a mapping; an argument is YAML: ``[200, 400]``, ``{slippery: false}``."""
+    """Return the items of a list or mapping; the text of an argument is read as YAML, such as ``[200, 400]``."""
     if isinstance(node, yaml.ScalarNode):
         scalar = _with_environment(node)
         node = (None if scalar.style else parse_yaml(scalar.value)) or scalar
@@ -143,12 +149,12 @@ def _parts(node: yaml.Node, kind: type[yaml.CollectionNode]) -> list[Any]:
 
 
 def _with_environment(node: yaml.ScalarNode) -> yaml.ScalarNode:
-    """Replace ``${oc.env:NAME}`` and ``${oc.env:NAME,default}``; nothing else is interpolated."""
+    """Replace ``${oc.env:NAME}`` and ``${oc.env:NAME,default}``; refuse other interpolations."""
     text: Any = node.value
     if text.count("${") > text.count("${oc.env:"):
-        raise ConfigError("only ${oc.env:NAME} is interpolated")
+        raise ConfigError("the only interpolation is ${oc.env:NAME}")
     if "${" in text:
-        from omegaconf import OmegaConf  # takes longer to import than all of this to run
+        from omegaconf import OmegaConf  # slow to import
         from omegaconf.errors import OmegaConfBaseException
 
         try:
@@ -156,7 +162,7 @@ def _with_environment(node: yaml.ScalarNode) -> yaml.ScalarNode:
         except (OmegaConfBaseException, RecursionError) as error:
             raise ConfigError(str(error).splitlines()[0].strip()) from None
         node = yaml.ScalarNode(_NULL if text is None else _ARGUMENT, str(text))
-    # OmegaConf, when it reads the saved configuration, would take these for its own.
+    # OmegaConf would interpret these when it reads the saved configuration.
     if "${" in node.value or node.value == "???":
         raise ConfigError(f"{quote(node.value)} is reserved for interpolation")
     return node

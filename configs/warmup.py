@@ -1,4 +1,4 @@
-"""The settings of what comes before the training: a pretraining and the warmup."""
+"""The settings of the stages before the training: pretraining and warmup."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ class Pretrain(Settings):
     """A pretraining before the warmup and the training."""
 
     task: Literal["none", "autoencode", "next_step"] = "none"
-    """What the network learns to give back: each sequence from its final state, or each next step."""
+    """Task: rebuild each sequence from its final state (autoencode), or predict each next step (next_step)."""
     steps: int = Field(300, ge=1)
-    """Gradient steps."""
+    """Number of gradient steps."""
     lr: float = Field(1e-3, gt=0)
-    """Learning rate of the pretraining's own Adam."""
+    """Learning rate of the pretraining, which has its own Adam."""
     batch_size: int = Field(32, ge=1)
     """Sequences in a pretraining batch, over all processes."""
 
 
 class Warmup(Settings):
-    """The warmup before the training; the settings of its objective stand beside the others."""
+    """The warmup before the training, together with the settings of its objective."""
 
     enabled: bool = True
     """Warm up the network before the training."""
     objective: SerializeAsAny[Objective] = Field(default_factory=Published)
-    """Aim: many places that states end in (published), or many that they also come to rest in (rest)."""
+    """Goal: states end in many different places (published), and also come to rest there (rest)."""
     lr: float = Field(1e-2, gt=0)
-    """Learning rate of the warmup's own Adam; with objective=rest doubled from the third attempt on."""
+    """Learning rate of the warmup's own Adam; with objective=rest, it is doubled from the third attempt on."""
     batch_size: int = Field(32, ge=2)
     """Sequences in a warmup batch, over all processes."""
     leaky: bool = False
-    """Let a partial warmup also move the second half of lower layers, as in the authors' code."""
+    """With model.double=true, also warm up the second half of all layers but the last, as in the authors' code."""
 
     @model_validator(mode="before")
     @classmethod

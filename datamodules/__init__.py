@@ -16,20 +16,22 @@ if "TMaze-v0" not in gymnasium.registry:
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """A LightningDataModule from which a recurrent network can be built, trained and measured.
+    """A LightningDataModule that ``train.py`` can train a network on.
 
-    It may also have ``test_names``, names such as ``length/200`` of the loaders after the first of
-    ``test_dataloader()``; ``warmup_dataloader(batch_size)``, endless batches for the warmup, which else shuffles
-    the training data itself; ``holding_inputs``, (K, I), inputs under which the task has to hold what it has read,
-    which a warmup for rest then takes; and ``automaton()``, the :class:`Automaton` of the task or None, for which
-    a network can be proven right; with it ``longest``, symbols of the longest strings of the training, and
-    ``length_of(symbols)``, the length of the task, as its settings count it, for a string of so many symbols.
+    Optional attributes and methods:
+
+    - ``test_names``: names of the loaders after the first of ``test_dataloader()``, such as ``length/200``;
+    - ``warmup_dataloader(batch_size)``: endless batches for the warmup, instead of the training data;
+    - ``holding_inputs``: inputs (K, I) during which the task must remember, used by a warmup for rest;
+    - ``automaton()``: the :class:`Automaton` of the task or None, for a proof. A proof also needs ``longest``, the
+      number of symbols of the longest training string, and ``length_of(symbols)``, the length of the task, as in
+      its settings, for a string of so many symbols.
 
     Attributes:
         input_size: I, features of a step.
-        output_size: O, values, classes or actions of an output.
-        task: ``"regression"``, ``"classification"`` or ``"control"``; chooses the LightningModule.
-        trivial_loss: Loss of the best constant prediction, or None if it is not known.
+        output_size: O, number of values, classes or actions.
+        task: ``"regression"``, ``"classification"`` or ``"control"``; selects the LightningModule.
+        trivial_loss: Loss of the best constant prediction, or None if it is unknown.
     """
 
     input_size: int
@@ -38,18 +40,18 @@ class Benchmark(Protocol):
     trivial_loss: float | None
 
     def first_test_batch(self, count: int) -> Any:
-        """Return the first ``count`` test sequences as a batch, on which the report measures multistability."""
+        """Return the first ``count`` test sequences as a batch; the report measures multistability on them."""
 
 
 @runtime_checkable
 class ControlBenchmark(Benchmark, Protocol):
-    """A benchmark of the task ``"control"``: the module plays its episodes while it learns from them.
+    """A benchmark of the task ``"control"``, whose episodes the module plays while it learns from them.
 
     Attributes:
-        gradient_steps: Training batches for each episode played.
-        episodes_played: Episodes that :meth:`collect` has played.
-        solved: Names of two figures: the one of :meth:`evaluate` that is 1 as soon as a policy solves the task, and
-            the one that then says how many episodes had been played.
+        gradient_steps: Training batches after each episode played.
+        episodes_played: Number of episodes that :meth:`collect` has played.
+        solved: Names of two metrics: one of :meth:`evaluate` that is 1 if the policy solves the task, and one for
+            the number of episodes played until then.
     """
 
     gradient_steps: int
@@ -57,46 +59,46 @@ class ControlBenchmark(Benchmark, Protocol):
     solved: tuple[str, str]
 
     def collect(self, policy: Callable[..., Any], epsilon: float) -> float:
-        """Play the next episode, with exploration of probability ``epsilon``, and return the sum of its rewards."""
+        """Play the next episode, with random actions at probability ``epsilon``, and return the sum of rewards."""
 
     def evaluate(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
-        """Return the figures of a policy without exploration: ``return``, ``discounted_return``, and its own."""
+        """Return ``return``, ``discounted_return`` and other metrics of a policy without exploration."""
 
     def test(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
-        """Return the figures of the trained policy by their full names, such as ``test/return``."""
+        """Return the metrics of the trained policy by full name, such as ``test/return``."""
 
 
 def datamodule_by_name(name: str) -> type[Any]:
     """Return the class of a benchmark: the only public LightningDataModule that its file defines.
 
     Raises:
-        ValueError: If there is no such file, or it defines none or several. Abstract classes do not count.
+        ValueError: If there is no such file, or it does not define exactly one. Abstract classes do not count.
     """
-    from lightning.pytorch import LightningDataModule  # a second of imports, for those who need it
+    from lightning.pytorch import LightningDataModule  # takes a second to import
 
     file = part_file("data.name", name, sys.modules[__name__])
     return part_class(file, f"data.name={name!r}", LightningDataModule)
 
 
 def make_benchmark(settings: Data, seed: int = 0, trained: Mapping[str, Any] | None = None) -> Any:
-    """Return the LightningDataModule of a benchmark, made from its settings, which is a :class:`Benchmark`.
+    """Return a new LightningDataModule for a benchmark, which is a :class:`Benchmark`.
 
     Args:
         settings: Settings of the benchmark.
         seed: Seed of the datamodule.
-        trained: The content of a checkpoint, whose network is to predict. The datamodule must have a method
-            ``predictions``, and its class takes the state that it left there as ``trained``.
+        trained: For predictions, the content of the checkpoint. The class must have a method ``predictions``, and a
+            third argument ``trained`` for the datamodule's state in the checkpoint.
 
     Raises:
-        ValueError: If there is no such benchmark, it refuses a setting, or its class lacks something.
+        ValueError: If there is no such benchmark, it refuses a setting, or its class lacks an attribute.
     """
     kind = datamodule_by_name(settings.name)
     if trained is None:
         datamodule = kind(settings, seed)
     elif not hasattr(kind, "predictions"):
-        raise ValueError(f"data.name={settings.name!r}: has no predictions, only series has")
+        raise ValueError(f"data.name={settings.name!r}: has no predictions; series has")
     elif (state := trained.get(kind.__qualname__)) is None:
-        raise ValueError(f"ckpt: holds no units of {settings.name} to predict in; train it anew")
+        raise ValueError(f"ckpt: does not hold the units of {settings.name}; train the network anew")
     else:
         datamodule = kind(settings, seed, state)
     protocol = ControlBenchmark if getattr(datamodule, "task", None) == "control" else Benchmark

@@ -1,4 +1,4 @@
-"""Copy first input: give back at the last step what was seen at the first."""
+"""Copy first input: give back the first step of the sequence at the last."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from datamodules.generated import GeneratedDataModule
 
 
 class CopyFirstInput(GeneratedDataModule):
-    """Independent draws of N(0, 1) whose target is the first step (Lambrechts et al. 2023).
+    """Noise of N(0, 1); the target is the first step (Lambrechts et al. 2023).
 
     A batch: sequences (B, T, I), targets (B, 1, I), steps ``[T - 1]``.
     """

@@ -1,4 +1,4 @@
-"""Denoising: give back the five marked values of a noisy sequence, in the order in which they came."""
+"""Denoising: give back the five marked values of a noisy sequence, in their order."""
 
 import torch
 from torch import Tensor
@@ -7,20 +7,20 @@ from configs import data
 from datamodules.generated import GeneratedDataModule
 from datamodules.streams import stream
 
-MARKS = 5  # values to remember, and steps in which they are given back
+MARKS = 5  # values to remember, and steps of the answer
 
 
 class Denoising(GeneratedDataModule):
-    """Noise of N(0, 1) with five marked steps, whose values are the targets (Lambrechts et al. 2023).
+    """Noise of N(0, 1) with five marked steps; the targets are their values (Lambrechts et al. 2023).
 
-    The last channel is the marker: +1 at five distinct steps, uniform over the first ``T - pad_length``; -1
-    at step T - 5, where the answers begin; and 0 elsewhere. The noise goes on during the answers.
+    The last channel is the marker. It is +1 at five distinct steps, uniform over the first ``T - pad_length``; -1
+    at step T - 5, where the answers begin; and 0 elsewhere. The noise continues during the answers.
 
-    A batch: sequences (B, T, input_size + 1), targets (B, 5, input_size), steps ``[T - 5, ..., T - 1]``. The
-    setting ``input_size`` counts the channels of noise, the attribute of this name the marker too.
+    A batch: sequences (B, T, input_size + 1), targets (B, 5, input_size), steps ``[T - 5, ..., T - 1]``. Here
+    ``input_size`` is the setting, the channels of noise; the attribute ``input_size`` also counts the marker.
 
     Attributes:
-        holding_inputs: Inputs (256, input_size + 1) under which the values have to be held: noise without a mark.
+        holding_inputs: Inputs (256, input_size + 1) during which the network must remember: noise without a mark.
     """
 
     task, trivial_loss = "regression", 1.0
@@ -36,7 +36,7 @@ class Denoising(GeneratedDataModule):
 
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         values = torch.randn(n, length, self.output_size, generator=generator)
-        # The places of the greatest of independent uniform keys are a uniform draw without replacement.
+        # The places of the five largest of independent uniform keys are a uniform draw without replacement.
         keys = torch.rand(n, length - self.pad_length, generator=generator)
         marked = keys.topk(MARKS).indices.sort().values.unsqueeze(2)
         marker = torch.zeros(n, length, 1).scatter_(1, marked, 1.0)

@@ -1,4 +1,4 @@
-"""A gymnasium environment by its id, whose episodes are played side by side, each a function of its seed."""
+"""A gymnasium environment, which plays episodes side by side; each episode is a function of its seed."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -15,32 +15,32 @@ from torch import Tensor
 
 from datamodules.replay import Episode
 
-# ``actions, state = policy(inputs, state)``: the action (N,) after further inputs (N, T, I); None begins.
+# ``actions, state = policy(inputs, state)``: the actions (N,) after further inputs (N, T, I); state None begins.
 Policy = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
-# Where environments that end their episodes themselves say how long the longest one is.
+# Attributes in which environments that end their own episodes give the length of the longest.
 _HORIZONS = "horizon", "max_episode_length", "max_steps"
 
 
 class Environment:
     """A gymnasium environment with discrete actions.
 
-    A step of the input has the previous action, one-hot, the previous reward, and the flattened observation.
+    An input step is the previous action, one-hot, the previous reward, and the flattened observation.
 
     Args:
-        env_id: Its id, after the module that registers it and a colon where it isn't one of gymnasium's own.
-        max_episode_steps: Steps after which an episode is cut; None is what the environment says.
-        exploration: Probabilities of the actions in exploration; None is uniform.
+        env_id: Id of the environment, as ``module:id`` if a module has to register it.
+        max_episode_steps: Steps after which an episode is cut off; None is the environment's own limit.
+        exploration: Probabilities of random actions; None is uniform.
         settings: Further arguments of the environment.
 
     Attributes:
         horizon: Steps of the longest episode.
         input_size, actions: Numbers of inputs and actions.
-        threshold: Mean return from which on the environment counts as solved, or None if it does not say.
+        threshold: Mean return at which the environment counts as solved, or None if it does not say.
 
     Raises:
-        ValueError: If there is no such environment, its actions are not discrete, its observations are no
-            fixed number of numbers, or its longest episode is unknown.
+        ValueError: If there is no such environment, its actions are not discrete, the size of its observations
+            varies, or its longest episode is unknown.
     """
 
     def __init__(
@@ -58,25 +58,25 @@ class Environment:
             raise ValueError(f"env_id={env_id!r}: {' '.join(str(error).split())}") from error
         if not isinstance(env.action_space, Discrete) or env.action_space.start:
             raise ValueError(
-                f"env_id={env_id!r}: must have discrete actions numbered from 0, has {env.action_space}"
+                f"env_id={env_id!r}: must have discrete actions numbered from 0, not {env.action_space}"
             )
         own = [env.get_wrapper_attr(name) for name in _HORIZONS if env.has_wrapper_attr(name)]
         horizons = [steps for steps in (max_episode_steps, env.spec.max_episode_steps, *own) if steps]
         if not horizons:
             raise ValueError(
-                f"max_episode_steps=null: {env_id} does not say how long an episode is, so set it"
+                f"max_episode_steps=null: must be given, {env_id} does not say how long an episode is"
             )
         self.horizon, self.threshold = horizons[0], env.spec.reward_threshold
         self.actions = int(env.action_space.n)
         self.input_size = self.actions + 1 + env.observation_space.shape[0]
 
     def side_by_side(self, count: int) -> Any:
-        """Return ``count`` of the environment, made only once; each has a random generator of its own."""
+        """Return ``count`` copies of the environment, made only once; each has its own random generator."""
         if count not in self._side_by_side:
             self._side_by_side[count] = gymnasium.make_vec(
                 self.env_id,
                 count,
-                "sync",  # gymnasium's own vectorised ones have one generator for all
+                "sync",  # the environments' own vectorised versions have one generator for all
                 {"autoreset_mode": AutoresetMode.DISABLED, "copy": False},
                 [_flat],
                 **self.settings,
@@ -87,10 +87,9 @@ class Environment:
         """Play episodes side by side, to the end of the last one.
 
         Args:
-            seeds: One for each episode, from whose generator all that is random in it, exploration included, is
-                drawn.
-            policy: Chooses the actions; it is asked only where its choice counts. None explores throughout.
-            epsilon: Probability in [0, 1] of each action to be one of exploration instead.
+            seeds: One for each episode; it determines everything random in the episode, including exploration.
+            policy: Chooses the actions; it is called only if its choice counts. None means random actions.
+            epsilon: Probability in [0, 1] that an action is random instead.
 
         Returns:
             The episodes, in order. The first input of each has zeros for action and reward.
@@ -120,7 +119,7 @@ class Environment:
             ended |= ends
             if ended.all():
                 break
-            if ends.any():  # what has ended must not be stepped: another episode goes on there, unused
+            if ends.any():  # an ended episode must not be stepped: start another one there, which is not used
                 envs.reset(seed=list(seeds), options={"reset_mask": ends})
         x, a, r = (torch.from_numpy(array) for array in (inputs, actions, rewards))
         return [
@@ -130,14 +129,16 @@ class Environment:
 
 
 def _flat(env: gymnasium.Env[Any, Any]) -> Any:
-    """Flatten observations, without the texts in them, and several discrete actions to one."""
+    """Flatten observations, leaving out texts, and combine several discrete actions into one."""
     actions, observations = env.action_space, env.observation_space
     if isinstance(observations, Dict):
         env = FilterObservation(
             env, [key for key, part in observations.items() if not isinstance(part, Text)]
         )
     if not isinstance(flatten_space(env.observation_space), Box):
-        raise ValueError(f"observations must be equally many numbers at every step, not {observations}")
+        raise ValueError(
+            f"observations must have the same number of values at every step, not {observations}"
+        )
     if isinstance(actions, MultiDiscrete):
         sizes, start = tuple(actions.nvec.tolist()), actions.start
         env = TransformAction(env, lambda n: start + np.unravel_index(n, sizes), Discrete(prod(sizes)))

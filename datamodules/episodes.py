@@ -1,4 +1,4 @@
-"""Episodes of an environment as data: the replay buffer that they fill, and the batches drawn from it."""
+"""Episodes of an environment as data: they fill a replay buffer, and batches are drawn from it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -20,18 +20,13 @@ _HISTORIES = 64  # of exploration, in an evaluation batch
 
 
 class EpisodesDataModule(LightningDataModule, ABC):
-    """Episodes of a gymnasium environment; the buffer is filled by exploration before the fit.
+    """Episodes of a gymnasium environment; before the fit, random episodes fill the buffer.
 
-    Processes play the same episodes and share the batches. Everything random in an episode or a batch is a
+    All processes play the same episodes and share the batches. Everything random in an episode or a batch is a
     function of the seed and its number.
 
-    A training batch is ``(inputs, actions, rewards, terminated, weights)``, see :func:`padded`; a batch of the
-    other loaders is ``(sequences, lengths)``, histories of exploration (B, T, I) and their lengths (B,).
-
-    Args:
-        settings: Settings of the benchmark.
-        environment: The environment.
-        seed: Seed of exploration, episodes and batches.
+    A training batch is ``(inputs, actions, rewards, terminated, weights)``, see :func:`padded`. A batch of the
+    other loaders is ``(sequences, lengths)``: histories (B, T, I) of random episodes, and their lengths (B,).
 
     Raises:
         ValueError: If the buffer is too small for an episode.
@@ -50,12 +45,12 @@ class EpisodesDataModule(LightningDataModule, ABC):
         self._exploration: dict[tuple[int, str], list[Episode]] = {}
 
     def setup(self, stage: str) -> None:
-        """Fill the buffer before a fit, unless it holds something already."""
+        """Fill the buffer before a fit, unless it already holds episodes."""
         if stage == "fit" and not self.replay.episodes:
             self.replay = self._explored(self.seed, "train")
 
     def train_dataloader(self) -> LazyLoader:
-        """Return as many batches as ``episodes_per_epoch`` episodes take."""
+        """Return the training batches of ``episodes_per_epoch`` episodes."""
         share = processes(self, self.batch_size)
         prefixes = self.settings.samples == "prefixes"
 
@@ -74,11 +69,11 @@ class EpisodesDataModule(LightningDataModule, ABC):
         return [_only(self.first_test_batch(_HISTORIES))]
 
     def first_test_batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the ``count`` histories that multistability is measured on, the same for every seed."""
+        """Return ``count`` histories for measuring multistability, the same for every seed."""
         return self._histories(0, "test", count)
 
     def warmup_dataloader(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield histories of the exploration before a fit without end, this process's share of each batch."""
+        """Yield batches of random histories without end: the share of this process."""
         share = share_of(batch_size, *processes(self, batch_size))
         replay = self._explored(self.seed, "train")
         for number in count():
@@ -87,7 +82,7 @@ class EpisodesDataModule(LightningDataModule, ABC):
             yield sequences[share], lengths[share]
 
     def collect(self, policy: Policy, epsilon: float) -> float:
-        """Add the next episode, with exploration of probability ``epsilon``; return the sum of its rewards."""
+        """Play the next episode and add it to the buffer, see :class:`datamodules.ControlBenchmark`."""
         seeds = self.seeds(self.seed, "episode", numbers=[self.episodes_played])
         (episode,) = self.environment.play(seeds, policy, epsilon)
         self.replay.add([episode])
@@ -96,14 +91,14 @@ class EpisodesDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def evaluate(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return how a policy does without exploration, see :class:`datamodules.ControlBenchmark`."""
+        """Return the metrics of a policy without exploration, see :class:`datamodules.ControlBenchmark`."""
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the figures of a trained policy by their full names."""
-        return {f"test/{name}": figure for name, figure in self.evaluate(policy, gamma).items()}
+        """Return the metrics of a trained policy by full name."""
+        return {f"test/{name}": metric for name, metric in self.evaluate(policy, gamma).items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the buffer and the number of the next episode, which decides all that is random in it."""
+        """Return the buffer and the number of the next episode."""
         return {"replay": self.replay.state_dict(), "episodes_played": self.episodes_played}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -111,7 +106,7 @@ class EpisodesDataModule(LightningDataModule, ABC):
         self.episodes_played = state_dict["episodes_played"]
 
     def seeds(self, seed: int, *names: str | int, numbers: Sequence[int]) -> list[int]:
-        """Return the seeds of episodes by their numbers in a stream of that name."""
+        """Return the seeds of episodes by their numbers in a named stream."""
         return [self._stream(seed, *names, number).initial_seed() for number in numbers]
 
     def _explored(self, seed: int, name: str) -> Replay:
@@ -131,7 +126,7 @@ class EpisodesDataModule(LightningDataModule, ABC):
 
 
 def mean_returns(episodes: Sequence[Episode], gamma: float) -> dict[str, float]:
-    """Return the means over episodes of the ``return`` and the ``discounted_return``."""
+    """Return the ``return`` and the ``discounted_return``, averaged over episodes."""
     rewards = [episode.rewards.double() for episode in episodes]
     discounted = [float(row @ gamma ** torch.arange(len(row)).double()) for row in rewards]
     return {

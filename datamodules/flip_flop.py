@@ -18,7 +18,7 @@ WRITE, IGNORE, READ, ZERO, ONE = range(TOKENS)
 
 
 class FlipFlopSequences(SequenceDataset):
-    """Tokens that stay bytes (N, T) until a batch of them, (B, T, 5) float32, one-hot, is asked for."""
+    """Tokens stored as bytes (N, T); a batch is (B, T, 5) float32, one-hot."""
 
     def __init__(self, tokens: Tensor, targets: Tensor, steps: Tensor) -> None:
         super().__init__(tokens, targets, steps=steps)
@@ -31,15 +31,15 @@ class FlipFlopSequences(SequenceDataset):
 class FlipFlop(GeneratedDataModule):
     """Instructions, each followed by a bit: write it, ignore it, or read the bit that was last written.
 
-    The tokens are those of the flip-flop language: write, ignore, read, 0 and 1. The first instruction is a write,
-    the last a read; between them an instruction is ignore with a given probability, and else a write or a read,
-    equally likely. The bit that follows a read is the answer, so that its class is asked for at the read itself.
+    The tokens are write, ignore, read, 0 and 1. The first instruction is a write, the last a read. Each one between
+    them is an ignore with a given probability, and otherwise a write or a read with equal probability. The bit
+    after a read is the answer; the network must give it at the read, before it sees the bit.
 
-    A batch: sequences (B, T, 5), targets (B, K) of class 0 or 1, steps (B, K), where K is the greatest number of
+    A batch: sequences (B, T, 5), targets (B, K) of class 0 or 1, steps (B, K), where K is the largest number of
     reads in a sequence of the split; see :class:`SequenceDataset`.
 
     Attributes:
-        holding_inputs: Inputs (3, 5) under which the bit has to be held: the ignore token and both bits.
+        holding_inputs: Inputs (3, 5) during which the network must remember: the ignore token and both bits.
     """
 
     input_size, output_size, task, trivial_loss = TOKENS, 2, "classification", math.log(2)
@@ -55,7 +55,7 @@ class FlipFlop(GeneratedDataModule):
 
     @property
     def longest(self) -> int:
-        """Symbols of a sequence of the training."""
+        """Symbols of a training sequence."""
         return self.seq_length
 
     def length_of(self, symbols: int) -> int:
@@ -63,7 +63,7 @@ class FlipFlop(GeneratedDataModule):
         return symbols
 
     def automaton(self) -> Automaton:
-        """Return the language: what is held, and which instruction waits for its bit."""
+        """Return the language: its states say which bit is held and which instruction waits for its bit."""
         moves = {("start", "write"): "write"}
         for bit in ("0", "1"):
             held, ignore, read = f"hold {bit}", f"ignore, hold {bit}", f"read {bit}"
@@ -80,7 +80,7 @@ class FlipFlop(GeneratedDataModule):
     def generate(
         self, n: int, length: int, generator: torch.Generator, ignore: float | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw tokens uint8 (n, T), the bits to give back (n, K), and the steps of the reads (n, K)."""
+        """Draw tokens uint8 (n, T), the answers (n, K), and the steps of the reads (n, K)."""
         ignore = self.ignore if ignore is None else ignore
         chance = torch.rand(n, length // 2, generator=generator)
         instructions = torch.full_like(chance, READ, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Sequences that are drawn at random, and what is to be told of them in their last steps."""
+"""The base class of benchmarks with random sequences."""
 
 from abc import abstractmethod
 from functools import partial
@@ -13,13 +13,9 @@ from datamodules.streams import stream
 
 
 class GeneratedDataModule(SequenceDataModule):
-    """Splits of generated sequences; a benchmark is a subclass with one method, ``generate``.
+    """Splits of random sequences; a benchmark is a subclass with one method, ``generate``.
 
     The test sequences are the same for every seed.
-
-    Args:
-        settings: Settings of the benchmark.
-        seed: As for :class:`SequenceDataModule`.
     """
 
     def __init__(self, settings: Generated, seed: int = 0) -> None:
@@ -31,13 +27,13 @@ class GeneratedDataModule(SequenceDataModule):
     def generate(self, n: int, length: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw sequences (n, T, I) of ``length`` T, and the targets of the last K steps.
 
-        Targets are float32 (n, K, O) for regression, class numbers int64 (n, K) for classification. Where outputs
-        are read at other steps, return these as well: ``steps`` int64 (n, K), -1 where a sequence has fewer.
-        ``generator`` is the only source of random numbers.
+        Targets are float32 (n, K, O) for regression, class numbers int64 (n, K) for classification. For outputs at
+        other steps, also return ``steps`` int64 (n, K), with -1 if a sequence has fewer than K. ``generator`` is
+        the only source of random numbers.
         """
 
     def draw(self, n: int, length: int, generator: torch.Generator) -> SequenceDataset:
-        """Return ``n`` generated sequences as a dataset; refuse what has other shapes or types."""
+        """Return ``n`` generated sequences as a dataset, after a check of shapes and types."""
         sequences, targets, *steps = self.generate(n, length, generator)
         count = targets.shape[1] if targets.dim() > 1 else 0
         ends = (count, self.output_size) if self.task == "regression" else (count,)

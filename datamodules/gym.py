@@ -3,23 +3,23 @@
 from typing import Any
 
 from configs import data
+from datamodules import repeat_first
 from datamodules.environment import Environment, Policy
 from datamodules.episodes import EpisodesDataModule, mean_returns
+from lightning_warmup.proofs.automata import Automaton
 
 
 class Gym(EpisodesDataModule):
     """Episodes of a gymnasium environment.
 
-    Args:
-        settings: Settings of the benchmark.
-        seed: As for :class:`EpisodesDataModule`.
-
     Attributes:
-        threshold: Mean return from which on the environment counts as solved, or None if nobody says.
+        threshold: Mean return at which the environment counts as solved, or None if it is unknown.
 
     Raises:
         ValueError: As :class:`EpisodesDataModule` and :class:`Environment`.
     """
+
+    settings: data.Gym
 
     def __init__(self, settings: data.Gym, seed: int = 0) -> None:
         given: dict[str, Any] = settings.env_kwargs
@@ -28,19 +28,32 @@ class Gym(EpisodesDataModule):
         except (TypeError, KeyError, AssertionError) as error:
             if not given:
                 raise
-            raise ValueError(f"env_kwargs={given}: {settings.env_id} refuses them: {error!r}") from error
+            raise ValueError(
+                f"env_kwargs={given}: must be arguments of {settings.env_id}, which raises {error!r}"
+            ) from error
         super().__init__(settings, environment, seed)
         self.threshold = self.environment.threshold if settings.threshold is None else settings.threshold
 
     def evaluate(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return how a policy does without exploration.
+        """Return the mean ``return`` and ``discounted_return`` of a policy without exploration.
 
-        Returns:
-            Means over the episodes of the ``return`` and, with a discount ``gamma`` in [0, 1], of the
-            ``discounted_return``; where there is a threshold, 1.0 as ``solved`` if the return reaches it, else 0.0.
+        If there is a threshold, ``solved`` is 1.0 if the return reaches it, and otherwise 0.0.
         """
         seeds = self.seeds(0, "evaluation", numbers=range(self.settings.evaluation_episodes))
         metrics = mean_returns(self.environment.play(seeds, policy), gamma)
         if self.threshold is not None:
             metrics["solved"] = float(metrics["return"] >= self.threshold)
         return metrics
+
+    @property
+    def longest(self) -> int:
+        """Symbols of an episode, of which the last one is not answered."""
+        return self.environment.horizon
+
+    def length_of(self, symbols: int) -> int:
+        """Return the length of an episode of so many symbols: the same number."""
+        return symbols
+
+    def automaton(self) -> Automaton | None:
+        """Return the language of POPGym's RepeatFirst; of other environments none is known."""
+        return repeat_first.automaton() if "popgym-RepeatFirst" in self.settings.env_id else None

@@ -1,4 +1,4 @@
-"""The order of the batches: a function of seed and epoch, shared by processes, resumed where it stopped."""
+"""The order of the batches: a function of seed and epoch, shared by processes, and resumable."""
 
 from collections.abc import Iterator, Sized
 from itertools import count
@@ -12,7 +12,7 @@ from datamodules.streams import stream
 
 
 def share_of(rows: int, world_size: int, rank: int) -> slice:
-    """Return the rows of a global batch that a process takes."""
+    """Return the rows of a global batch that belong to a process."""
     return slice(rank * rows // world_size, (rank + 1) * rows // world_size)
 
 
@@ -25,7 +25,7 @@ def processes(datamodule: LightningDataModule, batch_size: int) -> tuple[int, in
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
-    """Raise a ValueError if a global batch is empty or the processes cannot share it evenly."""
+    """Raise a ValueError if a global batch is empty or the processes can't share it evenly."""
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: must be at least 1")
     if batch_size % world_size:
@@ -37,15 +37,16 @@ def check_batch_size(batch_size: int, world_size: int) -> None:
 class BatchOrder(DistributedSampler[list[int]]):
     """The indices of each batch of an epoch, a function of seed and epoch; Lightning calls ``set_epoch``.
 
-    Each of W processes takes its contiguous share of a global batch: in the order of the ranks, the shares are the
-    batch of a single process. The last batch of an epoch may be smaller. When shuffling (training), it is cut to a
-    multiple of W, since gradients are averaged over processes that must hold equally many samples. In order
-    (evaluation), each sample comes exactly once: a process whose share of the last batch is empty has one fewer.
+    Each of W processes takes a contiguous share of a global batch; in order of rank, the shares are the batch of a
+    single process. The last batch of an epoch may be smaller. With shuffling (training), it is cut to a multiple of
+    W, because gradients are averaged over processes and each must have equally many samples. Without shuffling
+    (evaluation), each sample comes exactly once, so some processes may have one batch fewer.
 
     Args:
+        dataset: The dataset.
         batch_size: Samples in a global batch, a multiple of ``num_replicas``.
-        name: Name of the stream the order is drawn from.
-        dataset, sampler: As for :class:`DistributedSampler`, but for a single process by default.
+        name: Name of the random stream of the order.
+        sampler: Arguments of :class:`DistributedSampler`; by default there is a single process.
 
     Raises:
         ValueError: If ``batch_size`` is not positive or not divisible by ``num_replicas``.
@@ -77,14 +78,14 @@ class BatchOrder(DistributedSampler[list[int]]):
 class ResumableLoader(DataLoader[Any]):
     """A loader whose batches are ``dataset[indices]``, and which resumes in the middle of an epoch.
 
-    Lightning saves its state in every checkpoint and gives it back on resume: the next iteration, if it is in the
-    epoch of that state, then yields the batches that remained, and all later ones are whole.
+    Lightning saves its state in every checkpoint and restores it on resume. If the next iteration is in the same
+    epoch, it yields only the remaining batches; all later iterations are complete.
 
     Args:
-        dataset: Gives a whole batch for a list of indices.
+        dataset: Returns a whole batch for a list of indices.
         order: Yields the lists of indices.
-        sampler: Given by Lightning alone: its ``overfit_batches`` replaces a loader by one with a sequential
-            sampler, which here means the batches of ``order`` without shuffling.
+        sampler: Only for Lightning: ``overfit_batches`` makes a new loader with a sequential sampler, which here
+            means ``order`` without shuffling.
         kwargs: Further arguments of :class:`torch.utils.data.DataLoader`, such as ``num_workers``.
     """
 
@@ -93,7 +94,7 @@ class ResumableLoader(DataLoader[Any]):
     ) -> None:
         if sampler is not None:
             order.shuffle = False
-        # Each iteration of a DataLoader draws a seed for its workers: from here, not from the global stream.
+        # Each iteration of a DataLoader draws a seed for its workers: here, and not from the global stream.
         kwargs.setdefault("generator", stream(order.seed, order.name, "workers"))
         kwargs.update(batch_size=None, collate_fn=_as_it_is)
         super().__init__(dataset, sampler=order, **kwargs)
@@ -112,7 +113,7 @@ class ResumableLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch of the last iteration and the number of its batches so far."""
+        """Return the epoch of the last iteration and how many batches it has yielded."""
         return dict(self._progress)
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
@@ -120,7 +121,7 @@ class ResumableLoader(DataLoader[Any]):
 
 
 def endless(loader: ResumableLoader) -> Iterator[Any]:
-    """Yield the batches of a loader, pass after pass, each in an order of its own."""
+    """Yield the batches of a loader without end; every pass has its own order."""
     for epoch in count():
         loader.order.set_epoch(epoch)
         yield from loader

@@ -1,4 +1,4 @@
-"""MNIST (LeCun, Cortes and Burges 1998): its files, and its images as sequences to classify at their end."""
+"""MNIST (LeCun, Cortes and Burges 1998): its files, and images as sequences that are classified at their end."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ from configs.data import MNIST
 from datamodules.sequences import Batch, SequenceDataModule, SequenceDataset
 from datamodules.streams import stream
 
-# SHA-256 of the unpacked files: packed anew, the same file has another hash.
+# SHA-256 of the unpacked files: packing the same file again may change its hash.
 HASHES = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -31,14 +31,14 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://yann.lecun.com/exdb/mnist/",
 )
-# Order of the pixels in permuted images: the same in every run, and that of the authors of the benchmark.
+# Order of the pixels in permuted images: the same in every run, and the same as the authors'.
 PERMUTATION = torch.from_numpy(np.random.RandomState(42).permutation(28 * 28))
-# Value of the appended pixels. Pixels are x / 255 - 0.5, so that black is -0.5; the authors append a grey.
+# Value of the appended pixels. Pixels are x / 255 - 0.5, so black is -0.5; the authors append grey.
 PADDING = {"black": -0.5, "grey": 0.0}
 
 
 class ImageSequences(SequenceDataset):
-    """Images that stay bytes (N, T, I) until a batch of them, (B, T + P, I) float32, is asked for."""
+    """Images stored as bytes (N, T, I); a batch is (B, T + P, I) float32, with P appended steps."""
 
     def __init__(self, pixels: Tensor, labels: Tensor, appended: int, value: float) -> None:
         super().__init__(pixels, labels.unsqueeze(1), pixels.shape[1] + appended)
@@ -50,17 +50,13 @@ class ImageSequences(SequenceDataset):
 
 
 class MNISTDataModule(SequenceDataModule):
-    """Splits of MNIST; a benchmark is a subclass with one method, ``arrange``: an image becomes a sequence.
+    """Splits of MNIST; a benchmark is a subclass with one method, ``arrange``, which makes sequences from images.
 
-    The seed draws training and validation split from the 60,000 training images; the test split is the same for
-    every seed. A smaller split is a random part of the whole one.
-
-    Args:
-        settings: Settings of the benchmark.
-        seed: As for :class:`SequenceDataModule`.
+    The seed divides the 60,000 training images into training and validation split; the test split is the same for
+    every seed. A smaller split is a random subset.
 
     Raises:
-        ValueError: If a file is missing and can't be downloaded to the folder.
+        ValueError: If a file is missing and the folder can't be written to.
     """
 
     task, output_size, trivial_loss = "classification", 10, math.log(10)
@@ -79,7 +75,7 @@ class MNISTDataModule(SequenceDataModule):
         """Return images (N, 28, 28) as sequences (N, T, I), both uint8."""
 
     def prepare_data(self) -> None:
-        """Download the files that are missing; Lightning calls it in one process of each machine."""
+        """Download missing files; Lightning calls it in one process on each machine."""
         download(self.root)
 
     def make_split(self, name: str) -> ImageSequences:
@@ -97,7 +93,7 @@ def permuted(images: Tensor) -> Tensor:
 
 
 def load(root: str | Path, part: str) -> tuple[Tensor, Tensor]:
-    """Return images (N, 28, 28) uint8 and labels (N,) int64 of ``"train"`` or ``"t10k"``; files may be packed.
+    """Return images (N, 28, 28) uint8 and labels (N,) int64 of ``"train"`` or ``"t10k"``; files may be gzipped.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -112,23 +108,23 @@ def load(root: str | Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def check_folder(root: str | Path) -> None:
-    """Raise a ValueError if a file is missing in a folder that can't be written to."""
+    """Raise a ValueError if a file is missing and the folder can't be written to."""
     folder = Path(root).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     if not writable and any(_find(folder, name) is None for name in HASHES):
         raise ValueError(
-            f"data.root={str(root)!r}: must be a folder with the files of MNIST, or one to write to"
+            f"data.root={str(root)!r}: must be a folder with the four MNIST files, or a writable one"
         )
 
 
 def download(root: str | Path) -> None:
-    """Download the files that are missing in a folder, trying one mirror after the other.
+    """Download missing files into a folder, trying one mirror after the other.
 
-    A file is checked before it takes its place; a file that is there is never touched.
+    A new file is checked before it is moved to its place. Existing files are never touched.
 
     Raises:
-        FileNotFoundError: If no mirror gives a missing file; the message says what to put where.
+        FileNotFoundError: If no mirror has a missing file; the message says which file to put where.
     """
     root = Path(root)
     while missing := [name for name in HASHES if _find(root, name) is None]:
@@ -143,7 +139,7 @@ def download(root: str | Path) -> None:
         else:
             files = ", ".join(f"{name}.gz" for name in missing)
             raise FileNotFoundError(
-                f"put {files} of MNIST into {root.resolve()}: no download ({'; '.join(failures)})"
+                f"put {files} of MNIST into {root.resolve()}: the download failed ({'; '.join(failures)})"
             )
 
 
@@ -160,7 +156,7 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _checked(root: Path, name: str) -> bytes:
-    """Return the unpacked bytes of a file, if they are the original ones."""
+    """Return the unpacked bytes of a file after a check of their hash."""
     path = _find(root, name)
     if path is None:
         raise FileNotFoundError(f"{name}.gz of MNIST is missing in {root.resolve()}: call prepare_data()")

@@ -1,4 +1,4 @@
-"""Permuted MNIST: the pixels of an image in an order that has nothing of the image left."""
+"""Permuted MNIST: the pixels of an image in a random order."""
 
 from torch import Tensor
 

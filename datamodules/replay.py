@@ -1,4 +1,4 @@
-"""The replay buffer: whole episodes, and the batches that are drawn from them."""
+"""The replay buffer of whole episodes, and the batches drawn from it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 class Episode(NamedTuple):
     """The first T transitions of an episode."""
 
-    inputs: Tensor  # (T + 1, I) float32, what the network is given; the last row followed the last action
+    inputs: Tensor  # (T + 1, I) float32, the inputs of the network; the last row came after the last action
     actions: Tensor  # (T,) int64
     rewards: Tensor  # (T,) float32
-    terminated: bool  # whether the last transition ended the episode; a time-out or a cut does not
+    terminated: bool  # whether the last transition ended the episode; a time-out or a cut does not count
 
     def prefix(self, steps: int) -> "Episode":
         whole = self.terminated and steps == len(self.actions)
@@ -26,11 +26,13 @@ class Episode(NamedTuple):
 
 
 class Replay:
-    """The latest episodes, at most ``capacity`` transitions; there must be room for the ``longest`` episode."""
+    """The latest episodes, at most ``capacity`` transitions, which must be enough for the ``longest`` episode."""
 
     def __init__(self, capacity: int, longest: int) -> None:
         if capacity < longest:
-            raise ValueError(f"capacity={capacity}: must be at least {longest}, the steps of a whole episode")
+            raise ValueError(
+                f"capacity={capacity}: must be at least {longest}, the steps of the longest episode"
+            )
         self.capacity, self.transitions = capacity, 0
         self.episodes: list[Episode] = []
 
@@ -48,7 +50,7 @@ class Replay:
         return [self.episodes[row] for row in torch.cat(passes)[:count].tolist()]
 
     def draw_prefixes(self, count: int, generator: torch.Generator) -> list[Episode]:
-        """Draw ``count`` transitions uniformly, each with all that led to it: the beginning of an episode."""
+        """Draw ``count`` transitions uniformly; return each with the part of its episode that led to it."""
         ends = _lengths(self.episodes).cumsum(0)
         drawn = torch.randint(self.transitions, (count,), generator=generator)
         rows = torch.searchsorted(ends, drawn, right=True)
@@ -56,7 +58,7 @@ class Replay:
         return [self.episodes[row].prefix(n) for row, n in zip(rows.tolist(), steps.tolist(), strict=True)]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all episodes, one after the other, as plain tensors; without any, an empty dictionary."""
+        """Return all episodes, joined to plain tensors; an empty dict if there are none."""
         if not self.episodes:
             return {}
         inputs, actions, rewards, terminated = zip(*self.episodes, strict=True)
@@ -64,7 +66,7 @@ class Replay:
         return joined | {"terminated": torch.tensor(terminated), "lengths": _lengths(self.episodes)}
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Replace the episodes by those of a :meth:`state_dict`."""
+        """Replace all episodes by those of a :meth:`state_dict`."""
         self.episodes, self.transitions = [], 0
         if state_dict:
             lengths = state_dict["lengths"]
@@ -76,12 +78,12 @@ class Replay:
 def padded(
     episodes: Sequence[Episode], last_step_only: bool = False, world_size: int = 1, rank: int = 0
 ) -> Batch:
-    """Return the share of a process in a global batch, whose longest episode has T steps.
+    """Return the share of a process in a global batch whose longest episode has T steps.
 
     Returns:
-        Inputs (B, T + 1, I), actions (B, T), rewards (B, T), terminated (B, T), and weights (B, T), which sum
-        to ``world_size`` over all processes: the mean of their losses is the mean over all transitions that are
-        learnt from, with ``last_step_only`` the last one of each episode.
+        Inputs (B, T + 1, I), actions (B, T), rewards (B, T), terminated (B, T), and weights (B, T). They are
+        0 for padding and, with ``last_step_only``, for all but the last transition of each episode. They sum to
+        ``world_size`` over all processes, so the mean loss of all processes is the mean over transitions.
     """
     share = share_of(len(episodes), world_size, rank)
     columns = zip(*((episode.inputs, episode.actions, episode.rewards) for episode in episodes), strict=True)
@@ -96,7 +98,7 @@ def padded(
 
 
 def histories(episodes: Sequence[Episode]) -> tuple[Tensor, Tensor]:
-    """Return what the network sees before the last action of each: sequences (B, T, I) and lengths (B,)."""
+    """Return the inputs of the network before the last action: sequences (B, T, I) and lengths (B,)."""
     sequences = pad_sequence([episode.inputs[:-1] for episode in episodes], batch_first=True)
     return sequences, _lengths(episodes)
 
@@ -106,10 +108,10 @@ def _lengths(episodes: Iterable[Episode]) -> Tensor:
 
 
 class LazyLoader:
-    """A loader that draws each of its ``batches`` when it is asked for, so that it knows the latest episodes.
+    """A loader of ``batches`` batches, each drawn only on request, so that it can use the latest episodes.
 
-    ``draw`` is given the number of the batch since the beginning of the training, which Lightning saves in every
-    checkpoint: a resumed run draws the same ones.
+    ``draw`` gets the number of the batch since the start of the training. Lightning saves that number in every
+    checkpoint, so a resumed run draws the same batches.
     """
 
     def __init__(self, batches: int, draw: Callable[[int], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Row MNIST: an image, 28 pixels in a step."""
+"""Row MNIST: an image, 28 pixels per step."""
 
 from torch import Tensor
 
@@ -9,8 +9,8 @@ from datamodules.mnist import MNISTDataModule, permuted
 class RowMNIST(MNISTDataModule):
     """The 28 rows of an image, then ``black_pixels`` rows of 28 pixels.
 
-    A batch: sequences (B, 28 + P, 28), targets (B, 1), steps ``[27 + P]``. ``rows="permuted"`` cuts the
-    784 permuted pixels into 28 steps, as the authors of the benchmark do; ``"natural"`` takes the image's own rows.
+    A batch: sequences (B, 28 + P, 28), targets (B, 1), steps ``[27 + P]``. ``rows="permuted"`` divides the 784
+    permuted pixels into 28 steps, as the authors do; ``"natural"`` takes the rows of the original image.
     """
 
     input_size = 28

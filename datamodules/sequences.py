@@ -1,4 +1,4 @@
-"""What every supervised benchmark shares: three splits, their loaders, and the loader of the warmup."""
+"""The base class of supervised benchmarks: three splits, their loaders, and the loader of the warmup."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -14,22 +14,24 @@ from datamodules.loader import BatchOrder, ResumableLoader, endless, processes
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
-# Sequences times steps in an evaluation batch, whatever the training batch: fast, and small in memory.
+# Sequences times steps in an evaluation batch, for any training batch: fast, and small in memory.
 EVALUATION_STEPS = 2**16
-SEQUENCES_PER_TEST = 256  # of a greater length
+SEQUENCES_PER_TEST = 256  # at each further length
 
 
 class SequenceDataset(Dataset[Batch]):
-    """Sequences with targets; indexed by a list of numbers, it gives a whole batch.
+    """Sequences with targets; a list of indices gives a whole batch.
 
     A batch is ``(sequences, targets, steps)``: sequences (B, T, I) float32, targets (B, K, O) float32 or (B, K)
-    int64, and steps int64, the time indices at which the outputs are read: (K,), or (B, K) where each sequence has
-    its own, at least one of them, and -1 where it has fewer than K; what follows the last of them is padding.
+    int64, and steps int64, the times at which outputs are read. Steps are (K,), or (B, K) if they differ between
+    sequences. A sequence with fewer than K steps, but at least one, has -1 in their place; everything after its
+    last step is padding.
 
     Args:
-        sequences, targets: Of all N sequences, (N, T, I) and (N, K, ...).
-        length: T of a batch, if a subclass makes its sequences longer.
-        steps: (K,) or (N, K); None is the last K steps.
+        sequences: All N sequences, (N, T, I).
+        targets: Their targets, (N, K, ...).
+        length: T of a batch, if a subclass makes the sequences longer.
+        steps: (K,) or (N, K); None means the last K steps.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class SequenceDataset(Dataset[Batch]):
 
 
 class LaterDataset(Dataset[Batch]):
-    """A dataset that is made when a batch of it is asked for, and dropped when a batch of another one is.
+    """A dataset that is created on first access, and freed when another one is accessed.
 
     Args:
-        size, length: N and T of the sequences.
-        make: Makes the dataset.
-        held: Holds whose dataset is there, and that; shared by those of which one is there at a time.
+        size: Number N of sequences.
+        length: Their length T.
+        make: Creates the dataset.
+        held: A list shared by several of these; it holds the one in memory and its dataset.
     """
 
     def __init__(self, size: int, length: int, make: Callable[[], SequenceDataset], held: list[Any]) -> None:
@@ -71,15 +74,15 @@ class LaterDataset(Dataset[Batch]):
 
 
 class SequenceDataModule(LightningDataModule, ABC):
-    """Train, validation and test split of a benchmark whose module learns from marked steps of sequences.
+    """Training, validation and test split of a benchmark with outputs at some steps of each sequence.
 
-    A subclass sets the attributes of :class:`datamodules.Benchmark` and makes the splits, each when it is first
-    needed. For each of ``test_names``, :meth:`test_dataloader` appends a loader.
+    A subclass sets the attributes of :class:`datamodules.Benchmark` and makes the splits, each on first use. For
+    each name in ``test_names``, it appends a loader to :meth:`test_dataloader`.
 
     Args:
-        settings: Settings of the benchmark, of which the batch size is a global one, divided by the processes.
-        sizes: Sequences in the ``train``, ``val`` and ``test`` split.
-        seed: Seed of the order of the training batches and of the warmup's.
+        settings: Settings of the benchmark; the processes share its global batch size.
+        sizes: Number of sequences in the ``train``, ``val`` and ``test`` split.
+        seed: Seed of the order of the batches, in training and warmup.
 
     Attributes:
         trivial_loss: Loss of the best constant prediction on the test split, by default computed from its targets.
@@ -113,10 +116,10 @@ class SequenceDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def make_split(self, name: str) -> SequenceDataset:
-        """Make ``"train"``, ``"val"`` or ``"test"``, all of it, the same on every process."""
+        """Make the whole split ``"train"``, ``"val"`` or ``"test"``, the same on every process."""
 
     def split(self, name: str) -> SequenceDataset:
-        """Return ``"train"``, ``"val"`` or ``"test"``, which is made only once."""
+        """Return the split ``"train"``, ``"val"`` or ``"test"``, which is made only once."""
         if name not in self._splits:
             self._splits[name] = self.make_split(name)
         return self._splits[name]
@@ -126,28 +129,28 @@ class SequenceDataModule(LightningDataModule, ABC):
             self.split(name)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Return the training batches, in an order that resumes in the middle of an epoch."""
+        """Return the loader of the training batches, which resumes in the middle of an epoch."""
         return self._loader(self.split("train"), self.batch_size, seed=self.seed)
 
     def val_dataloader(self) -> ResumableLoader:
         return self.evaluation_loader(self.split("val"))
 
     def test_dataloader(self) -> list[ResumableLoader]:
-        """Return the loader of the test split, in a list to which a benchmark may append further ones."""
+        """Return a list with the loader of the test split; a benchmark may append others."""
         return [self.evaluation_loader(self.split("test"))]
 
     def first_test_batch(self, count: int) -> Batch:
-        """Return the first ``count`` test sequences, or all if there are fewer; the same on every process."""
+        """Return the first ``count`` test sequences, or all if there are fewer."""
         dataset = self.split("test")
         return dataset[list(range(min(count, len(dataset))))]
 
     def warmup_dataloader(self, batch_size: int) -> Iterator[Batch]:
-        """Return full training batches without end, in a random stream that training does not share.
+        """Yield full training batches without end, with a random stream of their own.
 
-        If there are fewer training sequences, a batch has as many of them as the processes can share evenly.
+        If there are not enough training sequences, a batch has as many as the processes can share evenly.
 
         Raises:
-            ValueError: If the processes cannot share a batch evenly.
+            ValueError: If the processes can't share a batch evenly.
         """
         dataset = self.split("train")
         if batch_size > len(dataset):
@@ -155,11 +158,11 @@ class SequenceDataModule(LightningDataModule, ABC):
         return endless(self._loader(dataset, batch_size, seed=self.seed, name="warmup", drop_last=True))
 
     def later_loader(self, size: int, length: int, make: Callable[[], SequenceDataset]) -> ResumableLoader:
-        """Return an evaluation loader whose dataset is in memory only while its batches are asked for."""
+        """Return an evaluation loader whose dataset is in memory only while it is read."""
         return self.evaluation_loader(LaterDataset(size, length, make, self._held))
 
     def evaluation_loader(self, dataset: SequenceDataset | LaterDataset) -> ResumableLoader:
-        """Return every sequence once and in order, in batches of about ``EVALUATION_STEPS`` steps."""
+        """Return a loader of every sequence once and in order, in batches of about ``EVALUATION_STEPS`` steps."""
         rows = self.batch_size * max(1, EVALUATION_STEPS // (dataset.length * self.batch_size))
         return self._loader(dataset, rows, shuffle=False)
 

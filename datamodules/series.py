@@ -149,7 +149,7 @@ def _read(settings: data.Series, labelled: bool) -> list[LabelledSequences]:
     paths = {"root": settings.root, "test_root": settings.test_root if labelled else None}
     for name, path in paths.items():
         if path is not None and not Path(path).is_file():
-            raise ValueError(f"{name}={path!r}: must be a .npz or a .ts file, and there is no such file")
+            raise ValueError(f"data.{name}={path!r}: must be a .npz or a .ts file, and there is no such file")
     files = [read_sequences(path, settings.layout, labelled) for path in paths.values() if path is not None]
     for file in files if labelled else ():
         file.check_like(files[0])

@@ -77,7 +77,7 @@ def read_sequences(path: str | Path, layout: str | None = None, labelled: bool =
         path: The file.
         layout: Order of the axes of ``x``: ``"NTC"`` as above, ``"NCT"`` with steps as the last axis, or None,
             which is ``"NTC"``, and refused where there are more channels than steps.
-        labelled: Whether ``y`` is read.
+        labelled: Whether labels are read; without them a file needs none.
 
     Raises:
         OSError: If the file cannot be opened.
@@ -86,7 +86,7 @@ def read_sequences(path: str | Path, layout: str | None = None, labelled: bool =
     path = Path(path)
     if path.suffix not in (".npz", ".ts"):
         raise ValueError(f"{path}: must be a .npz or a .ts file")
-    found = _read_npz(path, layout, labelled) if path.suffix == ".npz" else _read_ts(path)
+    found = _read_npz(path, layout, labelled) if path.suffix == ".npz" else _read_ts(path, labelled)
     if labelled and len(found.classes) == 1:
         raise ValueError(
             f"{path}: all sequences are of the class {found.classes[0]}: must be two or more classes"
@@ -177,7 +177,7 @@ def _load(path: Path, labelled: bool) -> dict[str, Array]:
     return arrays
 
 
-def _read_ts(path: Path) -> LabelledSequences:
+def _read_ts(path: Path, labelled: bool) -> LabelledSequences:
     tags: dict[str, list[str]] = {}
     classes: tuple[str, ...] | None = None  # not known before @data
     sequences: list[Array] = []
@@ -189,15 +189,15 @@ def _read_ts(path: Path) -> LabelledSequences:
                 continue
             try:
                 if classes is None:
-                    classes = _read_tag(line, tags)
+                    classes = _read_tag(line, tags, labelled)
                     continue
-                sequence, label = _read_sequence(line, valued=not classes)
+                sequence, label = _read_sequence(line, has_label=labelled or _has_labels(tags))
+                labels.append(label if classes else _number(label) if labelled else 0.0)
                 if sequences and sequence.shape[1] != (first := sequences[0].shape[1]):
                     raise ValueError(f"channels={sequence.shape[1]}: must be {first} as in line {lines[0]}")
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
             sequences.append(sequence)
-            labels.append(label)
             lines.append(number)
     if classes is None or not sequences:
         raise ValueError(f"{path}: must have a line @data and sequences after it")
@@ -207,7 +207,7 @@ def _read_ts(path: Path) -> LabelledSequences:
     return LabelledSequences(path, values, lengths, rows, classes, False, lambda row: f"line {lines[row]}")
 
 
-def _read_tag(line: str, tags: dict[str, list[str]]) -> tuple[str, ...] | None:
+def _read_tag(line: str, tags: dict[str, list[str]], labelled: bool) -> tuple[str, ...] | None:
     """Add a line of the header to its tags; at its end, return the classes, none if labels are values."""
     name, *words = line.split()
     name = name.lower()
@@ -218,7 +218,7 @@ def _read_tag(line: str, tags: dict[str, list[str]]) -> tuple[str, ...] | None:
         if not name.startswith("@"):
             raise ValueError(f"{line[:20]!r}: must be a tag like @classLabel, and @data before the sequences")
         return None
-    if tags.get("@targetlabel") == ["true"]:
+    if not labelled or tags.get("@targetlabel") == ["true"]:
         return ()
     has, *classes = tags.get("@classlabel") or ["false"]
     if has != "true" or not classes:
@@ -226,16 +226,21 @@ def _read_tag(line: str, tags: dict[str, list[str]]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(classes))
 
 
-def _read_sequence(line: str, valued: bool) -> tuple[Array, str | float]:
-    """Return a sequence (T, I) float64 and its label, a number if it is ``valued``."""
-    *channels, label = map(str.strip, line.split(":"))
+def _has_labels(tags: dict[str, list[str]]) -> bool:
+    return any(tags.get(name, [])[:1] == ["true"] for name in ("@classlabel", "@targetlabel"))
+
+
+def _read_sequence(line: str, has_label: bool) -> tuple[Array, str]:
+    """Return a sequence (T, I) float64 and its label, empty if it has none."""
+    channels = list(map(str.strip, line.split(":")))
+    label = channels.pop() if has_label else ""
     if not channels:
         raise ValueError(f"{line[:20]!r}: must be values, a colon and a label")
     columns = [np.array([_number(word) for word in channel.split(",")]) for channel in channels]
     lengths = sorted({len(column) for column in columns})
     if len(lengths) > 1:
         raise ValueError(f"channels of {lengths[0]} to {lengths[-1]} values: must be equally many")
-    return np.stack(columns, axis=1), _number(label) if valued else label
+    return np.stack(columns, axis=1), label
 
 
 def _number(word: str) -> float:

@@ -1,4 +1,4 @@
-"""Named streams of random numbers: every draw says whose it is."""
+"""Named streams of random numbers."""
 
 import hashlib
 
@@ -6,10 +6,9 @@ import torch
 
 
 def stream(seed: int, *names: str | int) -> torch.Generator:
-    """Return a new CPU generator that depends on a seed and a name alone.
+    """Return a new CPU generator that depends only on a seed and names, such as ``"copy_first_input", "train"``.
 
-    Streams of different names are independent, also where seeds and counters are small neighbouring numbers. The
-    names say what is drawn, for instance ``"copy_first_input", "train"``.
+    Streams with different names are independent, even if seeds and counters are neighbouring numbers.
     """
     digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))

@@ -1,4 +1,4 @@
-"""The T-Maze as data: what only it knows is both goals, its optimal play, and greater lengths."""
+"""The T-Maze as data, with evaluation on both goals, its best play, and tests at greater lengths."""
 
 from typing import cast
 
@@ -9,14 +9,15 @@ from configs import data
 from datamodules.environment import Environment, Policy
 from datamodules.episodes import EpisodesDataModule, mean_returns
 from datamodules.replay import Episode
-from datamodules.tmaze_env import DOWN, RIGHT, UP
-from lightning_warmup.proofs.automata import Automaton
+from datamodules.tmaze_env import DOWN, PENALTY, RIGHT, UP
+from lightning_warmup.proofs.automata import Automaton, Symbol
 
-EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # of right, up, left, down: a drift that reaches the junction
+ACTIONS = 4
+EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # right, up, left, down: this drift reaches the junction
 
 
 def maze(settings: data.TMaze, length: int) -> Environment:
-    """Return the maze of some settings, of any length."""
+    """Return the maze with these settings, but of any length."""
     return Environment(
         "TMaze-v0",
         exploration=EXPLORATION,
@@ -27,12 +28,7 @@ def maze(settings: data.TMaze, length: int) -> Environment:
 
 
 class TMaze(EpisodesDataModule):
-    """Episodes of ``TMaze-v0``.
-
-    Args:
-        settings: Settings of the benchmark.
-        seed: As for :class:`EpisodesDataModule`.
-    """
+    """Episodes of ``TMaze-v0``."""
 
     solved = "optimal", "first_optimal_episode"
 
@@ -40,16 +36,15 @@ class TMaze(EpisodesDataModule):
         super().__init__(settings, maze(settings, settings.length), seed)
         self.length, self.stochasticity = settings.length, settings.stochasticity
         self.test_lengths = tuple(multiple * self.length for multiple in settings.test_multiples)
-        # What a greedy agent reads in the corridor, from its second step on.
+        # The input of a greedy agent in the corridor, from its second step on.
         self.holding_inputs = _inputs(2, RIGHT)
 
     def evaluate(self, policy: Policy, gamma: float, length: int | None = None) -> dict[str, float]:
-        """Return how a policy does on both goals, without exploration, by default at the training's length.
+        """Return the metrics of a policy without exploration, with both goals, at the training's or another length.
 
         Returns:
-            The mean ``return`` and ``discounted_return``, and 1.0 as ``optimal`` if the policy chose the best
-            action at every step, else 0.0. There are ``evaluation_episodes`` where chance decides; else one for
-            each goal tells all.
+            The mean ``return`` and ``discounted_return``, and ``optimal``: 1.0 if the policy always chose the best
+            action, otherwise 0.0. With stochasticity there are ``evaluation_episodes``, otherwise one per goal.
         """
         length = length or self.length
         goals = [UP, DOWN] * (self.settings.evaluation_episodes // 2 if self.stochasticity else 1)
@@ -60,49 +55,58 @@ class TMaze(EpisodesDataModule):
         return mean_returns(episodes, gamma) | {"optimal": float(all(map(_flawless, episodes, goals)))}
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the figures of a trained policy, with return and optimality at ``test_lengths``."""
-        figures = super().test(policy, gamma)
+        """Return the metrics of a trained policy, with return and optimality at ``test_lengths``."""
+        metrics = super().test(policy, gamma)
         for length in self.test_lengths:
             found = self.evaluate(policy, gamma, length)
-            figures |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
-        return figures
+            metrics |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
+        return metrics
 
     @property
     def longest(self) -> int:
-        """Symbols of an episode of the training: cue, corridor and junction."""
+        """Symbols of a training episode: cue, corridor and junction."""
         return self.length + 1
 
     def length_of(self, symbols: int) -> int:
-        """Return the maze, of two steps at least, whose best play reads so many symbols."""
+        """Return the length, at least 2, of the maze whose best play reads so many symbols."""
         return max(2, symbols - 1)
 
-    def automaton(self) -> Automaton | None:
-        """Return best play in mazes of every length; None with stochasticity, as the corridor then varies."""
-        if self.stochasticity:
-            return None
+    def automaton(self) -> Automaton:
+        """Return the best play in mazes of every length.
+
+        Where chance replaces actions, the agent may bump into a wall, for which it may be fined, and come back to
+        the cue. Both happen in any order and any number of times, and the fine is anything from 0 to its greatest.
+        """
         moves: dict[tuple[str, str], str] = {}
         answers: dict[str, int] = {}
         for goal, action in (("up", UP), ("down", DOWN)):
             moves |= {("start", f"cue {goal}"): goal, (goal, "corridor"): goal}
             moves[goal, "junction"] = f"turn {goal}"
             answers |= {goal: RIGHT, f"turn {goal}": action}
-        symbols = {
+        symbols: dict[str, Symbol] = {
             "cue up": _inputs(0)[0],
             "cue down": _inputs(1)[0],
             "corridor": _inputs(2, RIGHT)[0],
             "junction": _inputs(3, RIGHT)[0],
         }
+        if self.stochasticity:
+            fine = PENALTY * torch.eye(9)[ACTIONS]  # the reward stands after the actions
+            symbols["corridor"] = _inputs(2, RIGHT)[0] + fine, _inputs(2, RIGHT)[0]
+            for number, goal in enumerate(("up", "down")):
+                cue = _inputs(number, RIGHT)[0]
+                symbols[f"cue {goal} again"] = cue + fine, cue
+                moves[goal, f"cue {goal} again"] = goal
         return Automaton(["start", *answers], symbols, moves, answers)
 
 
 def _flawless(episode: Episode, goal: int) -> bool:
-    """Return whether every action that was chosen was the best, whatever chance made of it."""
+    """Return whether every chosen action was the best one, even if chance replaced it."""
     at_junction = episode.inputs[:-1, -1] == 1  # the last observation, one-hot
     return bool((episode.actions == torch.where(at_junction, goal, RIGHT)).all())
 
 
 def _inputs(observation: int, action: int | None = None) -> Tensor:
-    """Return the input (1, 9) of an observation, by its number, at the beginning or after a step without reward."""
+    """Return the input (1, 9) of an observation, at the start or after an action without reward."""
     inputs = torch.zeros(1, 9)
     inputs[0, 5 + observation] = 1
     if action is not None:

@@ -1,4 +1,4 @@
-"""The T-Maze (Bakker 2001): remember along a corridor which way the cue at its beginning told to turn."""
+"""The T-Maze (Bakker 2001): a cue at the start of a corridor tells which way to turn at its end."""
 
 import math
 from typing import Any
@@ -19,22 +19,22 @@ _COLOURS = {" ": (40, 40, 48), ".": (235, 235, 235), "G": (80, 170, 90), "A": (2
 class TMazeEnv(gymnasium.Env[Observation, np.int64]):
     """The gymnasium environment ``TMaze-v0``.
 
-    The corridor is x = 0..L; at the junction x = L an arm leads up and one leads down, and the episode ends in
-    either. Actions: 0 right, 1 up, 2 left, 3 down. Observations are one-hot: cue up or cue down at x = 0 (again
-    on each return), corridor, junction (also in its arms). Rewards: 4 in the arm of the cue; -0.1 in the other
-    one and for an action that cannot move; 0 otherwise. Episodes are truncated after ``horizon`` steps: 3 L - 1,
-    or ``ceil(3 L / (1 - stochasticity))`` if that is above 0. The render modes are ``"ansi"``, a text of three
+    The corridor is x = 0..L. At the junction x = L one arm leads up and one down, and the episode ends in either.
+    Actions: 0 right, 1 up, 2 left, 3 down. Observations are one-hot: cue up or cue down at x = 0 (again on each
+    return), corridor, junction (also in its arms). Rewards: 4 in the arm of the cue; -0.1 in the other arm and for
+    an action that can't move; 0 otherwise. Episodes are truncated after ``horizon`` steps: 3 L - 1, or
+    ``ceil(3 L / (1 - stochasticity))`` with stochasticity above 0. The render modes are ``"ansi"``, a text of three
     lines, and ``"rgb_array"``, a picture (48, 16 (L + 1), 3) uint8.
 
-    The passive T-Maze of Ni et al. (2023) ends after L + 1 steps, just enough for the shortest way: 1 for an end in
-    the arm of the cue, and -1 / L for each earlier step that leaves the agent behind a straight walk. The cue is
-    shown at the beginning only; later x = 0 looks like the corridor.
+    The passive T-Maze of Ni et al. (2023) ends after L + 1 steps, just enough for the shortest way. The reward is 1
+    for an end in the arm of the cue, and -1 / L for each earlier step that leaves the agent behind a straight walk.
+    The cue is shown only at the start; later x = 0 looks like the corridor.
 
     Args:
         length: L, steps from the cue to the junction, at least 2.
-        stochasticity: Probability in [0, 1) that an action is replaced by a uniform one of the four; the turn
-            at the junction never is.
-        reward: ``"outcome"`` judges the action carried out, ``"intention"`` the one chosen, as its authors do;
+        stochasticity: Probability in [0, 1) that a random one of the four actions replaces the chosen one; never at
+            the junction.
+        reward: ``"outcome"`` rewards the action carried out, ``"intention"`` the chosen one, as its authors do;
             ``"passive"`` makes it the passive T-Maze, which is not stochastic.
         goal: ``UP`` or ``DOWN``; None draws it for each episode.
         render_mode: ``"ansi"``, ``"rgb_array"`` or None.
@@ -78,22 +78,22 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode, which draws all its randomness now."""
+        """Begin an episode, and draw all its random numbers now."""
         super().reset(seed=seed)
-        goal = int(self.np_random.choice([UP, DOWN]))  # drawn in any case, so that the seed means the same
+        goal = int(self.np_random.choice([UP, DOWN]))  # always drawn, so that a seed gives the same episode
         self.goal = self.told or goal
-        # The action of each step, or -1 where the chosen one is carried out.
+        # The action that replaces the chosen one, step by step; -1 for none.
         self._replacements = [-1] * self.horizon
         if self.stochasticity:
             replaced = self.np_random.random(self.horizon) < self.stochasticity
             drawn = self.np_random.integers(4, size=self.horizon)
             self._replacements = np.where(replaced, drawn, -1).tolist()
-        # Position, the arm that the episode has ended in (UP, DOWN, or 0), steps.
+        # Position, the arm in which the episode has ended (UP, DOWN, or 0), steps.
         self.x = self.turned = self.time = 0
         return self._observe(), {}
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Take an action; time-outs are truncations.
+        """Take an action; the time limit truncates an episode.
 
         Raises:
             RuntimeError: If the episode is over, or none has begun.

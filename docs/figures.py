@@ -53,7 +53,7 @@ def warmed_up() -> dict[str, nn.Module]:
 
 def draw_portraits(networks: Mapping[str, nn.Module], output: Path) -> Path:
     """Draw where the states of each network go."""
-    figure, axes = plt.subplots(1, len(networks), figsize=(9, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, len(networks), figsize=(7, 2.7), layout="constrained")
     sequences = torch.randn(LENGTH, STATES, 1, generator=torch.Generator().manual_seed(1))
     for panel, (name, network) in zip(axes, networks.items(), strict=True):
         draw_portrait(panel, name, portrait(network, sequences, steps=STEPS))
@@ -66,7 +66,7 @@ def draw_memory(networks: Mapping[str, nn.Module], output: Path) -> Path:
     sequences = torch.randn(LENGTH, STATES, 1, generator=torch.Generator().manual_seed(1))
     for index, (name, network) in enumerate(networks.items()):
         spans = memory_horizon(network, sequences, limit=LIMIT).forward
-        shares = np.clip(spans.shares[1:], 1e-4, None)
+        shares = np.clip(spans.median_shares[1:], 1e-4, None)
         axes.plot(spans.looks[1:], shares, label=f"{LABELS[name]}: {spans}", **style(index) | {"marker": ""})
     axes.axhline(1e-3, color="0.5", linewidth=0.8)
     axes.text(LIMIT, 1.15e-3, "counts as forgotten", fontsize=8, color="0.4", ha="right")

@@ -1,4 +1,4 @@
-"""Private names of torch and Lightning that are still needed, one function each."""
+"""Private names of torch and Lightning that the library needs, one function each."""
 
 from __future__ import annotations
 
@@ -23,27 +23,24 @@ from torch.utils.data import DataLoader
 
 
 def functorch_active() -> bool:
-    """Return whether a transform of ``torch.func`` is running.
+    """Return whether a transform of ``torch.func`` is running (torch 2.13).
 
-    Why: the engine's and torch's fused backward passes have no rule for it. Read in torch 2.13.
+    The engine and torch's fused kernels have no rule for it.
     """
     return torch._C._are_functorch_transforms_active()
 
 
 def call_hooks(module: nn.Module) -> list[Callable[..., Any]]:
-    """Return the functions that run before and after a module's forward pass, and may change what its call does.
-
-    Why: torch registers and removes hooks, but does not list them. Read in torch 2.13.
-    """
+    """Return the forward hooks of a module, which torch registers but does not list (torch 2.13)."""
     return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
 
 
 def training_loader(trainer: Trainer) -> CombinedLoader:
-    """Return a loader of what a fit will train on, made as the fit will make its own, which it leaves alone.
+    """Return a loader of the training data, made as the fit makes its own; that one stays untouched.
 
-    A callback needs it before the first epoch, but ``trainer.train_dataloader`` is None until then. Loaders are
-    copied, since the fit may have begun to iterate them, with workers that persist (Lightning 2.6.6,
-    ``_FitLoop.setup_data``; torch 2.13, ``DataLoader._iterator``).
+    A callback needs it before the first epoch, when ``trainer.train_dataloader`` is still None. Loaders are copied,
+    because the fit may already iterate them with persistent workers (Lightning 2.6.6, ``_FitLoop.setup_data``;
+    torch 2.13, ``DataLoader._iterator``).
     """
     data = _request_dataloader(trainer.fit_loop._data_source)
     loader = copy(data) if isinstance(data, CombinedLoader) else CombinedLoader(data, "max_size_cycle")
@@ -63,7 +60,7 @@ def training_loader(trainer: Trainer) -> CombinedLoader:
 
 
 def on_device(trainer: Trainer, batch: Any) -> Any:
-    """Return a batch as a training step is given it (Lightning 2.6.6, ``_TrainingEpochLoop.advance``)."""
+    """Return a batch as the training step receives it (Lightning 2.6.6, ``_TrainingEpochLoop.advance``)."""
     module = trainer.lightning_module
     batch = trainer.precision_plugin.convert_input(batch)
     batch = module._on_before_batch_transfer(batch, dataloader_idx=0)

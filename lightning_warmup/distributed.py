@@ -1,4 +1,4 @@
-"""What processes share: every one sees the same global batch, computes the same, and takes over the first one's."""
+"""How processes stay equal: all see the same global batch, compute the same, and copy from the first process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Return the number of this process, 0 without a process group."""
+    """Return the rank of this process, 0 without a process group."""
     return distributed.get_rank() if world_size() > 1 else 0
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Gather the rows of all processes in order of rank, ``(N / P, ...)`` to ``(N, ...)``, the same on each."""
+    """Gather the rows of all P processes in order of rank, ``(N / P, ...)`` to ``(N, ...)``."""
     if world_size() == 1:
         return rows
     gathered = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
@@ -29,8 +29,8 @@ def gather_rows(rows: Tensor) -> Tensor:
 def gather_batch(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
     """Gather sequences, ``(T, N / P, I)`` to ``(T, N, I)``, and their lengths, ``(N / P,)`` to ``(N,)``, or None.
 
-    Each process gives as many as the one that has the fewest. Sequences of different T are padded to the longest if
-    there are lengths, else cut to the shortest.
+    The process with the fewest sequences decides how many each one gives. If T differs, sequences are padded to the
+    longest if there are lengths, and otherwise cut to the shortest.
     """
     if world_size() == 1:
         return batch
@@ -46,12 +46,12 @@ def gather_batch(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | 
 
 
 def fewest(number: int, device: torch.device) -> int:
-    """Return the least of the numbers that the processes have."""
+    """Return the smallest number of all processes."""
     return int(gather_rows(torch.tensor([number], device=device)).min())
 
 
 def take_from_first(tensor: Tensor) -> Tensor:
-    """Set a tensor to that of the first process, and return it: processes may round differently."""
+    """Overwrite a tensor with that of the first process, and return it: processes may round differently."""
     if world_size() > 1:
         distributed.broadcast(tensor, src=0)
     return tensor

@@ -1,4 +1,4 @@
-"""Parts that are found by the names of their files: one file, one cell, initialisation, objective or benchmark."""
+"""Finds cells, initialisations, objectives and benchmarks by file name: one file, one part."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 
 def part_names(folder: Path) -> list[str]:
-    """Return the names of the parts in a folder: its files, but for those that begin with an underscore."""
+    """Return the names of the parts in a folder: all files that do not begin with an underscore."""
     return sorted(path.stem for path in folder.glob("[!_]*.py"))
 
 
 def part_file(what: str, name: str, package: ModuleType) -> ModuleType:
-    """Return the file of a part as a module.
+    """Import the file of a part.
 
     Args:
-        what: The setting that names the part, for messages.
+        what: The setting that names the part, for error messages.
         name: Name of the part.
         package: The package of the folder.
 
@@ -28,8 +28,8 @@ def part_file(what: str, name: str, package: ModuleType) -> ModuleType:
     folder = Path(str(package.__file__)).parent
     names = part_names(folder)
     if name not in names:
-        nothing = f"there is no {folder.name}/{name}.py"
-        raise ValueError(f"{what}={name!r}: choose one of {', '.join(names)}; {nothing}")
+        missing = f"there is no {folder.name}/{name}.py"
+        raise ValueError(f"{what}={name!r}: choose one of {', '.join(names)}; {missing}")
     return import_module(f"{package.__name__}.{name}")
 
 
@@ -37,12 +37,12 @@ def part_class(file: ModuleType, what: str, *bases: type) -> type[Any]:
     """Return the only public class that the file of a part defines.
 
     Args:
-        file: The file.
-        what: The setting with its value, for messages.
-        bases: What the class derives from; of several, the first that any class derives from.
+        file: The imported file.
+        what: The setting with its value, for error messages.
+        bases: Possible base classes; the first one that has a subclass in the file counts.
 
     Raises:
-        ValueError: If there is none, or there are several. Classes with abstract methods do not count.
+        ValueError: If there is no such class, or more than one. Abstract classes do not count.
     """
     own = {value for value in vars(file).values() if getattr(value, "__module__", "") == file.__name__}
     classes = [c for c in own if inspect.isclass(c) and not inspect.isabstract(c) and c.__name__[0] != "_"]

@@ -1,4 +1,4 @@
-"""Settings that belong together: their names, types, limits and defaults, declared once and without torch."""
+"""Groups of settings: names, types, limits and defaults, declared once and without torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 class Settings(BaseModel):
-    """Settings as the fields of a class; the docstring under each one is its sentence in the help.
+    """A group of settings, one field each; the docstring under a field is its help.
 
     Raises:
-        ValueError: If there is no such setting or a value is not allowed; the message is one line.
+        ValueError: If a setting does not exist or a value is not allowed. The message is one line.
     """
 
     model_config = ConfigDict(
@@ -36,14 +36,14 @@ def kind_of(field: FieldInfo) -> Any:
 
 
 def members(kind: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the type itself, without its limits."""
+    """Return the members of a union, or the type itself, without limits."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def allowed(kind: Any) -> str:
-    """Return in words what a type allows: ``whole number >= 1 or null``."""
+    """Return in words what a type allows, such as ``whole number >= 1 or null``."""
     origin, (first, *others) = get_origin(kind), get_args(kind) or (kind,)
     if origin is list:
         return f"list of: {allowed(first)}"
@@ -65,9 +65,9 @@ def allowed(kind: Any) -> str:
 
 
 def _in_one_line(settings: type[Settings], error: ValidationError) -> str:
-    """Return the first mistake: the setting, its value, and what is allowed."""
+    """Return the first error: the setting, its value, and what is allowed."""
     first = error.errors()[0]
-    if first["type"] == "value_error":  # raised by a check of our own, which says all of it
+    if first["type"] == "value_error":  # one of our own checks, whose message is complete
         return str(first["ctx"]["error"])
     name = str(first["loc"][0])
     if name not in settings.model_fields:

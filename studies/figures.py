@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,8 +43,8 @@ def draw_curves(
     for key, members in group(results, [*panels, *lines]).items():
         title, label = (", ".join(part) for part in (key[: len(panels)], key[len(panels) :]))
         by_panel.setdefault(title, {})[label] = members
-    columns = min(len(by_panel), 3 if len(by_panel) != 4 else 2)
-    figure, grid = panel_grid(len(by_panel), columns, (1, 0.9), (3.2, 2.7), shared=True)
+    columns = min(len(by_panel), 2)
+    figure, grid = panel_grid(len(by_panel), columns, (0.9, 0.9), (2.6, 2.5), shared=True)
     labels = list(dict.fromkeys(label for panel in by_panel.values() for label in panel))
     handles: dict[str, Any] = {}
     for axes, (title, panel) in zip(grid, by_panel.items(), strict=True):
@@ -51,7 +52,7 @@ def draw_curves(
             handles[label] = draw_line(axes, points_of(members, prefix), labels.index(label))
         axes.set(xlabel=AXES[prefix][0], yscale="log" if "loss" in AXES[prefix][1] else "linear")
         axes.set_xscale("linear" if prefix.startswith("curve") else "log")
-        axes.set_title(textwrap.fill(title, 32), fontsize="medium")
+        axes.set_title(textwrap.fill(_words(title), 28), fontsize="medium")
         axes.grid(alpha=0.3)
         axes.label_outer()
     grid[0].set_ylabel(AXES[prefix][1])
@@ -69,7 +70,7 @@ def draw_pairs(
     compared = {key: runs for key, runs in by_procedure(results, names).items() if len(runs) > 1}
     if not compared:
         return None
-    figure, grid = panel_grid(len(compared), min(len(compared), 4), (0.5, 0.5), (2.5, 2.4))
+    figure, grid = panel_grid(len(compared), min(len(compared), 3), (0.3, 0.5), (2.1, 2.4))
     handles: dict[str, Any] = {}
     for axes, (key, runs) in zip(grid, compared.items(), strict=True):
         metric = first_metric(runs, metrics)
@@ -83,11 +84,18 @@ def draw_pairs(
             for at, value in points.items():
                 (handles[procedures[at]],) = axes.plot(at, value, **{**style(at), "linestyle": "none"})
         axes.set(xlim=(-0.5, len(procedures) - 0.5), xticks=[], ylabel=in_words(metric))
-        axes.set_title("\n".join(textwrap.fill(each, 26) for each in key), fontsize="small")
+        axes.set_title("\n".join(textwrap.fill(_words(each), 20) for each in key), fontsize="medium")
         axes.set_yscale("log" if "loss" in metric else "linear")
         axes.grid(alpha=0.3, axis="y")
     shown = {procedure: handles[procedure] for procedure in procedures if procedure in handles}
     return save_with_legend(figure, shown, len(shown), output)
+
+
+def _words(title: str) -> str:
+    """Return a title in words: without parts of names that say nothing, ``RepeatFirst`` as two words."""
+    title = re.sub(r"^(series|gym), (popgym-)?|-v\d+$|[ _]TEST\.ts$", "", title)
+    title = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", title)
+    return title.replace("seq length=", "length ").replace("=", " ")
 
 
 def panel_grid(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.compose import ConfigError
-from lightning_warmup.reporting.rows import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows
 from studies.results import REPORT, WHAT, defaults, identity, read_run
 
 _SIZES = (

@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     if not ROWS.is_file():
         print(f"error: {str(ROWS)!r}: is missing; run studies/memory.yaml first", file=sys.stderr)
         return 2
-    figure = plt.figure(figsize=(9, 6.5), layout="constrained")
+    figure = plt.figure(figsize=(7, 6.2), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.25])
     above, below = parts
     for axes, (name, taken) in zip(above.subplots(1, 3), portraits().items(), strict=True):

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
-from lightning_warmup.reporting.rows import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows
 from studies.grid import as_arguments, flatten
 
 WHAT = ("study", "run", "settings", "seed", "commit", "dirty")

@@ -21,7 +21,8 @@ from torch import nn
 from tqdm import tqdm
 
 from lightning_warmup import multistability, warmup
-from lightning_warmup.reporting.rows import markdown, read_rows
+from lightning_warmup.reporting.rows import markdown
+from lightning_warmup.runtime.files import read_rows
 
 TABLE = Path(__file__).with_suffix(".csv")
 WHAT = ("layer", "hidden_size", "num_layers", "seed")

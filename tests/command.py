@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from forked import run_python
+
 ROOT = Path(__file__).parent.parent
 SMALL = [
     "data.seq_length=12", "data.train_size=96", "data.val_size=32", "data.test_size=64", "data.test_lengths=[20]",
@@ -55,10 +57,10 @@ class Command:
 
     def __call__(self, *arguments: object, status: int = 0, **environment: str) -> tuple[str, str]:
         """Runs the command; returns its output and its errors."""
-        process = self.start(*arguments, **environment)
-        output, errors = process.communicate(timeout=280)
-        assert process.returncode == status, errors
-        return output, errors
+        words = [str(ROOT / "train.py"), *map(str, arguments)]
+        done = run_python(words, Path.cwd(), os.environ | environment)
+        assert done.returncode == status, done.stderr
+        return done.stdout, done.stderr
 
     def report(self, folder: Path) -> dict[str, Any]:
         """The report, without what differs from machine to machine and from folder to folder."""

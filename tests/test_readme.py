@@ -1,4 +1,4 @@
-"""The README and the page on forks: every command in them runs, and a fork made as they say trains."""
+"""The README and the pages on runs and on parts of one's own: their commands run, as does a fork as they say."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_python
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-FORK = (ROOT / "docs" / "fork.md").read_text()
+RUN = (ROOT / "docs" / "run.md").read_text()
+FORK = "\n".join(page.read_text() for page in sorted((ROOT / "docs" / "fork").glob("*.md")))
+APART = "adding", "mnist", "json_schema", "recall", "janet", "spread", "sparse", "selective_copying", "optim."
+"""Words of commands that need something beforehand, which tests of their own bring."""
 SMALL = [
     "data.seq_length=60", "data.train_size=32", "data.val_size=32", "data.test_size=64", "data.test_lengths=[70]",
     "model.hidden_size=8", "warmup.steps=2", "monitor.steps=10", "trainer.max_epochs=1", "trainer.accelerator=cpu",
@@ -39,7 +43,7 @@ SIZES = {
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README + FORK, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", README + RUN + FORK, re.DOTALL)
 
 
 def commands(first_words: str) -> list[str]:
@@ -50,9 +54,7 @@ def commands(first_words: str) -> list[str]:
 def run(folder: Path, command: str, *more: str) -> subprocess.CompletedProcess[str]:
     words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
     assert words[0] == "python"
-    done = subprocess.run(
-        [sys.executable, *words[1:], *more], cwd=folder, capture_output=True, text=True, timeout=250
-    )
+    done = run_python([*words[1:], *more], folder)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done
 
@@ -67,7 +69,7 @@ def fork(tmp_path: Path) -> Path:
 
 
 def test_it_is_short_and_its_pictures_exist() -> None:
-    assert len(README.splitlines()) < 250
+    assert len(README.splitlines()) < 150
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / path).is_file()
 
@@ -80,15 +82,23 @@ def test_the_first_two_commands_install_run_and_test() -> None:
     assert 'pip install -e ".[dev]" && pytest' in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.timeout(1200)
-def test_the_commands_run(fork: Path) -> None:
-    """In the order of the page, since later ones use the folders of earlier ones."""
-    apart = ("adding", "mnist", "json_schema", "recall")
-    tested = [command for command in commands("python") if not any(word in command for word in apart)]
-    assert len(tested) >= 13
-    for command in tested:
-        sizes = next((sizes for word, sizes in SIZES.items() if word in command), SMALL)
-        run(fork, command, *sizes)
+TESTED = [command for command in commands("python") if not any(word in command for word in APART)]
+CHAIN = [command for command in TESTED if "runs/" in command]
+
+
+def sized(command: str) -> list[str]:
+    return next((sizes for word, sizes in SIZES.items() if word in command), SMALL)
+
+
+@pytest.mark.parametrize("command", [command for command in TESTED if command not in CHAIN])
+def test_the_commands_run(fork: Path, command: str) -> None:
+    run(fork, command, *sized(command))
+
+
+def test_the_commands_that_use_the_folders_of_others_run(fork: Path) -> None:
+    assert len(CHAIN) >= 5
+    for command in CHAIN:
+        run(fork, command, *sized(command))
 
 
 def test_the_mnist_command_runs(fork: Path) -> None:
@@ -99,7 +109,7 @@ def test_the_mnist_command_runs(fork: Path) -> None:
 
 
 def test_a_trained_network_is_used(fork: Path) -> None:
-    run(fork, "python train.py run_dir=runs/warmup", *SMALL)
+    run(fork, "python train.py run_dir=runs/mine", *SMALL)
     (code,) = [block for block in blocks("python") if "load_from_checkpoint" in block]
     (fork / "use.py").write_text(code)
     assert run(fork, "python use.py").stdout.strip().endswith("True")
@@ -109,14 +119,16 @@ def test_a_fork_changes_its_training(fork: Path) -> None:
     path = "lightning_warmup/modules/robust.py"
     (fork / path).write_text(files_to_add()[path])
     script = (fork / "train.py").read_text()
-    changed = script.replace("return datamodule, SequenceModule(", "return datamodule, Robust(")
+    (change,) = blocks("diff")
+    before, after = (line[1:] for line in change.splitlines())
+    changed = script.replace(before, after)
     assert changed != script
     imported = "    from datamodules import make_benchmark\n"
     changed = changed.replace(imported, f"{imported}    from lightning_warmup.modules.robust import Robust\n")
     (fork / "train.py").write_text(changed)
-    (settings,) = [words for words in re.findall(r"`python train.py (.*?)`", FORK) if "optim.name" in words]
-    settings = settings.replace("optim.rise_steps=100", "optim.rise_steps=1")
-    shown = run(fork, f"python train.py run_dir=runs/robust {settings}", *SMALL, "data.batch_size=8").stdout
+    (command,) = [command for command in commands("python train.py") if "optim.name" in command]
+    command = command.replace("optim.rise_steps=100", "optim.rise_steps=1")
+    shown = run(fork, f"{command} run_dir=runs/robust", *SMALL, "data.batch_size=8").stdout
     assert "test absolute_error" in shown.replace("  ", " ")
     report = json.loads((fork / "runs" / "robust" / "report.json").read_text())
     assert 0.2 < report["trivial_loss"] < 0.4
@@ -129,6 +141,14 @@ def test_an_environment_of_ones_own_lies_beside_the_script(fork: Path) -> None:
     sizes = ["data.capacity=100", "data.episodes_per_epoch=2", "data.evaluation_episodes=4", *OTHER]
     assert "test solved" in run(fork, f"{command} run_dir=runs/recall", *sizes).stdout
     assert "delay: 8" in (fork / "runs" / "recall" / "config.yaml").read_text()
+
+
+def test_a_study_of_ones_own_is_its_grid_times_its_seeds(fork: Path) -> None:
+    (content,) = [block for block in blocks("yaml") if "grid:" in block]
+    (fork / "mine.yaml").write_text(content)
+    shown = run(fork, "python -m studies.run mine.yaml --list").stdout.splitlines()
+    assert len(shown) == 12
+    assert all(line.startswith("new") for line in shown)
 
 
 def files_to_add() -> dict[str, str]:
@@ -144,6 +164,7 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
         "datamodules/adding.py",
         "datamodules/selective_copying.py",
         "lightning_warmup/cells/janet.py",
+        "lightning_warmup/initialisations/sparse.py",
         "lightning_warmup/procedures/objectives/spread.py",
     ]
     for path, content in added.items():
@@ -153,23 +174,36 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
     schema.write_text(f"{schema.read_text()}\n\n{settings}")
 
     overview = run(fork, "python train.py --help").stdout
-    assert all(name in overview for name in ("janet", "adding", "selective_copying", "spread"))
-    (command,) = [command for command in commands("python") if "adding" in command]
-    assert "test loss" in run(fork, command, *SMALL).stdout
-    assert "test accuracy" in run(fork, "python train.py data.name=selective_copying", *SMALL).stdout
+    assert all(name in overview for name in ("janet", "sparse", "adding", "selective_copying", "spread"))
+    for name, shown in {
+        "adding": "test loss",
+        "selective_copying": "test accuracy",
+        "janet": "test loss",
+        "sparse": "test loss",
+        "spread": "test loss",
+    }.items():
+        (command,) = [command for command in commands("python train.py") if name in command]
+        assert shown in run(fork, command, *SMALL).stdout
     (command,) = [command for command in commands("python") if "json_schema" in command]
     command, _, output = command.partition(" > ")
     (fork / output).write_text(run(fork, command).stdout)
 
     # The tests that go through the registries find what is new by themselves.
-    rooms = ("cells", "modules", "procedures", "datamodules", "configs/test_json_schema.py")
+    rooms = (
+        "cells",
+        "initialisations",
+        "modules",
+        "procedures",
+        "datamodules",
+        "configs/test_json_schema.py",
+    )
     tests = [
         *(f"tests/{room}" for room in rooms),
         "-n",
         "0",
         "-q",
         "-k",
-        "janet or spread or adding or selective_copying or schema",
+        "janet or sparse or spread or adding or selective_copying or schema",
     ]
     environment = os.environ | {"PYTHONPATH": str(fork)}
     done = subprocess.run(

@@ -125,7 +125,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(
     assert not (run / "report.json").exists()
 
     _, notice = train(f"run_dir={run}", "ckpt=last", *(["warmup.steps=4"] if moment == "warmup" else []))
-    assert ("starts afresh" in notice) == (moment == "warmup")
+    assert ("starts anew" in notice) == (moment == "warmup")
     assert train.report(run) == train.report(reference)
     assert train.metrics(run) == train.metrics(reference)
 

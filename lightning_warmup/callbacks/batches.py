@@ -1,4 +1,4 @@
-"""Where a callback takes the sequences of a fit from."""
+"""Takes sequences from the training data of a fit, for callbacks."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from lightning_warmup.procedures import require
 from lightning_warmup.procedures.sequences import Batch, check_device, time_first
 
 ToSequences = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
-"""A function from a batch, or a batch and the module, to sequences or ``(sequences, lengths)``, laid out as the
-network takes them."""
+"""A function from ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``, with the axes that the
+network expects."""
 
 Row = tuple[Tensor, "Tensor | None"]
 """One sequence, ``(T, I)``, and its length or None."""
 
 WITHOUT = 100
-"""Batches in a row without a sequence of which the last one is an error."""
+"""After this many batches in a row without a sequence, the last one is an error."""
 
 
 def sequences_of(
     trainer: Trainer, module: LightningModule, rnn: nn.Module, to_sequences: ToSequences | None, batch: Any
 ) -> Batch:
-    """Return the sequences of a batch that a training step is given, ``(T, B, I)``, and their lengths or None.
+    """Return the sequences of a training batch, ``(T, B, I)``, and their lengths or None.
 
-    Without a function they are those that the network is given in the training step, see
+    Without ``to_sequences``, these are the inputs of the network in the training step, see
     :func:`lightning_warmup.callbacks.observed.observed`.
 
     Raises:
-        ValueError: If there are none, or the function returns something else.
+        ValueError: If there are no sequences, or the function returns something else.
     """
     if to_sequences is None:
         sequences, lengths = observed(trainer, module, rnn, batch)
@@ -69,21 +69,20 @@ def sequence_batches(
     batch_size: int,
     seed: int,
 ) -> Generator[Batch]:
-    """Yield the global batches, the same on every process, without end; close it after use.
+    """Yield global batches without end, the same on every process; close the generator after use.
 
-    They come from the datamodule's ``warmup_dataloader(batch_size)`` if it has one; else from the batches that the
-    training will see, wherever they are given: the rows of each are put into random order, then cut and joined to
-    batches of ``batch_size``. Data with fewer rows give batches of all that there are. Joined sequences of
-    different lengths are cut to the shortest where their lengths are not known. Batches without sequences are left
+    Batches come from the datamodule's ``warmup_dataloader(batch_size)`` if there is one. Otherwise they come from
+    the training data: the sequences of each training batch are shuffled, then cut and joined to batches of
+    ``batch_size`` sequences over all processes, or of all sequences if there are fewer. Joined sequences of
+    different lengths are cut to the shortest, unless their lengths are known. Batches without sequences are left
     out, see :class:`lightning_warmup.networks.observed.NoSequences`.
 
-    ``batch_size`` counts the sequences of all processes, ``seed`` is that of the order. The global random streams
-    are set: isolate them. What module, datamodule and data hold is put back, see
-    :func:`lightning_warmup.callbacks.unchanged.unchanged`; a ``warmup_dataloader`` takes care of itself.
+    This seeds the global random streams, so isolate them. Afterwards, module, datamodule and data are as before,
+    see :func:`lightning_warmup.callbacks.unchanged.unchanged`; a ``warmup_dataloader`` must do that itself.
 
     Raises:
-        ValueError: If the batch does not divide by the number of processes, or the data hold fewer than two
-            sequences, or can be read only once.
+        ValueError: If the processes can't share a batch evenly, or the data have fewer than two sequences, or can
+            be read only once.
     """
 
     def take(batch: Any) -> Batch:
@@ -112,7 +111,7 @@ def sequence_batches(
 def _cut_and_joined(
     trainer: Trainer, loader: CombinedLoader, take: Callable[[Any], Batch], share: int, seed: int
 ) -> Iterator[Batch]:
-    """Yield this process's share of batches, the same number of rows on every process and each time."""
+    """Yield the share of this process in each batch; every share has the same number of sequences."""
     for data in loader.flattened:
         _refuse_read_once(data)
     order = torch.Generator().manual_seed(seed)
@@ -121,7 +120,7 @@ def _cut_and_joined(
     rows = list(islice(first, share))
     share = fewest(len(rows), trainer.strategy.root_device)
     total = share * world_size()
-    require("batch_size", total, total > 1, "at least 2, so many sequences the training data must hold")
+    require("batch_size", total, total > 1, "at least 2, and the training data need as many sequences")
     endless = chain(rows, first, chain.from_iterable(passes))
     while True:
         yield _joined(list(islice(endless, share)))
@@ -130,15 +129,15 @@ def _cut_and_joined(
 def _check_layout(
     trainer: Trainer, module: LightningModule, rnn: nn.Module, to_sequences: ToSequences, batch: Any
 ) -> None:
-    """Refuse sequences for a cell with the batch first, which can be told by the batch that the cell is given."""
+    """Refuse batch-first sequences for a cell; its input in the training step tells the batch size."""
     sequences, _ = sequences_of(trainer, module, rnn, to_sequences, batch)
     try:
         input = given(trainer, module, rnn, batch)
-    except ValueError:  # it can't be told
+    except ValueError:  # unknown
         return
     length, count, size = sequences.shape
     if isinstance(input, Tensor) and input.dim() == 2 and length == len(input) != count:
-        wanted = f"must return (T, B, I), time first, with B={length} as the {type(rnn).__name__} is given"
+        wanted = f"must return (T, B, I), time first; the {type(rnn).__name__} gets B={length}"
         raise ValueError(f"sequences={_name(to_sequences)}: {wanted}, not ({length}, {count}, {size})")
 
 
@@ -147,17 +146,17 @@ def _name(function: ToSequences) -> str:
 
 
 def _takes_module(function: ToSequences) -> bool:
-    """Return whether a function wants the module beside the batch: it has two parameters without a default."""
+    """Return whether a function takes the module too: it has two parameters without a default."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # of a builtin
+    except ValueError:  # a builtin
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.default is p.empty and p.kind in positional for p in parameters) == 2
 
 
 def _refuse_read_once(data: Any) -> None:
-    """Refuse data that go on where they were read last, instead of starting anew."""
+    """Refuse data that can't start again from the beginning."""
     if isinstance(data, DataLoader):
         if not isinstance(data.dataset, IterableDataset):
             return
@@ -168,7 +167,7 @@ def _refuse_read_once(data: Any) -> None:
 
 
 def _starts_anew(data: Any) -> bool:
-    """Return whether ``iter`` starts data anew; those that are their own iterator must change something by it."""
+    """Return whether ``iter`` starts data anew; if data are their own iterator, it must change an attribute."""
     if (iterator := iter(data)) is not iter(data):
         return True
     if iterator is not data or not hasattr(data, "__dict__"):
@@ -180,18 +179,18 @@ def _starts_anew(data: Any) -> bool:
 
 
 def _one_pass(items: Iterator[Any]) -> Iterator[Any]:
-    """Yield what there is, which must not be nothing."""
+    """Yield all items; raise a ValueError if there are none."""
     item = None
     for item in items:
         yield item
     if item is None:
-        raise ValueError("the training data hold no batch to take sequences from, or can be read only once")
+        raise ValueError("the training data have no batch to take sequences from, or can be read only once")
 
 
 def _rows(loader: CombinedLoader, take: Callable[[Any], Batch], order: torch.Generator) -> Iterator[Row]:
-    """Yield the sequences of a loader, those of each batch in random order, each ``(T, I)``, cut to its length."""
+    """Yield the sequences of a loader, ``(T, I)`` each, cut to its length; each batch is shuffled."""
     batches, without, any_found = iter(loader), 0, False
-    for batch, _, _ in islice(batches, sized_len(loader)):  # only now does it know how many there are
+    for batch, _, _ in islice(batches, sized_len(loader)):  # the length is known only after ``iter``
         try:
             sequences, lengths = take(batch)
         except NoSequences as error:
@@ -208,7 +207,7 @@ def _rows(loader: CombinedLoader, take: Callable[[Any], Batch], order: torch.Gen
 
 
 def _joined(rows: list[Row]) -> Batch:
-    """Return rows as a batch; see :func:`sequence_batches`."""
+    """Join sequences to a batch, see :func:`sequence_batches`."""
     sequences = [sequence for sequence, _ in rows]
     lengths = [length for _, length in rows if length is not None]
     if lengths:

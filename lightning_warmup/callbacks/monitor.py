@@ -1,4 +1,4 @@
-"""Watch multistability while a network trains."""
+"""Measures multistability while a network trains."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from lightning_warmup.procedures.sequences import Batch, time_first
 
 
 class MultistabilityMonitor(Callback):
-    """Measures multistability every few epochs of a fit, always on the same training sequences.
+    """Measures multistability before a fit and every few epochs, always on the same training sequences.
 
     The metrics are logged as ``monitor_M1000/vaa``, ``.../resting_vaa``, ``.../resting_fraction``,
-    ``.../residual``, ``.../places_layer_1`` and so on, with the number M of constant steps in the name: a
-    network that has been warmed up seldom comes to rest early, so M is kept small here. The random
-    streams of training are left alone. Early stopping and checkpoints can follow what is measured after an epoch.
+    ``.../residual``, ``.../places_layer_1`` and so on. The name has the number M of constant steps. It is
+    small here, because a warmed-up network seldom comes to rest early and takes long to measure. The random streams
+    of the training stay untouched. Early stopping and checkpoints can use the metrics of an epoch.
 
     Args:
-        network: Attribute of the LightningModule that holds the recurrent network, as for the :class:`WarmupStage`.
-        sequences: Where a batch's sequences come from, as for the :class:`WarmupStage`.
-        every_n_epochs: Epochs between two measurements; there is one before the first epoch.
-        steps: Constant steps M of a measurement.
-        draws: Draws of the cuts and the constant input that a measurement is the mean of.
-        count: Number N of sequences, over all processes; fewer where there are fewer, or they don't divide by them.
+        network: As for :class:`lightning_warmup.WarmupStage`.
+        sequences: As for :class:`lightning_warmup.WarmupStage`.
+        every_n_epochs: Epochs between two measurements.
+        steps: Number M of constant steps.
+        draws: Number of draws of the cuts and the constant input; a measurement is their mean.
+        count: Number N of sequences over all processes, at most; the processes share them evenly.
         seed: Seed of the sequences and draws.
 
     Attributes:
-        seconds: Time that the measurements of this process have taken.
+        seconds: Time that this process has spent on measurements.
     """
 
     def __init__(
@@ -65,34 +65,33 @@ class MultistabilityMonitor(Callback):
         self._batch: Batch | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the sequences, before the training has begun to read its data."""
+        """Take the sequences before the training reads its data."""
         self._batch = None
         if trainer.limit_train_batches != 0:
             with suppress(TooEarly):
                 self._batch = self._take(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network before its first epoch; a fit that is resumed has done so already."""
+        """Measure the network before its first epoch, but not in a resumed fit."""
         if trainer.global_step == 0 and trainer.ckpt_path is None and self._batch is not None:
             self._measure(trainer, find_network(pl_module, self.network))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Do so before the first batch if the training step can't be run earlier."""
+        """Take the sequences and measure before the first batch, if the training step could not run earlier."""
         if self._batch is None:
             self._batch = self._take(trainer, pl_module)
             self.on_train_start(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network after every so many epochs, and offer the metrics to other callbacks."""
+        """Measure the network, and offer the metrics to other callbacks."""
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             rnn = find_network(pl_module, self.network)
             metrics = trainer.strategy.broadcast(self._measure(trainer, rnn))
             pl_module.log_dict(metrics, logger=False, batch_size=1, sync_dist=True)
 
     def _take(self, trainer: Trainer, module: LightningModule) -> Batch:
-        """Take the sequences, laid out as the network takes them."""
         rnn = find_network(module, self.network)
         count = self.count - self.count % world_size()  # shared evenly
         source = trainer, module, rnn, self.sequences, count, self.seed
@@ -101,7 +100,7 @@ class MultistabilityMonitor(Callback):
         return time_first(rnn, sequences), lengths
 
     def _measure(self, trainer: Trainer, rnn: nn.Module) -> dict[str, float]:
-        """Measure and log on the first process alone, since the network is the same on all."""
+        """Measure and log on the first process only, since the network is the same on all."""
         if not trainer.is_global_zero or self._batch is None:
             return {}
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a recurrent network is given in the training step of a LightningModule, without a trace of having looked."""
+"""Observes the input of a recurrent network in a training step, without side effects."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lightning_warmup.procedures.sequences import Batch
 
 
 class TooEarly(ValueError):
-    """A training step fails before it reaches the network, perhaps since the training has not begun."""
+    """The training step fails before it calls the network, perhaps because the training has not begun."""
 
 
 def observed(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Batch:
-    """Return the sequences that the network is given first in ``module.training_step(batch, 0)``.
+    """Return the sequences of the first call of the network in ``module.training_step(batch, 0)``.
 
     Raises:
         ValueError: As :func:`given` and :func:`lightning_warmup.networks.observed.observe`.
@@ -31,15 +31,15 @@ def observed(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: A
 
 
 def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Any:
-    """Return what the network is given first in ``module.training_step(batch, 0)``.
+    """Return the input of the first call of the network in ``module.training_step(batch, 0)``.
 
-    The step ends there, and leaves no trace in statistics, weights, optimizers and logs; what else it changes
-    before it reaches the network is put back by :func:`lightning_warmup.callbacks.unchanged.unchanged`. It draws
+    The step ends at that call. It does not change statistics, weights, optimizers and logs;
+    :func:`lightning_warmup.callbacks.unchanged.unchanged` puts back what else it changes before the call. It draws
     from the global random streams.
 
     Raises:
         NoSequences: If the step does not call the network.
-        TooEarly: If the step fails before it reaches the network.
+        TooEarly: If the step fails before it calls the network.
     """
     step = module.training_step
     arguments = (batch, 0) if is_param_in_hook_signature(step, "batch_idx", min_args=2) else (batch,)
@@ -58,9 +58,9 @@ def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any)
 
 @contextmanager
 def without_a_trace(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Let a module run without gradient, with all submodules in eval mode and nothing logged.
+    """Let a module run without gradients, with all submodules in eval mode and nothing logged.
 
-    Modes are put back, and so is ``requires_grad``, which a module that toggles its optimizers sets.
+    Afterwards the modes are restored, and also ``requires_grad``, which a module with several optimizers toggles.
     """
     loggers, given = trainer.loggers, {name: module.__dict__.get(name) for name in ("log", "log_dict")}
     flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]

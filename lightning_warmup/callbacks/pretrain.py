@@ -15,16 +15,15 @@ from lightning_warmup.procedures.sequences import Batch
 
 
 class PretrainStage(Stage):
-    """Pretrain the recurrent network of a LightningModule when a fit starts; put it before the warmup.
+    """Pretrains the recurrent network of a LightningModule when a fit starts; put it before the warmup.
 
-    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``pretrain/*``. The decoder and
-    the read-out of the pretraining are dropped when it ends.
+    It is a :class:`lightning_warmup.callbacks.stage.Stage`, which explains ``network``, ``sequences`` and
+    ``batch_size``, and logs ``pretrain/*``. The decoder and the read-out of the pretraining are dropped at its end.
 
     Args:
-        network: This, ``sequences`` and ``batch_size`` are arguments of every stage.
         task: ``"autoencode"`` or ``"next_step"``.
         steps: Number of gradient steps.
-        lr: Learning rate of the pretraining's own Adam.
+        lr: Learning rate of the pretraining, which has its own Adam.
         seed: Seed of the order of the sequences and of the read-out.
 
     Raises:
@@ -48,7 +47,6 @@ class PretrainStage(Stage):
         self.plan = PretrainPlan(task, steps, lr, seed)
 
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[PretrainStep]:
-        """Pretrain the network."""
         return pretrain_steps(rnn, batches, self.plan)
 
     def summary(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's bar without ``v_num``, the version of a logger, which says nothing about the training."""
+    """Lightning's progress bar without ``v_num``, the version of a logger."""
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule

@@ -1,4 +1,4 @@
-"""What a run reports: its multistability at three moments, its figures and its times."""
+"""The report of a run: multistability at three moments, metrics and times."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
 
 from lightning_warmup._compat import on_device
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.dynamics.horizon import memory_horizon
+from lightning_warmup.dynamics.horizon import MEMORY, MemoryHorizon, memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.procedures.sequences import time_first
 
-SEQUENCES = 64  # N of a reported VAA, or all that there are
+SEQUENCES = 64  # N of a reported VAA, if the test split has as many
 REPORTED = ("memory", "vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")
 
 
 class Report(Callback):
-    """Gather what ``report.json`` says of a run, and portray its network; put it before the stages.
+    """Collects the content of ``report.json`` and saves portraits of the network; put it before the stages.
 
-    Multistability is measured before the stages, after them, and on the tested checkpoint: always on the first 64
-    sequences of the test split, which the datamodule gives as ``first_test_batch(64)``, with the same cuts and
-    constant inputs. Portraits are saved as ``portraits/before.npz``, ``portraits/final.npz``, and in between
-    under the name of the last stage.
+    Multistability is measured before the stages, after them, and on the tested checkpoint. The sequences are always
+    the first 64 of the test split, ``datamodule.first_test_batch(64)``, with the same cuts and constant inputs.
+    Portraits are saved as ``portraits/before.npz``, ``portraits/NAME.npz`` with the name of the last stage, and
+    ``portraits/final.npz``. Beside them, ``memory/`` holds what is left of the memory after how many steps.
 
     Args:
         folder: Run folder.
         steps: Number M of constant steps of a measurement.
-        sequences: Where a batch's sequences come from, as for the stages.
-        network: Attribute of the LightningModule that holds the recurrent network, as for the stages.
+        sequences: As for :class:`lightning_warmup.WarmupStage`.
+        network: As for :class:`lightning_warmup.WarmupStage`.
     """
 
     def __init__(
@@ -62,17 +60,17 @@ class Report(Callback):
         self._test_since = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network as it was initialised."""
+        """Measure the initialised network."""
         if trainer.ckpt_path is None:
             self.measured["before"] = self._measure(trainer, pl_module, "before")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network as the stages left it."""
+        """Measure the network after the stages."""
         self.on_fit_end(trainer, pl_module)
         self._fit_since = time.perf_counter() - self.seconds["fit"]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network as the stages left it, where no training came first."""
+        """Measure the network after the stages, unless that was done when the training started."""
         done = [c for c in trainer.callbacks if isinstance(c, Stage) and c.done]  # type: ignore[attr-defined]
         if done and self.measured["after"] is None:
             self.seconds |= {stage.name: stage.seconds for stage in done}
@@ -80,28 +78,28 @@ class Report(Callback):
             self.measured["after"] = self._measure(trainer, pl_module, done[-1].name)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the figures of the checkpoint that may be written now."""
+        """Keep the metrics of the checkpoint that may be written now."""
         if not trainer.sanity_checking:
             self.epochs = trainer.current_epoch + 1
-            self.validation = _figures(trainer).get("val", {})
+            self.validation = _metrics(trainer).get("val", {})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the time of the fit."""
+        """Keep the time of the fit."""
         self._time_fit()
         self._fit_since = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the network that is tested."""
+        """Measure the tested network."""
         self.measured["final"] = self._measure(trainer, pl_module, "final")
         self._test_since = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the test figures."""
+        """Keep the test metrics."""
         self.seconds["test"] = time.perf_counter() - self._test_since
-        self.test = _figures(trainer)
+        self.test = _metrics(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run can't measure again."""
+        """Return everything that a resumed run can't measure again."""
         self._time_fit()
         return {
             "multistability": self.measured,
@@ -112,7 +110,7 @@ class Report(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`; a tested checkpoint may be older than the end of the fit."""
+        """Restore :meth:`state_dict`, but keep longer times: a tested checkpoint may be older than the fit."""
         self.measured = dict(state_dict["multistability"])
         self.stages = dict(state_dict["stages"])
         self.validation = dict(state_dict["validation"])
@@ -121,7 +119,7 @@ class Report(Callback):
         self.epochs = max(state_dict["epochs"], self.epochs)
 
     def summary(self) -> dict[str, Any]:
-        """Return the report, without what only the run knows: its seed and its checkpoint."""
+        """Return the report without seed and checkpoint, which ``train.py`` adds."""
         return {
             **{name: {when: it and it.get(name) for when, it in self.measured.items()} for name in REPORTED},
             "vaa_steps": self.steps,
@@ -140,33 +138,39 @@ class Report(Callback):
         sequences, lengths = sequences_of(trainer, module, rnn, self.sequences, batch)
         self.count = sequences.shape[1]
         sequences = time_first(rnn, sequences)
-        figures = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
-        figures["rest"] = figures.pop("resting_fraction")
-        figures["memory"] = _memory(rnn, sequences, lengths)
+        metrics = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
+        metrics["rest"] = metrics.pop("resting_fraction")
+        horizon = memory_horizon(rnn, sequences, lengths) if self.count > 1 else None
+        metrics["memory"] = horizon and _spans(horizon)
         if trainer.is_global_zero:
             taken = portrait(rnn, sequences, lengths, steps=self.steps)
-            figures |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
+            metrics |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 taken.save(self.folder / FOLDER / f"{moment}.npz")
-        return figures
+                if horizon:
+                    horizon.forward.save(self.folder / MEMORY / f"{moment}.npz")
+        return metrics
 
     def _time_fit(self) -> None:
         if self._fit_since is not None:
             self.seconds["fit"] = time.perf_counter() - self._fit_since
 
 
-def _memory(rnn: nn.Module, sequences: Tensor, lengths: Tensor | None) -> dict[str, float] | None:
-    """Return the median of the steps that a network remembers, None for a single sequence."""
-    if sequences.shape[0 if batch_first(rnn) else 1] < 2:
-        return None
-    horizon = memory_horizon(rnn, sequences, lengths)
-    spans = {"steps": horizon.forward, "gradient_steps": horizon.backward}
-    limits = {"limit": horizon.forward.limit, "gradient_limit": horizon.backward.limit}
-    return {name: span.median for name, span in spans.items()} | limits
+def _spans(horizon: MemoryHorizon) -> dict[str, float]:
+    """Return the medians of the steps that a network remembers, and how many pairs of sequences stay apart."""
+    forward, backward = horizon.forward, horizon.backward
+    return {
+        "steps": forward.median,
+        "gradient_steps": backward.median,
+        "limit": forward.limit,
+        "gradient_limit": backward.limit,
+        "apart": forward.apart,
+        "pairs": len(forward.steps),
+    }
 
 
-def _figures(trainer: Trainer) -> dict[str, dict[str, float]]:
-    """Return the logged figures, grouped by the first part of their names."""
+def _metrics(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """Return the logged metrics, grouped by the first part of their names."""
     groups: dict[str, dict[str, float]] = {}
     for key, value in trainer.callback_metrics.items():
         group, slash, name = key.partition("/")

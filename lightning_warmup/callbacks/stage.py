@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
+from lightning_warmup.callbacks.copies import renew_copies
 from lightning_warmup.callbacks.observed import TooEarly
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.procedures import require
@@ -28,31 +29,31 @@ from lightning_warmup.procedures.sequences import Batch
 class Stage(Callback, ABC):
     """Gradient steps on the recurrent network of a LightningModule when a fit starts, with their own optimizer.
 
-    A stage runs once for a network: not on resume, and not under ``fast_dev_run``. If the weights are set after it,
-    as by a module that initialises them in ``on_train_start``, it is repeated before the first batch. Then the
-    optimizers of the training are made anew. Random streams, data and what the module holds stay as they were, see
-    :func:`lightning_warmup.callbacks.unchanged.unchanged`. Every step is logged as ``name/*`` on the axis
-    ``name/step``; if a Trainer has several stages of one kind, as ``name/network/*``.
+    A stage runs once per network: not on resume, and not under ``fast_dev_run``. If something sets the weights
+    after it, such as a module that initialises them in ``on_train_start``, the stage runs again before the first
+    batch. After a stage, the optimizers of the training are made anew. Random streams, data and attributes of the
+    module stay unchanged, see :func:`lightning_warmup.callbacks.unchanged.unchanged`. Every step is logged as
+    ``name/*`` on the axis ``name/step``, or as ``name/network/*`` if a Trainer has several stages of one kind.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
             if there is exactly one.
-        sequences: By default the sequences are those that the network is given first in the training step, which
-            is run as far as that, see :func:`lightning_warmup.callbacks.observed.observed`. Else a function from
-            ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``, laid out as the network takes
-            them. With lengths, as of packed sequences, whole prefixes replace random cuts.
-        batch_size: Sequences per step, over all processes; training batches are cut and joined to it, see
+        sequences: A function from ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``, with
+            the axes that the network expects. If there are lengths, whole prefixes replace random cuts. By default,
+            the training step runs up to the first call of the network, and the sequences are the input of that
+            call, see :func:`lightning_warmup.callbacks.observed.observed`.
+        batch_size: Sequences per step, over all processes; training batches are cut and joined to this size, see
             :func:`lightning_warmup.callbacks.batches.sequence_batches`.
-        steps: Gradient steps; a missed goal can take further ones.
+        steps: Number of gradient steps; a missed goal can add more.
         seed: Seed of the order of the sequences.
 
     Attributes:
         name: Name of the stage in logs and reports.
-        shown: Fields of a step that the progress bar shows, by their labels.
+        shown: Fields of a step that the progress bar shows, by label.
 
     Raises:
-        ValueError: If an argument is out of range; at the start of the fit, if the network is not found or its
-            weights are shared out among processes.
+        ValueError: If an argument is out of range; at the start of the fit, if the network is not found or a
+            process does not hold all its weights.
     """
 
     name: ClassVar[str]
@@ -65,56 +66,58 @@ class Stage(Callback, ABC):
         self.network, self.sequences = network, sequences
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self._shared = torch.zeros(2, dtype=torch.float64).share_memory_()  # done and seconds
-        self._network: ReferenceType[nn.Module] | None = None  # that it has run for, if that is known
+        self._network: ReferenceType[nn.Module] | None = None  # the network that it ran for, if known
         self._resumed = False
         self._waits = False  # for the first batch
-        self._left: list[Tensor] | None = None  # weights that the first batch has to find
+        self._left: list[Tensor] | None = (
+            None  # the weights after it, if the first batch must still find them
+        )
 
     @property
     def done(self) -> bool:
-        """Whether it has run; processes that a fit has spawned tell those that go on after it."""
+        """Whether the stage has run; spawned processes tell the process that continues after the fit."""
         return bool(self._shared[0])
 
     @property
     def seconds(self) -> float:
-        """Time that it has taken."""
+        """Duration of the stage."""
         return float(self._shared[1])
 
     @abstractmethod
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[Any]:
-        """Move the network step by step; yield for each a dataclass of metrics that has a field ``step``."""
+        """Train the network step by step; for each step, yield a dataclass of metrics with a field ``step``."""
 
     @abstractmethod
     def summary(self) -> dict[str, Any]:
-        """Return what the report says of the stage: how it moved the weights, and what it has reached."""
+        """Return the settings and results of the stage for the report."""
 
     def outcome(self) -> str | None:
-        """Return what the stage has reached, in one line."""
+        """Return the result of the stage in one line."""
         return None
 
     @property
     def state_key(self) -> str:
-        """Key of the stage in a checkpoint, its own for each network."""
+        """Key of the stage in a checkpoint, different for each network."""
         return f"{type(self).__qualname__}({self.network or ''})"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget what the last fit was."""
+        """Forget whether the last fit was resumed."""
         self._resumed = False
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note that a fit is resumed: finders of learning rates and batch sizes load a checkpoint of no step."""
+        """Remember that the fit is resumed. Tuners of learning rate and batch size load a checkpoint of step 0."""
         self._resumed |= checkpoint["global_step"] > 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Run the stage, or wait for the first batch if the training step can't be run before."""
+        """Run the stage, or wait for the first batch if the training step can't run earlier."""
         rnn = find_network(pl_module, self.network)
         done = self.done and (self._network is None or self._network() is rnn)
         self._network, self._left, self._waits = ref(rnn), None, False
         for holds, reason in (
-            (self._resumed, "not repeated, the fit goes on from a checkpoint."),
-            (done, "not repeated, this stage has run already."),
+            (self._resumed, "not repeated, the fit resumes from a checkpoint."),
+            (done, "not repeated, this stage has already run."),
             (trainer.fast_dev_run, "skipped under fast_dev_run."),  # type: ignore[attr-defined]
             (trainer.limit_train_batches == 0, "skipped, limit_train_batches=0 leaves no training data."),
         ):
@@ -137,7 +140,7 @@ class Stage(Callback, ABC):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Before the first batch, run the stage if it had to wait, or again if the weights have been set since."""
+        """Before the first batch, run the stage if it had to wait, or if the weights have been set since it ran."""
         left, waits = self._left, self._waits
         if left is None and not waits:
             return
@@ -145,14 +148,17 @@ class Stage(Callback, ABC):
         rnn = find_network(pl_module, self.network)
         changed = left is not None and not all(map(torch.equal, left, rnn.parameters()))
         if trainer.strategy.reduce_boolean_decision(changed, all=False):
-            self._say("repeated, since the weights of the network were set after it.")
+            self._say("repeated, because the weights of the network were set after it.")
             waits = True
         if waits:
-            self._run(trainer, pl_module, rnn)
+            self._run(trainer, pl_module, rnn, left)
 
-    def _run(self, trainer: Trainer, module: LightningModule, rnn: nn.Module) -> None:
-        """Take the steps, and make the optimizers anew: they may hold copies of the weights from before."""
+    def _run(
+        self, trainer: Trainer, module: LightningModule, rnn: nn.Module, left: list[Tensor] | None = None
+    ) -> None:
+        """Take the steps, then make the optimizers anew: they may hold copies of the old weights."""
         start = time.perf_counter()
+        earlier = [[parameter.detach().clone() for parameter in rnn.parameters()]] + ([left] if left else [])
         alike = [other for other in _stages(trainer) if type(other) is type(self)]
         group = self.name if len(alike) == 1 else f"{self.name}/{self.network}"
         hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
@@ -164,11 +170,12 @@ class Stage(Callback, ABC):
         ):
             progress = tqdm(steps, desc=self.name.capitalize(), total=self.steps, disable=hidden)
             for number, step in enumerate(progress, start=1):
-                progress.total = max(number, self.steps)  # a missed goal takes further steps
+                progress.total = max(number, self.steps)  # a missed goal adds steps
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
                 _log(trainer, group, asdict(step))
         with isolate_rng():
             trainer.strategy.setup_optimizers(trainer)
+        renew_copies(trainer.optimizers, rnn, earlier)
         if (outcome := self.outcome()) is not None:
             self._say(outcome)
         self._shared[0], self._shared[1] = 1, time.perf_counter() - start
@@ -177,15 +184,13 @@ class Stage(Callback, ABC):
         rank_zero_info(f"{self.name.capitalize()}: {text}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return whether the stage is done, and how long it took."""
         return {"done": self.done, "seconds": self.seconds}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle keeps: not which network the stage has run for."""
+        """Return the state for a copy or a pickle, which does not know the network."""
         return vars(self) | {"_network": None, "_left": None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`."""
         self._shared[0], self._shared[1] = state_dict["done"], state_dict["seconds"]
 
 
@@ -201,14 +206,14 @@ def _log(trainer: Trainer, group: str, seen: dict[str, Any]) -> None:
         if define_metric is None:
             logger.log_metrics(metrics, step=seen["step"])
             continue
-        if seen["step"] == 0:  # Weights & Biases: not on the axis of the training steps
+        if seen["step"] == 0:  # Weights & Biases: an axis of its own, not the training steps
             define_metric(f"{group}/step")
             define_metric(f"{group}/*", step_metric=f"{group}/step")
         logger.log_metrics(metrics)
 
 
 def require_whole_weights(trainer: Trainer) -> None:
-    """Raise a ValueError if a strategy shares the weights out among processes."""
+    """Raise a ValueError if a strategy splits the weights among processes."""
     if isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)):
-        reason = "must keep all weights in every process, as 'ddp' does; a stage moves them"
+        reason = "must keep all weights in every process, as 'ddp' does; a stage changes them"
         raise ValueError(f"strategy={type(trainer.strategy).__name__}: {reason}")

@@ -1,4 +1,4 @@
-"""Objects that are, after they were used, as they were before."""
+"""Uses objects and restores them afterwards."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
 SMALL = 100_000
-"""Tensors and arrays of more values are data, not counters; they are not copied."""
+"""Larger tensors and arrays are data, not counters; they are not copied."""
 FEW = 1000
-"""Items of longer lists are data as well; they are not looked into."""
+"""The items of longer lists are data too; they are not searched."""
 
 
 @contextmanager
 def unchanged(things: Iterable[Any], but: nn.Module) -> Iterator[None]:
-    """Put back what things hold when the block ends, and what these hold in turn.
+    """Restore objects, and all objects that they hold, when the block ends.
 
-    Put back are attributes, lists, dicts and sets, tensors and arrays up to ``SMALL`` values, and random generators
-    of torch, numpy and Python. Not put back are larger tensors, what objects of the standard library hold, such as
-    open files, and what a generator function has read.
+    Restored are attributes, lists, dicts and sets, tensors and arrays up to ``SMALL`` values, and random generators
+    of torch, numpy and Python. Not restored are larger tensors, objects of the standard library such as open files,
+    and the position of a generator function.
 
     Args:
-        things: Where to begin.
-        but: A module that stays as the block leaves it, and so do all parameters.
+        things: The objects.
+        but: A module that keeps its changes; all parameters keep theirs too.
     """
     undo: list[Callable[[], object]] = []
     seen = {id(module) for module in but.modules()}
@@ -51,7 +51,7 @@ def unchanged(things: Iterable[Any], but: nn.Module) -> Iterator[None]:
 
 
 def _remember(thing: Any, undo: list[Callable[[], object]]) -> Iterable[Any]:
-    """Add how to put a thing back, and return what it holds."""
+    """Add the function that restores a thing to ``undo``, and return the objects that it holds."""
     if isinstance(thing, (nn.Parameter, Trainer, Callback, type, types.ModuleType, str, bytes)):
         return ()
     if isinstance(thing, Tensor):
@@ -114,7 +114,7 @@ def _same(container: Any, before: Any) -> bool:
 
 
 def _generator(thing: Any) -> Callable[[], object] | None:
-    """Return how to put a random generator back, None if this is none."""
+    """Return the function that restores a random generator, or None if this is not one."""
     if isinstance(thing, torch.Generator):
         return functools.partial(thing.set_state, thing.get_state())
     if isinstance(thing, random.Random):

@@ -29,34 +29,34 @@ from lightning_warmup.procedures.warmup import warmup_steps
 
 
 class WarmupStage(Stage):
-    """Warm up the recurrent network of a LightningModule when a fit starts.
+    """Warms up the recurrent network of a LightningModule when a fit starts.
 
-    It runs and logs as every :class:`lightning_warmup.callbacks.stage.Stage`, as ``warmup/*``. An objective can
-    also be kept in training, by its ``regularize``: it then takes part in every fourth training step, on
-    ``batch_size`` of the sequences that the network is given in it, or on all that ``sequences`` makes of it.
+    It is a :class:`lightning_warmup.callbacks.stage.Stage` and logs ``warmup/*``. If the objective has
+    ``regularize`` above 0, it also acts in every fourth step of the training: on the first ``batch_size`` sequences
+    of the network's input, or on all that the function ``sequences`` returns.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
             if there is exactly one.
         sequences: A function from ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``; by
-            default they are those that the network is given in the training step, see
+            default, the input of the network in the training step, see
             :class:`lightning_warmup.callbacks.stage.Stage`.
-        objective: What to aim at: ``"published"``, ``"rest"``, or an objective with settings of its own, such as
+        objective: ``"published"``, ``"rest"``, or an objective with its settings, such as
             ``Published(extension=1)`` or ``Rest(epsilon=1e-3)``.
-        steps: Gradient steps; by default those of the objective, 100 or, with ``"rest"``, at most 900. A goal that
-            is missed can take further ones, see ``extension`` of the objective.
-        lr: Learning rate of the warmup's own Adam.
-        batch_size: Sequences in a step, over all processes.
-        holding_inputs: Inputs ``(K, I)`` under which the network has to hold what it has read, for ``"rest"``; by
-            default ``holding_inputs`` of the datamodule, or any step of the sequences.
-        leaky: Whether a partial warmup also moves the frozen parameters of all layers but the last, as the authors'
+        steps: Number of gradient steps. By default the objective decides: 100, or at most 900 with ``"rest"``. A
+            missed goal can add more, see ``extension`` of the objective.
+        lr: Learning rate of the warmup, which has its own Adam.
+        batch_size: Sequences per step, over all processes.
+        holding_inputs: Inputs ``(K, I)`` under which the network must hold its memory, for ``"rest"``; by default
+            ``holding_inputs`` of the datamodule, or else any step of the sequences.
+        leaky: Whether a partial warmup also changes the frozen half of all layers but the last, as the authors'
             code does.
         seed: Seed of the order of the sequences, the cuts, the stabilisations and the constant inputs.
 
     Attributes:
-        result: What the warmup has reached; None before it, and in a process that has others run the fit, as with
+        result: The result of the warmup; None before it, and in a process that starts others for the fit, as with
             ``ddp_spawn``.
-        memory: How many steps the network remembered before and after it; None before it.
+        memory: How many steps the network remembered before and after the warmup; None before it.
 
     Raises:
         ValueError: If an argument is out of range; at the start of the fit, if the network is not found.
@@ -98,15 +98,15 @@ class WarmupStage(Stage):
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is kept in training, and whether gradients are clipped, without which it can fail."""
+        """Print whether the objective stays active, and advise clipping: without it, training can fail."""
         if (weight := self.plan.objective.regularize) > 0:
-            text = f"Warmup: regularize={weight:g}, its objective is kept in training"
+            text = f"Warmup: regularize={weight:g}, its objective stays active in training"
             if not trainer.gradient_clip_val:
                 text += "; gradients are not clipped and may grow: try gradient_clip_val=0.1"
             rank_zero_info(text)
 
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[WarmupStep]:
-        """Warm the network up; measure on the first batch how many steps it remembers, before and after."""
+        """Warm up the network; before and after, measure on the first batch how many steps it remembers."""
         first = next(batches)
         before = _memory(rnn, first)
         self.result = yield from warmup_steps(rnn, chain([first], batches), self.plan)
@@ -116,7 +116,7 @@ class WarmupStage(Stage):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Hold a batch that the objective takes part in, or what the network is given in its training step."""
+        """In a step in which the objective acts, keep the batch or the input of the network."""
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         self._let_go()
         if not takes_part(self.plan, trainer.global_step):
@@ -127,23 +127,23 @@ class WarmupStage(Stage):
             self._batch = batch
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the gradient of the objective to that of the training loss."""
+        """Add the gradient of the objective to the gradient of the training loss."""
         if self._batch is None:
             return
         rnn = find_network(pl_module, self.network)
         if not any(parameter.requires_grad for parameter in rnn.parameters()):
-            return  # it is the turn of another optimizer, which the module switches the network off for
+            return  # another optimizer's turn: the module has switched the network off
         batch, self._batch = self._present_batch(trainer, pl_module, rnn), None
         if fewest(0 if batch is None else 1, pl_module.device) == 0 or batch is None:
             return
-        # At half precision the gradients of the training are scaled.
+        # At half precision, the training scales its gradients.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1.0
         accumulated = trainer.accumulate_grad_batches
         add_gradient(self.plan, rnn, gather_batch(batch), trainer.global_step, accumulated, scale)
 
     def _present_batch(self, trainer: Trainer, module: LightningModule, rnn: nn.Module) -> Batch | None:
-        """Return the sequences of the batch that is held, None if they have a single step."""
+        """Return the sequences of the kept batch, or None if they have a single step."""
         if self.sequences is not None:
             return sequences_of(trainer, module, rnn, self.sequences, self._batch)
         try:
@@ -154,27 +154,27 @@ class WarmupStage(Stage):
         return time_first(rnn, sequences)[:, :rows], None if lengths is None else lengths[:rows]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave nothing behind."""
+        """Drop the batch and stop watching the network."""
         self._let_go()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave nothing behind."""
+        """Drop the batch and stop watching the network."""
         self._let_go()
 
     def _hold(self, input: Any) -> None:
-        """Hold what the network is given first."""
+        """Keep the first input of the network."""
         self._let_go()
         self._batch = input
 
     def _let_go(self) -> None:
-        """Hold no batch, and watch the network no longer."""
+        """Drop the batch and stop watching the network."""
         self._batch = None
         if self._watch is not None:
             self._watch.remove()
             self._watch = None
 
     def summary(self) -> dict[str, Any]:
-        """Return the settings that were used and what the warmup has reached."""
+        """Return the settings and the result of the warmup."""
         used = dict(self.plan.objective) | {"lr": self.plan.lr}
         if self.result is None:
             return used
@@ -183,7 +183,7 @@ class WarmupStage(Stage):
         return used | {"steps_taken": len(self.result), **reached}
 
     def outcome(self) -> str | None:
-        """Return what the warmup has reached, and what to try where it missed its goal."""
+        """Return the result of the warmup, and what to try if it missed its goal."""
         result, objective = self.result, self.plan.objective
         if result is None:
             return None
@@ -196,7 +196,7 @@ class WarmupStage(Stage):
         if result.attempts > 1:
             text += f" in {result.attempts} attempts"
         if result.kept == 0:
-            text += ", which made it no better: the weights are those from before"
+            text += "; it brought no improvement, so the old weights were kept"
         if not result.trainable:
             text += (
                 f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
@@ -205,10 +205,10 @@ class WarmupStage(Stage):
             before, after = self.memory
             text = f"memory: {before} -> {after}; your sequences: {self._length:,}. {text}"
         asked = objective.steps
-        return text + ("" if result.goal_reached else f"; try steps={3 * asked}, now {asked}")
+        return text + ("" if result.goal_reached else f"; try steps={3 * asked} instead of {asked}")
 
 
 def _memory(rnn: nn.Module, batch: Batch) -> Spans:
-    """Return how many steps a network remembers what it read of a batch."""
+    """Return how many steps a network remembers the sequences of a batch."""
     with in_mode(rnn, training=False):
         return memory_horizon(layers_of(rnn), *batch).forward

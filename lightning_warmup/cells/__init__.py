@@ -1,7 +1,7 @@
-"""Recurrent cells. Every file here is one cell, of the file's name; a further file is a further cell.
+"""Recurrent cells. Each file here is one cell, named after the file; a new file is a new cell.
 
-A cell is a module with torch's call, ``output, h_n = cell(input, h_0)``, and with the constructor
-``(input_size, hidden_size, bias=True, batch_first=False, device=None, dtype=None)``; most are subclasses of
+A cell is a module that is called like torch's layers, ``output, h_n = cell(input, h_0)``, and has the constructor
+``(input_size, hidden_size, bias=True, batch_first=False, device=None, dtype=None)``. Most cells are subclasses of
 :class:`lightning_warmup.cells._gated.GatedCell`.
 """
 
@@ -30,10 +30,10 @@ def cell_names() -> list[str]:
 
 
 def cell_by_name(name: str) -> type[nn.Module]:
-    """Return the class of a cell: the one GatedCell, or the one module, that its file defines under a public name.
+    """Return the class of a cell: the only public GatedCell in its file, or else the only public module.
 
     Raises:
-        ValueError: If there is no such file, or not exactly one such class in it.
+        ValueError: If there is no such file, or it does not define exactly one.
     """
     file = part_file("cell", name, sys.modules[__name__])
     return part_class(file, f"cell={name!r}", GatedCell, nn.Module)

@@ -1,4 +1,4 @@
-"""A recurrent cell made of gates and one elementwise step, with torch's call."""
+"""A recurrent cell of gates and one elementwise step, called like torch's layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Gate", "GatedCell"]
 class GatedCell(nn.Module):
     """One recurrent layer, called like ``torch.nn.GRU``: ``output, h_n = cell(input, h_0)``.
 
-    A subclass names its gates, in the order in which its step calls them, and writes the step once:
+    A subclass names its gates and defines the step:
 
         class MGU(GatedCell):
             gates = {"f": Gate(), "h": Gate()}
@@ -31,26 +31,26 @@ class GatedCell(nn.Module):
                 f = torch.sigmoid(gate.f(h))
                 return h.lerp(torch.tanh(gate.h(f * h)), f)
 
-    An elementwise step, whose units meet only inside the gates (:mod:`lightning_warmup.engine.gates`), runs on the
-    fast engine. A small trial at the first call finds any other step (a norm over units, weights or random
-    numbers of its own); that runs in a plain loop under autograd, with a warning.
+    An elementwise step, whose units interact only inside the gates (:mod:`lightning_warmup.engine.gates`), runs on
+    the fast engine. The first call tries the step on small tensors. If it is not elementwise (a norm over units,
+    for example), or has weights or random numbers of its own, it runs in a plain loop, with a warning.
 
-    A cell with several states sets ``states``, takes ``step(self, h, c, gate)`` and returns as many; the
-    first is the output, and ``h_0`` and ``h_n`` are tuples as those of ``torch.nn.LSTM``.
+    A cell with several states sets ``states``; its ``step(self, h, c, gate)`` takes and returns that many. The
+    first is the output, and ``h_0`` and ``h_n`` are tuples as for ``torch.nn.LSTM``.
 
-    Weights have torch's names and layout, stacked over the gates; ``weight_diag_l0`` are those of diagonal gates.
-    Under autocast the recurrence runs in their precision.
+    Weights have torch's names and layout, stacked over the gates in their order; diagonal gates have
+    ``weight_diag_l0``. Under autocast, the recurrence runs in the precision of the weights.
 
     Args:
         input_size: Features I of the input.
         hidden_size: Units H.
         bias: Whether gates have biases.
         batch_first: Whether input and output are (B, T, I) and (B, T, H) rather than (T, B, I) and (T, B, H).
-        device, dtype: Of the weights.
+        device, dtype: Device and type of the weights.
 
     Shapes:
-        input (T, B, I), output (T, B, H), h_0 and h_n (1, B, H); unbatched (T, I), (T, H) and (1, H). Without
-        h_0 the state starts at zero.
+        input (T, B, I), output (T, B, H), h_0 and h_n (1, B, H); without a batch (T, I), (T, H) and (1, H). Without
+        h_0, the state starts at zero.
 
     Raises:
         ValueError: If a size is not positive.
@@ -59,8 +59,8 @@ class GatedCell(nn.Module):
     gates: ClassVar[Mapping[str, Gate]]
     states: ClassVar[int] = 1
     biases: ClassVar[int] = 1  # 2: dense gates have a second bias, as in torch.nn
-    remember: ClassVar[str | None] = None  # the gate that keeps the state when it is open
-    overwrite: ClassVar[str | None] = None  # the gate that replaces the state when it is open
+    remember: ClassVar[str | None] = None  # the gate that keeps the state when open
+    overwrite: ClassVar[str | None] = None  # the gate that replaces the state when open
 
     def __init__(
         self,
@@ -90,15 +90,15 @@ class GatedCell(nn.Module):
             shape = (sum(has_rows) * hidden_size, *columns.get(name, ()))
             weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
             self.register_parameter(f"{name}_l0", weight)
-        self._elementwise: dict[bool, bool] = {}  # the result of the trial, by ``training``
+        self._elementwise: dict[bool, bool] = {}  # whether the engine can run the step, by ``training``
         self.reset_parameters()
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the next state: ``step(self, h, gate)``, where gate.f(v) is gate f applied to v."""
+        """Return the next state: ``step(self, h, gate)``; ``gate.f(v)`` is gate f applied to v."""
         raise NotImplementedError(f"{type(self).__name__} must define step(self, h, gate)")
 
     def reset_parameters(self) -> None:
-        """Draw every matrix Xavier-uniform, gate by gate; set diagonal weights to 1 and biases to 0."""
+        """Draw each matrix Xavier-uniform, gate by gate; set diagonal weights to 1 and biases to 0."""
         for weights in gate_weights(self).values():
             for name, weight in weights._asdict().items():
                 if weight is not None and name.startswith("bias"):
@@ -118,7 +118,7 @@ class GatedCell(nn.Module):
         return output, final[0] if self.states == 1 else tuple(final)
 
     def _arguments(self, input: Tensor, h_0: Any) -> tuple[Tensor, list[Tensor]]:
-        """Return the input as (T, B, I) and the states as (B, H), or say what is wrong with them."""
+        """Return the input as (T, B, I) and the states as (B, H), after a check."""
         if isinstance(input, PackedSequence):
             raise TypeError(f"input is a PackedSequence: {type(self).__name__} takes padded sequences only")
         shape = tuple(input.shape)
@@ -149,7 +149,7 @@ class GatedCell(nn.Module):
             self._elementwise[self.training] = _engine_agrees(self)
         if self._elementwise[self.training]:
             return scan(*arguments)
-        results = loop(*arguments)  # first: a step that fails tells why
+        results = loop(*arguments)  # before the warning: a step that fails raises its own error
         if new:
             warnings.warn(
                 f"{type(self).__name__}.step is not elementwise, random, or has weights of its own: "
@@ -167,7 +167,7 @@ class GatedCell(nn.Module):
 
 
 def orthogonal_(matrix: Tensor) -> None:
-    """Fill a matrix with a random orthogonal one, in half precision too, which torch's own function refuses."""
+    """Fill a matrix with a random orthogonal one, also in half precision, unlike torch's function."""
     precise = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
     with torch.no_grad():
         matrix.copy_(nn.init.orthogonal_(precise))
@@ -181,9 +181,9 @@ def uniform_(cell: Any) -> None:
 
 
 def _engine_agrees(cell: GatedCell) -> bool:
-    """Return whether ``scan`` equals ``loop`` on random steps: values and all gradients, in float64.
+    """Return whether ``scan`` equals ``loop`` on random inputs: values and all gradients, in float64.
 
-    Small and large inputs and states are tried: a step may mix units only where they are large.
+    Inputs and states are small in one trial and large in another, since a step may mix units only at large values.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -212,5 +212,5 @@ def _engine_agrees(cell: GatedCell) -> bool:
                 if not all(bool((a - b).abs().max() <= 1e-9 * (1 + b.abs().max())) for a, b in pairs):
                     return False
             return True
-    except Exception:  # the engine cannot run this step; if nothing can, the loop will say why
+    except Exception:  # the engine can't run this step; if the loop can't either, it will raise
         return False

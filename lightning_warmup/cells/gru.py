@@ -19,10 +19,10 @@ class GRU(GatedCell):
         n  = tanh(W_n x + b_n + r (U_n h + b'_n))
         h' = (1 - z) n + z h
 
-    Input matrices start Xavier-uniform and recurrent matrices orthogonal, gate by gate; biases start at 0.
-    On CUDA devices, and where no gradient is wanted, it runs on torch's own kernel; that of CUDA has no second
-    derivatives. Cho et al., arXiv 1406.1078; the reset gate acts after the recurrent product, as in torch.
-    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
+    Input matrices start Xavier-uniform and recurrent matrices orthogonal, gate by gate; biases start at 0. On CUDA
+    devices, and without gradients, it runs on torch's kernel; the CUDA kernel has no second derivatives. Cho et
+    al., arXiv 1406.1078; the reset gate acts after the recurrent product, as in torch. For arguments and shapes,
+    see :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"r": Gate(), "z": Gate(), "m": Gate(input=False), "n": Gate(recurrent=None)}
@@ -43,7 +43,7 @@ class GRU(GatedCell):
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
         if torch.is_grad_enabled() and not x.is_cuda:
-            return super()._run(x, states)  # the engine is faster with a gradient only
+            return super()._run(x, states)  # the engine is faster only with gradients
         weights = [weight for weight in stacked_weights(self) if weight is not None]
         # biases, layers, dropout, training, bidirectional, batch_first
         output, h_n = torch.gru(x, states[0][None], weights, self.bias, 1, 0.0, self.training, False, False)

@@ -13,7 +13,7 @@ from lightning_warmup.engine.gates import Gate
 
 
 class LSTM(nn.LSTM):
-    """One layer of ``torch.nn.LSTM``, whose vanishing gradients do not become denormal numbers on a CPU.
+    """One layer of ``torch.nn.LSTM``; on a CPU, its vanishing gradients do not become denormal numbers.
 
         i  = sigmoid(W_i x + b_i + U_i h + b'_i)
         f  = sigmoid(W_f x + b_f + U_f h + b'_f)
@@ -22,9 +22,9 @@ class LSTM(nn.LSTM):
         c' = f c + i g
         h' = o tanh(c')
 
-    Weights start as torch's, uniform within 1/sqrt(H) of zero. Hochreiter and Schmidhuber, "Long short-term
-    memory", 1997; the forget gate is that of Gers et al., 2000.
-    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`; h_0 and h_n are tuples (h, c).
+    Weights start uniform in [-1/sqrt(H), 1/sqrt(H)], as in torch. Hochreiter and Schmidhuber, "Long short-term
+    memory", 1997; the forget gate comes from Gers et al., 2000. For arguments and shapes, see
+    :class:`lightning_warmup.cells.GatedCell`; h_0 and h_n are tuples (h, c).
     """
 
     gates: ClassVar = {"i": Gate(), "f": Gate(), "g": Gate(), "o": Gate()}
@@ -44,7 +44,7 @@ class LSTM(nn.LSTM):
         super().__init__(input_size, hidden_size, 1, bias, batch_first, device=device, dtype=dtype)
 
     def step(self, h: Tensor, c: Tensor, gate: Any) -> tuple[Tensor, Tensor]:
-        """Return the next states, as torch's kernel computes them; proofs follow it on boxes of states."""
+        """Return the next states as torch's kernel computes them; proofs run this step on boxes of states."""
         c = torch.addcmul(torch.sigmoid(gate.i(h)) * torch.tanh(gate.g(h)), torch.sigmoid(gate.f(h)), c)
         return torch.sigmoid(gate.o(h)) * torch.tanh(c), c
 

@@ -11,13 +11,13 @@ from lightning_warmup.cells._gated import Gate, GatedCell
 
 
 class MGU(GatedCell):
-    """The minimal gated unit: a single gate resets and updates.
+    """The minimal gated unit: one gate both resets and updates.
 
         f  = sigmoid(W_f x + b_f + U_f h)
         h' = (1 - f) h + f tanh(W_h x + b_h + U_h (f h))
 
-    Matrices start Xavier-uniform, gate by gate; biases start at 0. Zhou et al., arXiv 1603.09420.
-    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
+    Matrices start Xavier-uniform, gate by gate; biases start at 0. Zhou et al., arXiv 1603.09420. For arguments and
+    shapes, see :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"f": Gate(), "h": Gate()}

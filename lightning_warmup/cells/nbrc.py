@@ -15,9 +15,8 @@ class NBRC(BRC):
         a  = 1 + tanh(W_a x + b_a + U_a h)
         h' = c h + (1 - c) tanh(W_h x + b_h + a h)
 
-    Matrices start Xavier-uniform, gate by gate; biases start at 0. Vecoven, Ernst and Drion,
-    arXiv 2006.05252.
-    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
+    Matrices start Xavier-uniform, gate by gate; biases start at 0. Vecoven, Ernst and Drion, arXiv 2006.05252. For
+    arguments and shapes, see :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"c": Gate(), "a": Gate(), "h": Gate(recurrent=None)}

@@ -15,8 +15,8 @@ class RNN(GatedCell):
 
         h' = tanh(W x + b + U h + b')
 
-    Weights start as torch's, uniform within 1/sqrt(H) of zero. Elman, "Finding structure in time", 1990.
-    Arguments and shapes: those of :class:`lightning_warmup.cells.GatedCell`.
+    Weights start uniform in [-1/sqrt(H), 1/sqrt(H)], as in torch. Elman, "Finding structure in time", 1990. For
+    arguments and shapes, see :class:`lightning_warmup.cells.GatedCell`.
     """
 
     gates: ClassVar = {"h": Gate()}

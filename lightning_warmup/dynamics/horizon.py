@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
 from lightning_warmup.networks.layout import batch_first
 
+MEMORY = "memory"  # folder in a run folder
 GROWTH = 1.1  # of the number of steps from one look to the next
 LONGEST = 100  # steps between two looks, at most: so many are held for a gradient
 
@@ -36,7 +38,7 @@ class Spans:
         steps: Number of steps until a share of ``left`` remains, for each pair, ``(P,)``; infinity if more remains
             after ``limit`` steps.
         looks: Numbers of steps that were looked at, ``(S,)``.
-        shares: Median share that is left after so many steps, ``(S,)``; 0 after the last of them.
+        shares: Share that is left after so many steps, ``(S, P)``; 0 beyond the last look.
         limit: The most steps.
     """
 
@@ -48,8 +50,8 @@ class Spans:
     @classmethod
     def of(cls, shares: Tensor, looks: Tensor, left: float, limit: int) -> Spans:
         """Return the spans of shares ``(S, P)``."""
-        steps, median = memory_span(shares, looks, left), shares.median(1).values
-        return cls(steps.cpu().numpy(), looks.numpy(), median.double().cpu().numpy(), limit)
+        steps = memory_span(shares, looks, left)
+        return cls(steps.cpu().numpy(), looks.numpy(), shares.double().cpu().numpy(), limit)
 
     @property
     def median(self) -> float:
@@ -59,7 +61,33 @@ class Spans:
     def quartiles(self) -> tuple[float, float]:
         return self._quantile(0.25), self._quantile(0.75)
 
+    @property
+    def median_shares(self) -> NDArray[np.float64]:
+        """Median over pairs of what is left, ``(S,)``."""
+        return np.median(self.shares, axis=1)
+
+    @property
+    def apart(self) -> int:
+        """Number of pairs that ``limit`` steps have not brought together."""
+        return int(np.isinf(self.steps).sum())
+
+    def save(self, path: Path) -> None:
+        """Write the spans to an ``.npz`` file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Spans:
+        """Read spans from their file."""
+        with np.load(path) as file:
+            return cls(file["steps"], file["looks"], file["shares"], int(file["limit"]))
+
     def __str__(self) -> str:
+        if 0 < self.apart < len(self.steps):
+            # Two histories may have gone to the same place; a median says nothing about few places.
+            rest = self._words(float(np.median(self.steps[np.isfinite(self.steps)])))
+            apart = f"{self.apart} of {len(self.steps)} pairs"
+            return f"more than {self.limit:,} steps for {apart}, {rest} for the rest"
         low, high = map(self._words, self.quartiles)
         return f"{self._words(self.median)} steps" + ("" if low == high else f" ({low} to {high})")
 
@@ -77,6 +105,9 @@ class MemoryHorizon:
     Attributes:
         forward: How long the states of two histories remain apart while both read the same inputs.
         backward: How long ago an input may lie that the gradient of the last state still reaches.
+
+    Histories that lead to the same place cannot be told apart. A network that holds one bit forgets half of
+    the pairs at once and keeps the others for ever; the text says how many pairs are kept.
     """
 
     forward: Spans

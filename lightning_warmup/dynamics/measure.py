@@ -17,14 +17,14 @@ from lightning_warmup.networks.layers import Layer
 
 @dataclass(frozen=True)
 class Multistability:
-    """A measurement of reachable multistability; every figure depends on N, M, epsilon and the input.
+    """A measurement of reachable multistability; every number depends on N, M, epsilon and the input.
 
     Attributes:
         vaa: Variability among attractors, in [1/N, 1].
         resting_vaa: Distinct equilibria of the states at rest over N, in [0, 1].
         resting_fraction: Fraction of the settled states that are at rest.
-        residual: Median Euclidean length of one more step; of states that have overflowed the largest number.
-        places_per_layer: Number of distinct places that the states of each layer end in, at rest or not, in [1, N].
+        residual: Median Euclidean length of one more step; for states that have overflowed, the largest number.
+        places_per_layer: For each layer, in how many distinct places its states end, at rest or not, in [1, N].
     """
 
     vaa: float
@@ -49,8 +49,8 @@ def multistability(
     """Measure the reachable multistability of a recurrent network on N sequences, in eval mode.
 
     Each draw cuts every sequence at a random length, runs it from the zero state, and settles the whole stack
-    under one constant input shared by all sequences; figures are means over the draws.
-    Every module is left in the mode it was in. A list of :class:`Layer` is measured in the mode of their modules.
+    under one constant input shared by all sequences. The results are means over the draws.
+    Modules keep their mode. A list of :class:`Layer` is measured in the mode of its modules.
 
     Args:
         rnn: Network; see :func:`lightning_warmup.networks.layers.layers_of`.

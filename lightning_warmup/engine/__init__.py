@@ -1,1 +1,1 @@
-"""A recurrent step over time: fast, in little memory, with a gradient derived from the step itself."""
+"""Runs a recurrent step over time, fast and in little memory; the gradient is derived from the step."""

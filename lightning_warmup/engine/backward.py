@@ -3,16 +3,16 @@
 Let a_g be the value of gate g, v_g what it is applied to, h the states before a step and h' those after it.
 The derivatives
 
-    dh'/dh,  dh'/da_g,  dv_g/dh,  dv_g/da_k      (gate k called before gate g)
+    dh'/dh,  dh'/da_g,  dv_g/dh,  dv_g/da_k      (gate k is called before gate g)
 
-are diagonal, so one evaluation of the step on a chunk of steps yields them for the whole chunk. Then, from
-the last step to the first, and in a step from the last gate called to the first,
+are diagonal, so one evaluation of the step on a chunk of steps gives them for the whole chunk. Then only this is
+sequential, from the last step to the first, and within a step from the last gate called to the first:
 
     delta_g = adjoint(h') dh'/da_g + sum_k mu_k dv_k/da_g          adjoint of a_g
     mu_g = delta_g U_g                                             adjoint of v_g
     adjoint(h) = gradient(h) + adjoint(h') dh'/dh + sum_g mu_g dv_g/dh
 
-is all that is sequential. The gradients of the weights are matrix products of delta over the chunk.
+The gradients of the weights are matrix products of delta over the chunk.
 
 Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden, ``C`` steps of a chunk.
 """
@@ -30,21 +30,18 @@ from torch import Tensor
 from lightning_warmup.engine.denormals import shrink
 from lightning_warmup.engine.gates import Gate, Inputs, Step, Weights, as_tuple, split
 
-Rows = Sequence[Tensor]  # a (C, B, H) tensor step by step
+Rows = Sequence[Tensor]  # a (C, B, H) tensor, split into its steps
 
 
 class Saved(NamedTuple):
-    """What the forward pass saves of a chunk, (C, B, H) each; the output holds the first state."""
+    """What the forward pass saves of a chunk, (C, B, H) each; the first state is in the output."""
 
     values: Sequence[Tensor]  # of the gates
     states: Sequence[Tensor]  # all but the first, before every step
 
 
 class Backward:
-    """The backward pass of one scan, from the last chunk to the first.
-
-    ``needs`` tells which gradients of ``inputs`` are wanted.
-    """
+    """The backward pass of one scan, chunk by chunk from the last; ``needs`` tells which gradients to compute."""
 
     def __init__(self, step: Step, gates: Mapping[str, Gate], inputs: Inputs, needs: Inputs) -> None:
         self.step, self.inputs, self.needs = step, inputs, needs
@@ -56,12 +53,12 @@ class Backward:
         self.weights, self.gate_gradients = split(gates, inputs.weights), split(gates, self.gradients)
 
     def run(self, output: Tensor, saved: Sequence[Saved], gradients: Sequence[Tensor | None]) -> Inputs:
-        """Return the gradient of every input; None where it is not wanted.
+        """Return the gradient of every input, or None if it is not needed.
 
         Args:
             output: The first state after every step, (T, B, H).
             saved: What the forward pass saved, chunk by chunk.
-            gradients: Those of the output and of the final states; None stands for zero.
+            gradients: Gradients of the output and of the final states; None stands for zero.
         """
         of_output, *of_final = gradients
         pairs = zip(self.inputs.states, of_final, strict=True)
@@ -87,7 +84,7 @@ class Backward:
         return Inputs(self.x_gradient, self.gradients, of_initial)
 
     def _collect(self, chunk: _Chunk, steps: slice) -> None:
-        """Add what a chunk contributes to the gradients of x and of the weights."""
+        """Add the contribution of a chunk to the gradients of x and of the weights."""
         constant = is_constant(self.inputs.x)
         x = self.inputs.x[0] if constant else self.inputs.x[steps].flatten(0, 1)
         for name, call in chunk.gates.items():
@@ -114,16 +111,16 @@ def is_constant(x: Tensor) -> bool:
 
 
 class _Call:
-    """A gate in the backward pass: gives its saved value as a leaf and notes what it is applied to."""
+    """A gate in the backward pass: returns its saved value as a leaf, and keeps its argument."""
 
     def __init__(self, value: Tensor, weights: Weights, order: Iterator[int]) -> None:
         self.weights, self.order = weights, order
         self.leaf = value.detach().requires_grad_()
         self.place = -1  # in the order of calls
         self.argument: Tensor | None = None
-        self.state: int | None = None  # which state the argument is, None if it is computed
-        self.partials: Sequence[Tensor | None] = ()  # of a computed argument, by the leaves
-        self.delta: Tensor | None = None  # (C, B, H); None where nothing depends on the gate
+        self.state: int | None = None  # the number of the state that is the argument, None if it is computed
+        self.partials: Sequence[Tensor | None] = ()  # derivatives of a computed argument by the leaves
+        self.delta: Tensor | None = None  # (C, B, H); None if nothing depends on the gate
 
     def __call__(self, v: Tensor | None = None) -> Tensor:
         self.argument, self.place = v, next(self.order)
@@ -132,7 +129,7 @@ class _Call:
 
 
 class _Source(NamedTuple):
-    """A result or an argument that the step computes: its adjoint, (C, B, H), and its derivatives by the leaves."""
+    """A result or an argument that the step computes: its adjoint, (C, B, H), and derivatives by the leaves."""
 
     adjoint: Tensor
     rows: Rows  # of the adjoint
@@ -142,7 +139,7 @@ class _Source(NamedTuple):
 class _Chunk:
     """A step linearised along one chunk, with the adjoints of its states.
 
-    ``adjoints[i][k]`` is the adjoint of state i before step k; its last row is that of the final state.
+    ``adjoints[i][k]`` is the adjoint of state i before step k; the last row belongs to the final state.
     """
 
     def __init__(
@@ -196,12 +193,12 @@ class _Chunk:
 
 
 def _terms(sources: Sequence[_Source], leaf: int) -> list[tuple[Rows, Rows]]:
-    """Return adjoint and derivative, step by step, of the sources that depend elementwise on a leaf."""
+    """Return the adjoint and derivative, step by step, of all sources that depend on a leaf."""
     return [(s.rows, p.unbind(0)) for s in sources if (p := s.partials[leaf]) is not None]
 
 
 def _partials(target: Tensor | None, leaves: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Return the derivative of each entry of target by the entry of every leaf at the same place."""
+    """Return the elementwise derivatives of target by every leaf, or None where there is no dependence."""
     if target is None or not target.requires_grad:
         return [None] * len(leaves)
     return torch.autograd.grad(target, leaves, torch.ones_like(target), retain_graph=True, allow_unused=True)

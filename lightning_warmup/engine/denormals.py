@@ -1,8 +1,8 @@
 """Vanishing gradients without denormal numbers.
 
-A gradient that vanishes along a sequence ends in denormal numbers (below 1.2e-38 in single precision), on
-which many processors compute ten times more slowly. Setting such entries to zero early costs nothing and
-changes nothing that matters. The processor's own flag would change the user's numbers everywhere.
+A gradient that vanishes along a sequence ends in denormal numbers (below 1.2e-38 in single precision), and many
+processors are ten times slower on them. Setting such entries to zero early costs nothing and changes nothing that
+matters. The processor's own flag would change the user's numbers everywhere.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-THRESHOLD = 1e-20  # far below the rounding of the gradient of a loss of order one, far above denormal numbers
-STEPS = 50  # between two cuts: a gradient would have to fall by 1e18 within them to become denormal
+THRESHOLD = (
+    1e-20  # far below the rounding error of the gradient of a loss of order one, far above denormal numbers
+)
+STEPS = 50  # between two cuts: to become denormal, a gradient would have to shrink by 1e18 within them
 
 
 def shrink(gradient: Tensor) -> Tensor:
-    """Return the gradient with its entries of magnitude 1e-20 and less set to zero; float64 as it is."""
+    """Return the gradient with entries of magnitude up to 1e-20 set to zero; float64 stays as it is."""
     return gradient if gradient.dtype == torch.float64 else F.hardshrink(gradient, THRESHOLD)
 
 
@@ -34,7 +36,7 @@ class _Cut(torch.autograd.Function):
 
 
 def cut(state: Any) -> Any:
-    """Return the state as it is, a tensor or a tuple of tensors; its gradient passes through ``shrink``."""
+    """Return the state, a tensor or a tuple of tensors, unchanged; its gradient passes through ``shrink``."""
     return tuple(map(_Cut.apply, state)) if isinstance(state, tuple) else _Cut.apply(state)
 
 
@@ -43,7 +45,7 @@ def chunked(
 ) -> tuple[Tensor, Any]:
     """Return ``rnn(input, h_0)``, run in chunks of 50 steps with ``cut`` on the state between them.
 
-    The layer may be any with torch's call; ``time`` is the axis of the steps in its input and output.
+    The layer is called like torch's layers; ``time`` is the time axis of its input and output.
     """
     outputs = []
     for index, chunk in enumerate(input.split(STEPS, time)):

@@ -1,6 +1,6 @@
-"""Gates: what a recurrent step is made of, and where their weights lie.
+"""Gates, the parts of a recurrent step, and their weights.
 
-A step is elementwise. Units meet only inside its gates, which add up
+A step is elementwise: units interact only inside its gates, which compute
 
     gate(v) = W x_t + b + U v        dense
     gate(v) = W x_t + b + u * v      diagonal
@@ -22,14 +22,14 @@ Step = Callable[..., Any]  # step(*states, gate) -> the next state, or a tuple o
 
 @dataclass(frozen=True)
 class Gate:
-    """What a gate adds up: an input projection with its bias, and a recurrent part.
+    """A gate: the sum of an input projection with a bias, and a recurrent part.
 
     Attributes:
-        recurrent: "dense" for a matrix over all units, "diagonal" for one weight per unit, None for neither.
-        input: Whether the gate sees the input; only a dense one may not.
+        recurrent: "dense" for a matrix over all units, "diagonal" for one weight per unit, or None.
+        input: Whether the gate sees the input. Only a dense gate can do without it.
 
     Raises:
-        ValueError: If ``recurrent`` is unknown, or a gate that is not dense does not see the input.
+        ValueError: If ``recurrent`` is unknown, or a gate without input is not dense.
     """
 
     recurrent: Literal["dense", "diagonal"] | None = "dense"
@@ -43,7 +43,7 @@ class Gate:
 
 
 class Weights(NamedTuple):
-    """Weights of one gate, named as in torch, or of several, stacked in rows; None where there is none."""
+    """Weights of one gate, or of several gates stacked in rows, named as in torch; None for missing ones."""
 
     weight_ih: Tensor | None  # (H, I)
     weight_hh: Tensor | None  # (H, H)
@@ -53,7 +53,7 @@ class Weights(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a run over time is computed from; also its gradients, or whether each of them is wanted."""
+    """The inputs of a run over time; also used for their gradients, and for which gradients are needed."""
 
     x: Any  # (T, B, I)
     weights: Weights  # stacked over the gates
@@ -70,7 +70,7 @@ class Inputs(NamedTuple):
 
 
 def members(gates: Mapping[str, Gate]) -> dict[str, list[bool]]:
-    """Return for each field of :class:`Weights` which gates have rows in it."""
+    """Return which gates have rows in each field of :class:`Weights`."""
     takes_input = [gate.input for gate in gates.values()]
     dense, diagonal = ([gate.recurrent == kind for gate in gates.values()] for kind in ("dense", "diagonal"))
     return dict(zip(Weights._fields, (takes_input, dense, diagonal, takes_input, dense), strict=True))
@@ -86,12 +86,12 @@ def split(gates: Mapping[str, Gate], stacked: Weights) -> dict[str, Weights]:
 
 
 def stacked_weights(cell: nn.Module) -> Weights:
-    """Return the stacked weights of a single-layer cell: its parameters ``weight_ih_l0`` and so on."""
+    """Return the stacked weights of a cell: its parameters ``weight_ih_l0`` and so on."""
     return Weights(*(getattr(cell, f"{name}_l0", None) for name in Weights._fields))
 
 
 def gate_weights(cell: Any) -> dict[str, Weights]:
-    """Return views of a cell's weights by the names of its gates; writing to them sets its parameters."""
+    """Return views of a cell's weights by gate name; writing to a view changes the cell."""
     return split(cell.gates, stacked_weights(cell))
 
 

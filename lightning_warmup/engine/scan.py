@@ -1,8 +1,8 @@
-"""The sequence engine: runs a recurrent step over time, with a gradient derived from the step itself.
+"""The sequence engine: runs a recurrent step over time, with a gradient derived from the step.
 
-``loop`` runs a step as anybody would and leaves the gradient to autograd. ``scan`` gives the same numbers
-several times faster and in less memory: its forward pass saves nothing but the gates' values and the states,
-and its backward pass is that of :mod:`lightning_warmup.engine.backward`.
+``loop`` runs a step in a plain loop under autograd. ``scan`` gives the same numbers several times faster and in
+less memory: its forward pass saves only the gates' values and the states, and its backward pass is in
+:mod:`lightning_warmup.engine.backward`.
 
 Shapes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden, ``C`` steps of a chunk.
 """
@@ -22,18 +22,20 @@ from torch.nn import functional as F
 from lightning_warmup.engine.backward import Backward, Saved, is_constant
 from lightning_warmup.engine.gates import Gate, Inputs, Step, Weights, as_tuple, split
 
-STEPS = 40  # of a chunk at most
-FEWEST = 10  # of a chunk, however large its steps are
-ENTRIES = 204_800  # of a chunk's buffer: larger ones leave the cache and go back to the system when freed
+STEPS = 40  # the most steps of a chunk
+FEWEST = 10  # the fewest steps of a chunk, however large they are
+ENTRIES = (
+    204_800  # of a chunk's buffer: a larger one leaves the cache, and goes back to the system when freed
+)
 
 
 def loop(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
 ) -> tuple[Tensor, ...]:
-    """Run a step over time under plain autograd: the reference, for any step and any order of derivative.
+    """Run a step over time under plain autograd: the reference, for any step and derivatives of any order.
 
     Args:
-        step: Returns the next state, or a tuple of them, for ``step(*states, gate)``; ``gate.f(v)`` is gate f.
+        step: ``step(*states, gate)`` returns the next state or a tuple of states; ``gate.f(v)`` is gate f.
         gates: The gates by name.
         x: Inputs, (T, B, I).
         states: Initial states, (B, H) each.
@@ -65,11 +67,11 @@ def loop(
 def scan(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
 ) -> tuple[Tensor, ...]:
-    """Run an elementwise step over time: ``loop``'s arguments, values and gradients, several times faster.
+    """Run an elementwise step over time: arguments, values and gradients of ``loop``, several times faster.
 
-    The step must keep units, sequences and time steps apart, call each gate exactly once, draw no random
-    numbers and hold no weights of its own. An input that is constant in time (``x.stride(0) == 0``) is
-    projected once. Derivatives of higher order are taken through ``loop``.
+    The step must not mix units, sequences or time steps. It must call each gate exactly once, draw no random
+    numbers and have no weights of its own. An input that is constant in time (``x.stride(0) == 0``) is projected
+    only once. Higher-order derivatives go through ``loop``.
     """
     inputs = Inputs(x, stacked, states)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs.flat()):
@@ -78,7 +80,7 @@ def scan(
 
 
 class _Scan(torch.autograd.Function):
-    """``scan`` for autograd, which takes and returns tensors one by one."""
+    """``scan`` as an autograd function, which takes and returns single tensors."""
 
     @staticmethod
     def forward(ctx: Any, step: Step, gates: Mapping[str, Gate], *tensors: Any) -> tuple[Tensor, ...]:
@@ -95,7 +97,7 @@ class _Scan(torch.autograd.Function):
         inputs = Inputs.from_flat([next(tensors) for _ in range(ctx.count)])
         needs = Inputs.from_flat(ctx.needs_input_grad[2:])
         with torch.autocast(inputs.x.device.type, enabled=False):
-            if torch.is_grad_enabled():  # a derivative of higher order is wanted
+            if torch.is_grad_enabled():  # a higher-order derivative is needed
                 return None, None, *_differentiable(ctx.step, ctx.gates, inputs, needs, gradients)
             output, *saved = tensors
             count, size = len(ctx.gates), len(ctx.gates) + len(inputs.states) - 1
@@ -108,7 +110,7 @@ class _Scan(torch.autograd.Function):
 def _differentiable(
     step: Step, gates: Mapping[str, Gate], inputs: Inputs, needs: Inputs, gradients: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    """Return the gradients of the inputs, through ``loop``, such that they can be differentiated again."""
+    """Return the gradients of the inputs through ``loop``, so that they can be differentiated again."""
     pairs = zip(loop(step, gates, inputs.x, inputs.states, inputs.weights), gradients, strict=True)
     results, weights = zip(*[(result, g) for result, g in pairs if g is not None], strict=True)
     wanted = [tensor for tensor, need in zip(inputs.flat(), needs.flat(), strict=True) if need]
@@ -119,7 +121,7 @@ def _differentiable(
 def _forward(
     step: Step, gates: Mapping[str, Gate], inputs: Inputs, save: bool
 ) -> tuple[tuple[Tensor, ...], list[Saved]]:
-    """Return ``loop``'s results, and for each chunk what the backward pass needs."""
+    """Return the results of ``loop``, and what the backward pass needs, chunk by chunk."""
     x, states = inputs.x, inputs.states
     projected, size = _projections(gates, inputs), states[0].shape
     steps = min(STEPS, len(x), max(FEWEST, ENTRIES // max(1, size.numel())))
@@ -134,7 +136,7 @@ def _forward(
         named = zip(gates, projected, rows, strict=True)
         gate = SimpleNamespace(**{name: projection.gate(row) for name, projection, row in named})
         trail = [tuple(states)]
-        with torch.inference_mode():  # no bookkeeping of autograd's at every operation
+        with torch.inference_mode():  # saves autograd's work at every operation
             for _ in range(len(chunk)):
                 trail.append(as_tuple(step(*trail[-1], gate)))
         if any(next(row, None) is not None for row in rows):
@@ -151,12 +153,12 @@ class _Projection(NamedTuple):
     """A gate in the forward pass."""
 
     weights: Weights
-    bias: Tensor  # (H,), the sum of both
-    recurrent: Tensor | None  # (H, H), as a contiguous transpose, which is faster in the product of a step
-    fixed: Tensor | None  # what the input adds up to with the bias, where that does not change in time
+    bias: Tensor  # (H,), the sum of both biases
+    recurrent: Tensor | None  # (H, H), a contiguous transpose, which makes the product of a step faster
+    fixed: Tensor | None  # projection of the input plus bias, if it is constant in time
 
     def values(self, x: Tensor, buffer: Tensor) -> Tensor:
-        """Return the tensor that will hold the gate's values for inputs (C, B, I), the buffer if one is needed."""
+        """Return the tensor for the gate's values at inputs (C, B, I): the buffer, if one is needed."""
         value, weight = buffer[: len(x)], self.weights.weight_ih
         if self.fixed is not None:
             return self.fixed.expand_as(value) if self.recurrent is None else value.copy_(self.fixed)
@@ -165,7 +167,7 @@ class _Projection(NamedTuple):
         return value
 
     def gate(self, rows: Iterator[Tensor]) -> Callable[..., Tensor]:
-        """Return what a step calls. U v is added in the gate's own row, which so comes to hold its value."""
+        """Return the function that a step calls. It adds U v to the gate's row in place."""
         weight, diagonal = self.recurrent, self.weights.weight_diag
         if weight is not None:
             return lambda v: next(rows).addmm_(v, weight)

@@ -1,4 +1,4 @@
-"""States of recurrent layers: a tensor, or a tuple of tensors as those of an LSTM."""
+"""States of recurrent layers: a tensor, or a tuple of tensors as for an LSTM."""
 
 from __future__ import annotations
 

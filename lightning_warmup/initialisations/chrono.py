@@ -12,9 +12,9 @@ from lightning_warmup.initialisations import gate_biases
 def initialise(cell: Any, t_max: int) -> None:
     """Spread the time scales of the units up to t_max steps.
 
-    The bias of the gate that keeps the state is log U with U ~ U[1, t_max - 1], for each unit; the bias of a
-    gate that overwrites it, as the input gate of an LSTM, is minus that. Each lies in one bias vector, since torch
-    adds the two. All other biases are zero; matrices are the cell's default.
+    The bias of the gate that keeps the state is log U with U ~ U[1, t_max - 1], for each unit. The gate that
+    overwrites it, such as the input gate of an LSTM, gets minus that bias. Only one of torch's two bias vectors is
+    set, since torch adds them. All other biases are zero; matrices are the cell's default.
     """
     keeps, *_ = gate_biases(cell, getattr(cell, "remember", None), "chrono")
     overwrites = gate_biases(cell, cell.overwrite, "chrono")[:1] if cell.overwrite is not None else []

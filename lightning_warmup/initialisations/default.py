@@ -6,5 +6,5 @@ from typing import Any
 
 
 def initialise(cell: Any, t_max: int) -> None:
-    """Draw the weights as the cell's documentation says."""
+    """Draw the weights as the documentation of the cell says."""
     cell.reset_parameters()

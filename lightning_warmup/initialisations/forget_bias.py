@@ -12,7 +12,7 @@ from lightning_warmup.initialisations import gate_biases
 def initialise(cell: Any, t_max: int) -> None:
     """Set the bias of the gate that keeps the state to 1; the rest is the cell's default.
 
-    Where the cell only has a gate that overwrites the state, its bias is -1. A second bias is set to 0.
+    If the cell only has a gate that overwrites the state, set its bias to -1. A second bias becomes 0.
     """
     gate, value = (cell.remember, 1.0) if cell.remember is not None else (cell.overwrite, -1.0)
     first, *second = gate_biases(cell, gate, "forget_bias")

@@ -12,7 +12,7 @@ from lightning_warmup.initialisations import recurrent_matrices
 def initialise(cell: Any, t_max: int) -> None:
     """Make the recurrent matrix of every gate the identity; the rest is the cell's default.
 
-    Units then start without seeing one another; an NBRC starts as a BRC.
+    At first, units do not interact; an NBRC starts as a BRC.
     """
     matrices = recurrent_matrices(cell, "identity")
     cell.reset_parameters()

@@ -1,4 +1,4 @@
-"""The best constant prediction: what a network that has learnt nothing can reach."""
+"""The loss of the best constant prediction, which a network reaches without learning anything."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def best_constant_loss(loss: Callable[[Tensor, Tensor], Tensor], targets: Tensor, output_size: int) -> float:
-    """Return the least loss that one and the same output for all targets can have, found by L-BFGS.
+    """Return the lowest loss of one constant output for all targets, found by L-BFGS.
 
     Args:
-        loss: A function from outputs ``(R, O)`` and targets to their mean loss, differentiable.
+        loss: A differentiable function from outputs ``(R, O)`` and targets to their mean loss.
         targets: ``(R, O)``, or ``(R,)`` class numbers.
         output_size: O.
     """

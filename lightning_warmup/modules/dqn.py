@@ -1,4 +1,4 @@
-"""The LightningModule of a deep recurrent Q-network (Hausknecht and Stone 2015), for tasks of control."""
+"""The LightningModule of a deep recurrent Q-network (Hausknecht and Stone 2015), for control."""
 
 import copy
 from typing import Any
@@ -13,7 +13,7 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class DQNModule(NetworkModule):
-    """Learns the values of actions from whole histories, and plays the next ones by them.
+    """Learns the values of actions from whole histories, and plays by them.
 
     The network gives ``Q(history, action)`` for every action at every step. A training batch is ``(inputs, actions,
     rewards, terminated, weights)``: inputs ``(B, T + 1, I)``, the others ``(B, T)``. The loss is
@@ -21,25 +21,24 @@ class DQNModule(NetworkModule):
         sum of weights * (Q(history_t, action_t) - y_t)^2,
         y_t = reward_t + gamma * (0 if terminated_t else max over actions of Q_target(history_t+1, action)),
 
-    where ``Q_target`` is a copy of the network, renewed every ``target_update`` episodes, first after a warmup.
+    where ``Q_target`` is a copy of the network. It is renewed every ``target_update`` episodes, for the first time
+    after the warmup.
 
-    ``trainer.datamodule`` plays the episodes: one each ``gradient_steps`` training batches by ``collect``, and some
-    without exploration after every epoch by ``evaluate``, whose metrics, such as the return, are logged as
-    ``val/...``. ``solved`` names the one of them that is 1 as soon as nothing is left to learn, and the metric that
-    then says how many episodes had been played. ``val/value`` is the mean of the greatest Q over a fixed set of
-    histories. ``test`` gives the metrics of the trained policy by their full names.
+    ``trainer.datamodule`` plays the episodes, see :class:`datamodules.ControlBenchmark`: ``collect`` plays one
+    every ``gradient_steps`` training batches, ``evaluate`` plays without exploration after every epoch. Its metrics
+    are logged as ``val/...``. ``val/value`` is the greatest Q, averaged over a fixed set of histories.
 
     Args:
-        network: A network with an output for each of O actions, see :class:`NetworkModule`.
+        network: A network with one output for each of O actions, see :class:`NetworkModule`.
         optimizer: As for :class:`SequenceModule`.
-        gamma: Discount of a step, in [0, 1].
-        epsilon: Probability in [0, 1] that an action is one of exploration.
+        gamma: Discount factor per step, in [0, 1].
+        epsilon: Probability in [0, 1] that an action is random, for exploration.
         target_update: Episodes between two updates of the target network.
-        stop_when_optimal: Whether to end the fit when ``solved``.
+        stop_when_optimal: Whether to end the fit as soon as the task is solved.
 
     Attributes:
-        monitor: The discounted return; with ``gamma=0``, where that is the first reward alone, the return.
-        target: The copy that the targets are taken from.
+        monitor: The discounted return. With ``gamma=0`` that is only the first reward, so the return is used.
+        target: The copy of the network that gives the targets.
 
     Raises:
         ValueError: As :class:`NetworkModule`.
@@ -72,7 +71,7 @@ class DQNModule(NetworkModule):
     def sequences(batch: tuple[Tensor, Tensor] | Batch) -> tuple[Tensor, Tensor]:
         """Return the histories ``(B, T, I)`` of a batch and their lengths ``(B,)``, for the warmup.
 
-        A batch of histories is that already; those of a training batch end at the last step that is learnt from.
+        A batch of two parts is already that. In a training batch, a history ends at the last step with a loss.
         """
         if len(batch) == 2:
             return batch
@@ -86,7 +85,7 @@ class DQNModule(NetworkModule):
 
     @torch.no_grad()
     def act(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Return the actions of greatest value, ``(B,)``, after further inputs ``(B, T, I)``, and the new state."""
+        """Return the best actions ``(B,)`` after further inputs ``(B, T, I)``, and the new state."""
         values, state = self.network(inputs.to(next(self.network.parameters())), state)
         return values[:, -1].argmax(1).cpu(), state
 

@@ -1,4 +1,4 @@
-"""Ends a training whose loss is no longer finite."""
+"""Ends a training if its loss is no longer finite."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ class TrainingDiverged(RuntimeError):
 
 
 def check_finite(loss: Tensor, module: LightningModule, data: Sequence[Tensor] = ()) -> None:
-    """Raise a TrainingDiverged if a loss is not finite, or a ValueError if the data of the batch are not either."""
+    """Raise TrainingDiverged if a loss is not finite, or ValueError if that is because the data are not."""
     if torch.isfinite(loss):
         return
     if not all(tensor.isfinite().all() for tensor in data):

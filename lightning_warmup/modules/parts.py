@@ -1,4 +1,4 @@
-"""A LightningModule that is handed its parts: a network, and a function that makes its optimiser."""
+"""A LightningModule made from its parts: a network, and a function that makes its optimiser."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lightning_warmup._compat import training_loader
 from lightning_warmup.networks import RecurrentNetwork
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter], float], Any]
-"""A function from parameters and the number of training steps, infinite if the training has no end, to a torch
-optimiser or to Lightning's dict of an optimiser and its ``lr_scheduler``."""
+"""A function from the parameters and the number of training steps (infinite if the training has no end) to a torch
+optimiser, or to Lightning's dict of an optimiser and its ``lr_scheduler``."""
 
 
 def adam(parameters: Iterator[nn.Parameter], total_steps: float) -> torch.optim.Optimizer:
@@ -26,27 +26,27 @@ def adam(parameters: Iterator[nn.Parameter], total_steps: float) -> torch.optim.
 
 
 class NetworkModule(LightningModule):
-    """Holds the network that is trained, and what its checkpoint has to know of it.
+    """Holds the network and its optimiser, and saves what a checkpoint needs to make the network again.
 
-    The checkpoint holds plain values only: the arguments of a :class:`RecurrentNetwork` and ``hyperparameters``. It
-    is loaded without them, by ``load_from_checkpoint(path)``; the checkpoint of a network of one's own needs
+    A checkpoint holds plain values only: the arguments of a :class:`RecurrentNetwork` and ``hyperparameters``.
+    ``load_from_checkpoint(path)`` is enough to load it; for a network of your own, call
     ``load_from_checkpoint(path, network=network)``.
 
     Args:
-        network: A :class:`RecurrentNetwork` with ``batch_first``, the dict of its arguments, or a module with its
-            call.
+        network: A :class:`RecurrentNetwork` with ``batch_first``, the dict of its arguments, or a module that is
+            called in the same way.
         optimizer: Makes the optimiser, see :data:`MakeOptimizer`.
         hyperparameters: The other arguments of the subclass, plain values.
 
     Attributes:
-        network: What is trained, and warmed up.
-        monitor: The metric that tells the best checkpoint, and whether its least or greatest value is best. A
-            schedule that waits for a plateau follows it from validation to validation.
-        may_differ: Hyperparameters that may change when a run is resumed, those of the network among them: all
-            others say which network it is.
+        network: The network that is warmed up and trained.
+        monitor: The metric that selects the best checkpoint, and ``"min"`` or ``"max"``. A plateau schedule follows
+            it too.
+        may_differ: Hyperparameters, including those of the network, that may change on resume. All others define
+            the network.
 
     Raises:
-        ValueError: If the network is not given or not batch first, or as :class:`RecurrentNetwork`.
+        ValueError: If the network is missing or not batch first, or as :class:`RecurrentNetwork`.
     """
 
     monitor: tuple[str, str]
@@ -57,9 +57,7 @@ class NetworkModule(LightningModule):
     ) -> None:
         super().__init__()
         if network is None:
-            raise ValueError(
-                "network=None: must be given, the checkpoint does not hold a network of your own"
-            )
+            raise ValueError("network=None: must be given, a checkpoint does not hold a network of your own")
         if isinstance(network, dict):
             network = RecurrentNetwork(**{**network, "batch_first": True})
         if not getattr(network, "batch_first", True):
@@ -69,7 +67,7 @@ class NetworkModule(LightningModule):
         self.save_hyperparameters({"network": arguments, **hyperparameters}, logger=False)
 
     def trivial_loss(self, datamodule: Any) -> float | None:
-        """Return the loss that a network reaches without having learnt anything, None if that means nothing."""
+        """Return the loss of a network that has learnt nothing, None if there is no such number."""
         return datamodule.trivial_loss
 
     def configure_optimizers(self) -> Any:
@@ -78,20 +76,20 @@ class NetworkModule(LightningModule):
         schedule = made.get("lr_scheduler") if isinstance(made, dict) else None
         if isinstance(schedule, ReduceLROnPlateau):
             schedule = {"scheduler": schedule}
-        if isinstance(schedule, dict):  # Lightning asks what a plateau is one of
+        if isinstance(schedule, dict):  # Lightning wants to know which metric a plateau is of
             made = made | {"lr_scheduler": {"monitor": self.monitor[0], **schedule}}
         return made
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step a schedule, but for one that waits for a plateau.
+        """Step every schedule but a plateau schedule.
 
-        Lightning steps that one after the last checkpoint of an epoch, from which a run could not go on exactly.
+        Lightning steps that one after the last checkpoint of an epoch, so a resumed run would miss the step.
         """
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_end(self) -> None:
-        """Step a schedule that waits for a plateau."""
+        """Step a plateau schedule."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             for config in self.trainer.lr_scheduler_configs:
                 if isinstance(config.scheduler, ReduceLROnPlateau):
@@ -99,10 +97,10 @@ class NetworkModule(LightningModule):
 
 
 def training_steps(trainer: Trainer) -> float:
-    """Return the number of steps that a training takes, infinite if it has no end.
+    """Return the number of steps of a training, infinite if it has no end.
 
-    Lightning's ``estimated_stepping_batches`` won't do: it loads the training data before a run that is resumed has
-    restored where it was in them.
+    Lightning's ``estimated_stepping_batches`` does not work here: it loads the training data before a resumed run
+    has restored its position in them.
     """
     batches, epochs = max(training_loader(trainer).limits or [0]), trainer.max_epochs
     steps = math.inf

@@ -17,37 +17,35 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Accuracy(MeanMetric):
-    """The share of read-outs whose greatest output is that of the right class."""
+    """The fraction of read-outs that are classified correctly."""
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:  # type: ignore[override]
         super().update((outputs.argmax(-1) == targets).float())
 
 
 class Errors(SumMetric):
-    """The number of read-outs whose greatest output is not that of the right class."""
+    """The number of read-outs that are classified wrongly."""
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:  # type: ignore[override]
         super().update((outputs.argmax(-1) != targets).sum())
 
 
 class SequenceModule(NetworkModule):
-    """Trains a network on outputs at marked time steps.
+    """Trains a network on outputs at some time steps, the read-outs.
 
     A batch is ``(sequences, targets, read_at)``: sequences ``(B, T, I)``; targets ``(B, K, O)`` for regression or
-    ``(B, K)`` class numbers for classification; read_at ``(K,)``, the time steps that are read out, or ``(B, K)``,
-    those of each sequence, at least one, and -1 where it has fewer than K. Such a sequence ends at the last step
-    that is read out; what follows is padding.
+    ``(B, K)`` class numbers for classification; read_at ``(K,)``, the time steps of the read-outs, or ``(B, K)`` if
+    they differ between sequences. A sequence with fewer than K read-outs, but at least one, has -1 in their place.
+    With ``(B, K)``, everything after the last read-out is padding.
 
     A subclass may override :meth:`loss` and :meth:`metrics`. The loss is logged as ``train/loss``, ``val/loss`` and
-    ``test/loss``, the metrics beside it as ``val/NAME`` and ``test/NAME``. Test loaders after the first one are
-    logged under the names that the datamodule has for them in ``test_names``, such as ``length/T``: as
-    ``test_at_length/T``, and ``NAME_at_length/T``.
+    ``test/loss``, the metrics as ``val/NAME`` and ``test/NAME``. The datamodule names its further test loaders in
+    ``test_names``, such as ``length/T``; they are logged as ``test_at_length/T`` and ``NAME_at_length/T``.
 
     Args:
         network: The network or its arguments, see :class:`NetworkModule`.
-        task: ``"regression"`` or ``"classification"``; chooses the loss and the metrics.
-        optimizer: A function from the parameters and the number of training steps to a torch optimiser, or to
-            Lightning's dict of an optimiser and its ``lr_scheduler``.
+        task: ``"regression"`` or ``"classification"``; selects the loss and the metrics.
+        optimizer: Makes the optimiser, see :data:`lightning_warmup.modules.parts.MakeOptimizer`.
 
     Raises:
         ValueError: If ``task`` is unknown, or as :class:`NetworkModule`.
@@ -76,21 +74,21 @@ class SequenceModule(NetworkModule):
 
         Args:
             outputs: ``(..., O)`` for regression, ``(R, O)`` for classification.
-            targets: Of the same shape, or ``(R,)`` class numbers.
+            targets: ``(..., O)`` values, or ``(R,)`` class numbers.
         """
         function = F.mse_loss if self.task == "regression" else F.cross_entropy
         return function(outputs, targets)
 
     def metrics(self) -> dict[str, Metric]:
-        """Return new metrics to log beside the loss; they are updated by outputs ``(R, O)`` and their targets."""
+        """Return new metrics to log beside the loss; they are updated with outputs ``(R, O)`` and targets."""
         if self.task == "regression":
             return {}
         return {"accuracy": Accuracy(), "errors": Errors()}
 
     def trivial_loss(self, datamodule: Any) -> float | None:
-        """Return the loss of the best constant prediction on the test split, None if that is not known.
+        """Return the loss of the best constant prediction on the test split, None if it is unknown.
 
-        It is the datamodule's ``trivial_loss`` for the default loss, and computed from the targets for another.
+        For the default loss it is the datamodule's ``trivial_loss``; another loss is computed from the targets.
         """
         default = type(self).loss is SequenceModule.loss
         if (default and datamodule.trivial_loss is not None) or not hasattr(datamodule, "split"):
@@ -103,12 +101,12 @@ class SequenceModule(NetworkModule):
 
     @staticmethod
     def sequences(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the sequences ``(B, T, I)`` of a batch, and lengths ``(B,)`` if read-outs are each one's own."""
+        """Return the sequences ``(B, T, I)`` of a batch, and lengths ``(B,)`` if the read-outs differ."""
         sequences, _, read_at = batch
         return sequences if read_at.dim() == 1 else (sequences, read_at.amax(1) + 1)
 
     def forward(self, sequences: Tensor, read_at: Tensor | None = None) -> Tensor:
-        """Return the outputs ``(B, K, O)`` at the time steps ``read_at``, or at all of them."""
+        """Return the outputs ``(B, K, O)`` at the time steps ``read_at``, or at all time steps."""
         return self.network(sequences, read_at=read_at)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -116,7 +114,7 @@ class SequenceModule(NetworkModule):
         loss = self.loss(outputs, targets)
         check_finite(loss, self, batch[:2])
         if batch[2].dim() == 2 and self.trainer.world_size > 1:
-            # Gradients are averaged over processes, which have different numbers of read-outs.
+            # Processes have different numbers of read-outs, and their gradients are averaged.
             count = torch.tensor(float(len(outputs)), device=self.device)
             loss = loss * (count / self.all_gather(count).mean())  # type: ignore[union-attr]
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
@@ -143,7 +141,7 @@ class SequenceModule(NetworkModule):
         self.test_metrics = nn.ModuleList(self._new_metrics() for _ in ("", *self.test_names))
 
     def _update(self, metrics: nn.Module, batch: Batch, finite: bool) -> dict[str, Metric]:
-        """Update metrics by a batch and return them; refuse a loss that is not finite if it must be."""
+        """Update metrics with a batch and return them; if ``finite``, refuse a loss that is not."""
         outputs, targets = self._read_out(batch)
         loss = self.loss(outputs, targets)
         if finite:

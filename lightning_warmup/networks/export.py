@@ -1,4 +1,4 @@
-"""One step of a network as an ONNX file: state in, state out, for wherever there is no torch."""
+"""One step of a network as an ONNX file, state in and state out, to run it without torch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.networks.side_memory import SideMemory
 
 OPSET = 20
-"""Of the operators in the file."""
+"""Version of the ONNX operators in the file."""
 
 
 class Step(nn.Module):
-    """One step of a network in plain operations, of the cells' own ``step``.
+    """One step of a network in plain operations: the ``step`` of its cells.
 
-    Shapes: input ``(B, I)`` and states ``(L, B, H)``, one tensor or two for an LSTM; the output is ``(B, O)``, and
-    the next states follow it. At the start states are zero.
+    Shapes: input ``(B, I)`` and states ``(L, B, H)``, one tensor, or two for an LSTM. A step returns the output
+    ``(B, O)`` and the next states. States start at zero.
 
     Raises:
         ValueError: If a layer is no cell with gates, or the network has a :class:`SideMemory`.

@@ -1,4 +1,4 @@
-"""Which recurrent network a module holds."""
+"""Finds the recurrent network of a module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
 
     Args:
         module: Where to look.
-        name: Attribute that holds it, dots allowed; None finds it if there is exactly one.
+        name: Attribute that holds it; dots are allowed. None looks for the only one.
 
     Raises:
         ValueError: If there is no such attribute, or not exactly one recurrent network.

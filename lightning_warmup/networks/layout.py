@@ -1,4 +1,4 @@
-"""How the sequences of a network lie: time first or batch first."""
+"""Whether a network takes its sequences time first or batch first."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from torch import nn
 
 
 def batch_first(rnn: object) -> bool:
-    """Return whether a network takes sequences ``(B, T, I)`` rather than ``(T, B, I)``: its ``batch_first``.
+    """Return whether a network takes sequences ``(B, T, I)`` instead of ``(T, B, I)``.
 
-    A list of layers, or a ``ModuleList``, takes them as its members do.
+    A list of layers or a ``ModuleList`` takes them as its members do.
 
     Raises:
         ValueError: If the members of a list differ.

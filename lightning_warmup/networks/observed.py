@@ -1,4 +1,4 @@
-"""The sequences that a recurrent network is given, whatever comes before it."""
+"""Finds the sequences that reach a recurrent network inside a model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ASK = "pass sequences=..., a function"
 
 
 class NoSequences(ValueError):
-    """A call gives a network no sequences: it does not call it, or with a single step."""
+    """The call did not reach the network, or gave it a single step."""
 
 
 class _Stop(BaseException):
-    """Ends a call where the network is reached; no ``except Exception`` holds it up."""
+    """Ends a call at the network; an ``except Exception`` on the way does not catch it."""
 
 
 def watch(rnn: nn.Module, see: Callable[[Any], object]) -> RemovableHandle:
@@ -33,21 +33,21 @@ def watch(rnn: nn.Module, see: Callable[[Any], object]) -> RemovableHandle:
 
 
 def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor | None]:
-    """Return the sequences that a network is given first in a call, and their lengths or None.
+    """Return the first sequences that a call gives a network, and their lengths or None.
 
-    The call ends where it reaches the network, which does not run. What comes before runs without gradient.
+    The call ends when it reaches the network, which does not run. What comes before it runs without a gradient.
 
     Args:
         rnn: The network.
-        call: Anything that calls it, such as ``lambda: model(batch)``.
+        call: A function that calls the network, such as ``lambda: model(batch)``.
 
     Returns:
-        Sequences laid out as the network takes them, ``(T, B, I)`` or ``(B, T, I)``, of its precision and without
-        gradient, and lengths ``(B,)`` if it was given a packed sequence.
+        Sequences in the layout and precision of the network, ``(T, B, I)`` or ``(B, T, I)``, without a gradient;
+        lengths ``(B,)`` if the network was given a packed sequence.
 
     Raises:
-        NoSequences: If the network is not called, or with a single step.
-        ValueError: If it is not given sequences.
+        NoSequences: If the network is not called, or is given a single step.
+        ValueError: If what it is given are no sequences.
 
     Examples:
         >>> rnn = torch.nn.GRU(1, 4)
@@ -60,7 +60,7 @@ def observe(rnn: nn.Module, call: Callable[[], object]) -> tuple[Tensor, Tensor 
 
 
 def first_input(rnn: nn.Module, call: Callable[[], object]) -> Any:
-    """Return what a network is given first in a call, which ends there; see :func:`observe`."""
+    """Return the first input that a call gives a network, and end the call there; see :func:`observe`."""
     seen: list[Any] = []
 
     def stop(input: Any) -> NoReturn:

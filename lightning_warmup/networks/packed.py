@@ -1,4 +1,4 @@
-"""Packed sequences for layers that take padded ones."""
+"""Runs packed sequences through layers that take padded ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_warmup.engine.state import State, map_state
 def run_packed(
     run: Callable[[Tensor, State | None], tuple[Tensor, State]], packed: PackedSequence, h_0: State | None
 ) -> tuple[PackedSequence, State]:
-    """Return what a layer gives for sequences of different lengths, packed, and the state at the end of each.
+    """Return the packed output of a layer for packed sequences, and the state at the end of each sequence.
 
     Args:
         run: ``(input, state) -> (output, state)``, time first: ``(T, B, I)`` to ``(T, B, H)``.

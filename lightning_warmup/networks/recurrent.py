@@ -16,7 +16,7 @@ from lightning_warmup.initialisations import initialise
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.side_memory import SideMemory
 
-CHUNK = 200  # steps that are held at once where only some are read and no gradient is taken
+CHUNK = 200  # steps in memory at once, where only some are read and no gradient is needed
 
 
 class RecurrentNetwork(nn.Module):
@@ -32,14 +32,14 @@ class RecurrentNetwork(nn.Module):
         init: Name of the initialisation, see :mod:`lightning_warmup.initialisations`.
         t_max: Longest time scale of the chrono initialisation, in steps.
         batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
-        silent: Whether layers with halves form a :class:`SideMemory`, so that the network starts as the plain
-            one of the halves that a warmup leaves alone; otherwise each is a :class:`DoubleLayer`, as published.
+        silent: Whether a double network is a :class:`SideMemory`: it starts as the plain network of the halves that
+            a warmup leaves alone. Otherwise its layers are a :class:`DoubleLayer` each, as published.
 
     Shapes: input ``(T, B, I)``, output ``(T, B, O)``, states ``(L, B, H)``, a tuple of them for an LSTM; unbatched
     ``(T, I)``, ``(T, O)`` and ``(L, H)``.
 
     Attributes:
-        arguments: The arguments, plain values from which a checkpoint makes the network anew.
+        arguments: The arguments as plain values; a checkpoint rebuilds the network from them.
 
     Raises:
         ValueError: If a name is unknown, a size is not positive, or ``hidden_size`` is odd and ``double`` is set.
@@ -81,11 +81,11 @@ class RecurrentNetwork(nn.Module):
     def forward(
         self, input: Tensor, h_0: State | None = None, read_at: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Return the outputs, at K time steps only if ``read_at`` is given, and the final states.
+        """Return the outputs and the final states; without ``h_0`` states start at zero.
 
-        Shapes are those of the class, with K in the place of T in the outputs. Without h_0 states start at zero.
-        ``read_at`` is ``(K,)``, or ``(B, K)`` for steps of each sequence's own, -1 for none: its output means
-        nothing. Without a gradient, such a pass takes no memory that grows with T beside its input.
+        ``read_at`` picks K time steps for the output, which is then ``(K, B, O)``: ``(K,)`` for all sequences, or
+        ``(B, K)`` for each sequence's own, where -1 stands for none and its output means nothing. Without a
+        gradient, such a pass needs no memory that grows with T, beside its input.
         """
         batch_first = self.batch_first and input.dim() == 3
         steps = input.transpose(0, 1) if batch_first else input

@@ -1,4 +1,4 @@
-"""A recurrent network with a memory at its side, which it starts without hearing."""
+"""A plain recurrent network with a memory at its side that is silent at the start."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lightning_warmup.networks.packed import run_packed
 class SideMemory(nn.Module):
     """A plain network and a memory, half of the units each, in the place of ``torch.nn.GRU`` or ``LSTM``.
 
-    A warmup moves the memory alone. The memory's outputs are multiplied by learnt gains, one a unit, which start
-    at 0. So the plain network starts as if it were alone, to the last bit, and training takes up from the memory
-    what it can use.
+    A warmup changes the memory alone. Learnt gains, one for each unit, multiply the memory's outputs, and start at
+    0. So at its start the plain network computes what it would compute alone, to the last bit. Training then takes
+    from the memory what it can use.
 
         memory_l = cell(memory_{l-1} and plain_{l-1}, side by side)
         plain_l  = cell(plain_{l-1} + gain_{l-1} * memory_{l-1})
@@ -36,8 +36,8 @@ class SideMemory(nn.Module):
         batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
 
     Shapes: input ``(T, B, I)``, output ``(T, B, H)``, states ``(L, B, H)``, a tuple of them for a cell with
-    several; unbatched ``(T, I)``, ``(T, H)`` and ``(L, H)``. For a ``PackedSequence`` the output is one, too. In
-    outputs and states the memory comes first along H; gains do not change the states.
+    several; unbatched ``(T, I)``, ``(T, H)`` and ``(L, H)``. A packed input gives a packed output.
+    In outputs and states the memory comes first along H. Gains don't change the states.
 
     Raises:
         ValueError: If a size is not positive, ``hidden_size`` is odd, or the cell is unknown.
@@ -87,9 +87,9 @@ class SideMemory(nn.Module):
         return torch.cat([self.gains[-1] * memory, plain], -1), h_n
 
     def run_layer(self, index: int, input: Tensor, h_0: State | None) -> tuple[Tensor, State]:
-        """Return the output of a layer, ``(T, B, H)``, and its states, ``(1, B, H)``, both without its gains.
+        """Return the output of a layer, ``(T, B, H)``, and its states, ``(1, B, H)``, before its gains.
 
-        The input of an upper layer is the output of the layer below, without gains as well.
+        An upper layer takes the output of the layer below before its gains, too.
         """
         heard = input
         if index > 0:

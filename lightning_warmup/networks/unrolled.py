@@ -1,4 +1,4 @@
-"""A cell of one step, as a layer over time."""
+"""Runs a cell of one step over time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 class Unrolled(nn.Module):
     """A cell of one step, ``state = cell(input, state)``, run over time with torch's call.
 
-    Cells of torch are wrapped by themselves wherever a network is taken; wrap others yourself.
+    ``nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` need no wrapping: every function that takes a network does it.
 
     Args:
-        cell: The cell, which takes an input ``(B, I)`` and a state, None at the start, and returns the next state,
-            ``(B, H)`` or a tuple of such tensors; the output is the first of them.
+        cell: Takes an input ``(B, I)`` and a state, None at the start. Returns the next state, ``(B, H)`` or a
+            tuple of such tensors, of which the first is the output.
         batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
 
     Shapes: input ``(T, B, I)``, output ``(T, B, H)``, states as the cell's.

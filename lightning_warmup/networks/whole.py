@@ -1,4 +1,4 @@
-"""Drives a module of somebody else's by torch's call alone, and says what it found where that does not go."""
+"""Runs any recurrent module through torch's call, and says what is wrong with the module if that fails."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ STATE_SHAPES = "a tensor (L, B, H) or (B, H), or nested tuples of such tensors"
 class Whole:
     """A recurrent module with torch's call ``output, h_n = rnn(input, h_0)``, run as one layer, time first.
 
-    The module's states may be nested, and ``(B, H)`` instead of ``(L, B, H)``. Here they are a :data:`State`: one
-    tensor ``(L, B, H)`` or a flat tuple of them.
+    The module's states may be nested, and may be ``(B, H)`` instead of ``(L, B, H)``. This class gives and takes
+    them as a :data:`State`: one tensor ``(L, B, H)`` or a flat tuple of them.
 
     Args:
-        rnn: The module; its attributes ``batch_first`` and ``input_size`` are respected if it has them.
+        rnn: The module. Its ``batch_first`` and ``input_size`` count if it has them.
 
     Raises:
-        ValueError: When it runs, if the module has another call, another number of features or other states.
+        ValueError: At a call, if the module has another signature, number of features or kind of state.
     """
 
     def __init__(self, rnn: nn.Module) -> None:

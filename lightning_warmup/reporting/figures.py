@@ -15,8 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lightning_warmup.dynamics.functional import LEFT
+from lightning_warmup.dynamics.horizon import MEMORY, Spans
 from lightning_warmup.dynamics.portraits import FOLDER, Portrait
-from lightning_warmup.reporting.rows import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line.
 COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
@@ -44,6 +46,12 @@ def read_portraits(folder: Path) -> dict[str, Portrait]:
     """Return the portraits in a run folder by their moment."""
     paths = {moment: folder / FOLDER / f"{moment}.npz" for moment in MOMENTS}
     return {moment: Portrait.load(path) for moment, path in paths.items() if path.is_file()}
+
+
+def read_memory(folder: Path) -> dict[str, Spans]:
+    """Return how long pairs of histories stayed apart in a run folder, by moment."""
+    paths = {moment: folder / MEMORY / f"{moment}.npz" for moment in MOMENTS}
+    return {moment: Spans.load(path) for moment, path in paths.items() if path.is_file()}
 
 
 def column(metrics: Metrics, name: str, axis: str = "step") -> tuple[list[float], list[float]]:
@@ -160,6 +168,26 @@ def draw_portraits(portraits: Mapping[str, Portrait]) -> Figure:
     return figure
 
 
+def draw_memory(memory: Mapping[str, Spans]) -> Figure:
+    """Draw what is left of the distance of each pair of histories, against the steps that both read since."""
+    figure, (axes,) = panels(4)
+    for moment, spans in memory.items():
+        look = style(list(MOMENTS).index(moment)) | {"marker": ""}
+        axes.plot(spans.looks[1:], spans.shares[1:], color=look["color"], alpha=0.3, linewidth=0.6)
+        axes.plot(spans.looks[1:], spans.median_shares[1:], label=MOMENTS[moment], linewidth=2, **look)
+    axes.axhline(LEFT, color=GREY, linewidth=0.8)
+    finish(
+        axes,
+        title="Memory: median (thick) and each pair of sequences",
+        xlabel="steps that both have read since",
+        ylabel="share of their distance that is left",
+        xscale="log",
+        yscale="log",
+        ylim=(1e-4, 5),
+    )
+    return figure
+
+
 def draw_run(folder: Path) -> dict[str, Path]:
     """Draw the figures that a run has data for into its folder; return them by name."""
     metrics, portraits = read_metrics(folder), read_portraits(folder)
@@ -174,6 +202,8 @@ def draw_run(folder: Path) -> dict[str, Path]:
     if portraits:
         figures["multistability"] = draw_multistability(portraits)
         figures["portraits"] = draw_portraits(dict(list(portraits.items())[:2]))
+    if memory := read_memory(folder):
+        figures["memory"] = draw_memory(memory)
     return {name: save(figure, folder / f"{name}.png") for name, figure in figures.items()}
 
 

@@ -1,22 +1,8 @@
-"""Tables: read from CSV, written in Markdown."""
+"""Tables in Markdown."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
-
-Row = dict[str, str]
-"""A row by the names of its columns."""
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a CSV file, without empty fields and comments; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = (line for line in file if not line.startswith("#"))
-        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(lines)]
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -29,7 +29,8 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
 def _verdict(report: Mapping[str, Any]) -> Rows:
     """Return for how long the network remembers at each moment, and what to try if its states drift."""
     memory = {when: it for when, it in (report.get("memory") or {}).items() if it}
-    rows = [("memory", " -> ".join(map(_span, memory.values())))] if memory else []
+    spans = [_span(it, report["vaa"][when], report["vaa_sequences"]) for when, it in memory.items()]
+    rows = [("memory", " -> ".join(spans))] if memory else []
     moments = [when for when in ("final", "after") if report["vaa"].get(when) is not None]
     if moments:
         vaa, resting = report["vaa"][moments[0]], report["resting_vaa"][moments[0]]
@@ -38,11 +39,21 @@ def _verdict(report: Mapping[str, Any]) -> Rows:
     return rows
 
 
-def _span(memory: Mapping[str, Any]) -> str:
-    steps = memory["steps"]
-    if steps is None or math.isinf(steps):  # JSON has no infinity
-        return f"holds for more than {memory['limit']:,}"
-    return f"forgets within {math.ceil(steps):,} step{'s' * (math.ceil(steps) != 1)}"
+def _span(memory: Mapping[str, Any], vaa: float, sequences: int) -> str:
+    """Return for how long a network remembers, and how much if that is little.
+
+    Only pairs of sequences that end in different places stay apart: 1 - 1/K of them for K equal places.
+    """
+    apart, pairs, limit = memory["apart"], memory["pairs"], memory["limit"]
+    if apart == 0:
+        return f"forgets within {math.ceil(memory['steps']):,} step{'s' * (math.ceil(memory['steps']) != 1)}"
+    text = f"holds for more than {limit:,}"
+    if apart < pairs:
+        text = f"{apart} of {pairs} pairs still apart after {limit:,} steps"
+    places = round(vaa * sequences)
+    if vaa >= MANY or places < 2:
+        return text
+    return f"{text} ({places} places, {math.log2(places):.2g} bit{'s' * (places > 2)})"
 
 
 def _multistability(report: Mapping[str, Any]) -> Rows:

@@ -1,1 +1,1 @@
-"""How a run lives and dies: checkpoints, signals, loggers, provenance."""
+"""The life of a run: checkpoints, signals, loggers, provenance."""

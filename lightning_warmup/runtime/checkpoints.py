@@ -1,4 +1,4 @@
-"""The checkpoints of a run, and how they are written and read."""
+"""The checkpoints of a run: when they are written, how, and how they are read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lightning_warmup.runtime.signals import Interruption
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then moves it there: whole or not at all.
+    """Writes a checkpoint whole or not at all.
 
-    Lightning's own atomic save writes to the temporary folder of the system. Where that is on another disk, the
-    move from there is a copy, and a kill leaves half a checkpoint.
+    Lightning's own atomic save writes to the system's temporary folder first. If that is on another disk, the move
+    is a copy, and a kill leaves half a checkpoint.
     """
 
     def save_checkpoint(
@@ -33,15 +33,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LatestCheckpoint(Checkpoint):
-    """Writes ``last.ckpt`` when training starts, after every epoch, and every few minutes.
+    """Writes ``last.ckpt`` when training starts, after every epoch, and every ``interval`` seconds.
 
     A killed run loses that time at most, and never its warmup once training has started. The logs are written
-    first, so that they reach as far as the checkpoint.
-
-    Args:
-        folder: Folder of the checkpoints.
-        interval: Longest time between two checkpoints, in seconds.
-        interruption: Ends the run after a save if a signal was received.
+    before the checkpoint, so they are never behind it. If a signal was received, ``interruption`` ends the run
+    after a save.
     """
 
     def __init__(self, folder: Path, interval: float, interruption: Interruption) -> None:
@@ -53,18 +49,18 @@ class LatestCheckpoint(Checkpoint):
         self._stopped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what the warmup reached; a run that had stopped early stops again."""
+        """Save the result of the warmup; a run that had stopped early stops again."""
         trainer.should_stop |= self._stopped
         self._save(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when it is time to, on all processes or on none.
+        """Save if it is time, on all processes or on none.
 
-        Not at moments that a resumed run could not repeat exactly: between accumulated gradients, right before a
-        validation or the end of an epoch, which a resumed run would skip, and before the metrics of a step are
-        logged, unless every step logs some.
+        Some moments can't be resumed exactly, and there is no save then: between accumulated gradients; right
+        before a validation or the end of an epoch, which a resumed run would skip; and before the metrics of a step
+        are logged, unless every step logs some.
         """
         step, rows = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
         ends = trainer.is_last_batch or step == trainer.max_steps
@@ -90,7 +86,7 @@ class LatestCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note how many rows the metrics file has, which a resumed run will not log again."""
+        """Save the number of rows in the metrics file, so that a resumed run does not log them again."""
         rows = [logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)]
         checkpoint["logged_rows"] = sum(rows)
 
@@ -104,10 +100,8 @@ class LatestCheckpoint(Checkpoint):
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint of the best validation so far as ``best-epoch=K.ckpt``.
 
-    Args:
-        folder: Folder of the checkpoints. On resume it may be another one than before, if the run was moved.
-        monitor: Name of the logged metric that decides.
-        mode: ``"min"`` or ``"max"``: the best is the least or the greatest.
+    ``mode`` says whether the metric ``monitor`` is better if it is lower (``"min"``) or higher (``"max"``). A run
+    whose folder was moved can be resumed.
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:
@@ -121,7 +115,7 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state, with the paths of its files in the present folder."""
+        """Restore the state; its paths point to the current folder."""
         assert self.dirpath is not None
         models = state_dict["best_k_models"]
         here = {path: os.path.join(self.dirpath, os.path.basename(path)) for path in models}
@@ -132,17 +126,13 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float) -> list[Callback]:
-    """Return the callbacks that save a run and end it on a signal; arguments as above."""
+    """Return the callbacks that save a run and end it on a signal."""
     end = Interruption()
     return [end, BestCheckpoint(folder, monitor, mode), LatestCheckpoint(folder, interval, end)]
 
 
 def restore_best(trainer: Trainer, callback: Callback) -> Path | None:
-    """Restore the module and a callback as they were at the best validation of a fit.
-
-    Returns:
-        The best checkpoint, None if none was kept.
-    """
+    """Restore the module and a callback to the best validation of a fit, and return its checkpoint, or None."""
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
     if not best:
         return None
@@ -153,28 +143,25 @@ def restore_best(trainer: Trainer, callback: Callback) -> Path | None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, its tensors and plain values only.
+    """Read a checkpoint with ``weights_only``.
 
     Raises:
-        ValueError: If the file is no checkpoint or damaged.
+        ValueError: If the file is not a checkpoint or is damaged.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         return checkpoint if checkpoint["state_dict"] and checkpoint["global_step"] >= 0 else {}
     except Exception as error:
         reason = type(error).__name__
-        raise ValueError(f"ckpt={str(path)!r}: is no checkpoint, or damaged ({reason})") from None
+        raise ValueError(f"ckpt={str(path)!r}: not a checkpoint, or damaged ({reason})") from None
 
 
 def check_same_network(path: Path, module: Any) -> None:
     """Check that a module can be restored from a checkpoint.
 
-    Args:
-        path: The checkpoint.
-        module: A LightningModule; its ``may_differ`` names the hyperparameters that do not shape the network.
-
     Raises:
-        ValueError: If the file is no checkpoint, or if a hyperparameter that shapes the network differs there.
+        ValueError: If the file is not a checkpoint, or if a hyperparameter differs that ``module.may_differ`` does
+            not list.
     """
     saved = _flat(read_checkpoint(path).get("hyper_parameters", {}))
     differ = [
@@ -183,10 +170,10 @@ def check_same_network(path: Path, module: Any) -> None:
         if name not in module.may_differ and saved.get(name) != value
     ]
     if differ:
-        raise ValueError(f"ckpt={str(path)!r}: is of another network: {'; '.join(differ)}")
+        raise ValueError(f"ckpt={str(path)!r}: belongs to another network: {'; '.join(differ)}")
 
 
 def _flat(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hyperparameters with those of the network among them."""
+    """Return hyperparameters and those of the network in one dict."""
     others = dict(hyperparameters)
     return (others.pop("network", None) or {}) | others

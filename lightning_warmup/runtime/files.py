@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever a run is killed."""
+"""Files that survive a kill: they are whole, or not there. JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+Row = dict[str, str]
+"""A row of a CSV file by the names of its columns, without empty fields."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, in the same folder, and move what was written there to ``path``."""
+    """Yield a path in the same folder to write to, then move that file to ``path``."""
     partial = path.with_name(f"{path.name}.partial")
     yield partial
     os.replace(partial, path)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file; numbers that are not finite, which JSON does not have, become null."""
+    """Write a JSON file; NaN and infinity, which JSON does not have, become null."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file by column, without empty fields; none if there is no such file.
-
-    A row that a kill has cut off is left out.
-    """
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a CSV file without comments and rows that a kill cut off; none if the file is missing."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = (line for line in file if not line.startswith("#"))
+        rows = [row for row in csv.DictReader(lines) if None not in row.values()]
     return [{name: value for name, value in row.items() if value} for row in rows]
 
 
@@ -47,7 +48,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
 
 
 def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Add rows to a CSV file of the same columns; a kill may cut off the last of them."""
+    """Add rows to a CSV file with the same columns; a kill may cut off the last one."""
     with path.open("a", newline="") as file:
         csv.DictWriter(file, columns, lineterminator="\n").writerows(rows)
 

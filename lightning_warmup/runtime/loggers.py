@@ -1,4 +1,4 @@
-"""Where a run is tracked: its metrics file and Weights & Biases, which no other file knows."""
+"""The loggers of a run: its metrics file, and Weights & Biases, which no other file knows."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from lightning_warmup.runtime.metrics_file import MetricsFile
 
 INIT_TIMEOUT, FINISH_TIMEOUT = 20.0, 60.0
-"""Seconds to wait for Weights & Biases before the run is kept offline, and for the upload at its end."""
+"""Seconds to wait for Weights & Biases at the start, before the run is kept offline, and for the last upload."""
 
 
 @contextmanager
 def open_loggers(
     metrics: MetricsFile, run_id: str, config: dict[str, Any], *, wandb: str, **settings: Any
 ) -> Iterator[list[Logger]]:
-    """Yield the loggers of a run; its Weights & Biases run ends as failed if an exception or a signal ends it.
+    """Yield the loggers of a run. If an exception or a signal ends the run, Weights & Biases marks it as failed.
 
-    Weights & Biases neither hangs nor fails where it can't be reached; the run is kept offline then, in the folder
-    ``wandb`` beside the metrics file.
+    If Weights & Biases can't be reached, the run is kept offline, in the folder ``wandb`` beside the metrics file.
 
     Args:
         metrics: The metrics file.
-        run_id: Identity of the run, the same when it is resumed.
-        config: What Weights & Biases records as configuration.
-        wandb: ``auto`` (online where an API key is set, else offline), ``online``, ``offline`` or ``disabled``.
-        settings: ``project``, ``entity``, ``name`` (None: that of the run folder), ``group`` and ``tags``.
+        run_id: Id of the run, the same when it is resumed.
+        config: The configuration that Weights & Biases records.
+        wandb: ``auto`` (online if an API key is set, otherwise offline), ``online``, ``offline`` or ``disabled``.
+        settings: ``project``, ``entity``, ``name`` (None: the name of the run folder), ``group`` and ``tags``.
     """
     if wandb == "auto":
         wandb = os.environ.get("WANDB_MODE") or ("online" if _has_api_key() else "offline")
@@ -50,7 +49,7 @@ def open_loggers(
 
 
 def log_results(loggers: list[Logger], report: dict[str, Any], images: dict[str, Path]) -> None:
-    """Show the report of a run and its figures, by name, in Weights & Biases."""
+    """Send the report of a run and its images, by name, to Weights & Biases."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(report)
@@ -68,21 +67,21 @@ def _wandb_logger(mode: str, settings: dict[str, Any]) -> WandbLogger | None:
         run = _start(mode=mode, **settings)
     except (wandb.errors.Error, OSError) as error:
         if mode == "offline":
-            rank_zero_warn(f"Weights & Biases is off, its run could not be started: {error}")
+            rank_zero_warn(f"Weights & Biases is off, since its run could not be started: {error}")
             return None
         wandb.teardown()  # its service still holds the run that could not be started
         reason = (str(error) or type(error).__name__).splitlines()[0]
         rank_zero_info(f"Weights & Biases can't be reached ({reason}); this run is kept offline.")
         try:
             run = _start(mode="offline", **settings)
-        except Exception:  # the service holds it even now, and says so by errors of several kinds
+        except Exception:  # the service still holds the id, and raises different errors for it
             run = _start(mode="offline", **settings | {"id": f"{settings['id']}-offline"})
     return WandbLogger(experiment=run)
 
 
 @rank_zero_only
 def _start(**settings: Any) -> Any:
-    """Start a run as Lightning's logger does, but without ``anonymous``, about which Weights & Biases warns."""
+    """Start a run like Lightning's logger, but without ``anonymous``, which makes Weights & Biases warn."""
     import wandb
 
     run = wandb.init(**settings)
@@ -92,7 +91,7 @@ def _start(**settings: Any) -> Any:
 
 
 def _has_api_key() -> bool:
-    """Whether the environment or the user's netrc file has a key for the Weights & Biases server."""
+    """Return whether the environment or the user's netrc file has a key for the Weights & Biases server."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

@@ -1,4 +1,4 @@
-"""The log ``metrics.csv`` of a run."""
+"""The metrics file of a run, ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ROWS_IN_MEMORY = 20
 
 
 class MetricsFile(Logger):
-    """A CSV file with a row for each call of ``log_metrics`` and a column for each name, sorted.
+    """A CSV file with one row per call of ``log_metrics`` and one column per name, in sorted order.
 
-    Only the first process writes. A kill leaves whole rows, but for the last one.
+    Only the first process writes. A kill can cut off only the last row.
 
     Args:
-        path: The file; an earlier one is replaced.
-        rows: The rows that it starts with.
+        path: The file; an existing one is replaced.
+        rows: Its first rows.
 
     Attributes:
-        rows: Number of rows that have been logged, on the first process.
+        rows: Number of logged rows, on the first process.
     """
 
     name = "csv"
@@ -49,7 +49,7 @@ class MetricsFile(Logger):
         return str(self.path.parent)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: ``config.yaml`` has them."""
+        """Do nothing: they are in ``config.yaml``."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
@@ -76,13 +76,13 @@ class MetricsFile(Logger):
 
 
 def resumed_metrics_file(folder: Path, checkpoint: Path | None, training: bool) -> MetricsFile:
-    """Open ``metrics.csv`` of a run, with the rows that the run will not log again.
+    """Open ``metrics.csv`` in a run folder, with the rows that the run will not log again.
 
     Args:
         folder: The run folder.
         checkpoint: The checkpoint that the run resumes from; None starts a new file.
-        training: Whether the run trains on: the rows stay that were logged before the checkpoint was written, or in
-            an earlier step. Otherwise all rows stay.
+        training: Whether the run continues its training. If so, rows stay only if they were logged before the
+            checkpoint or in an earlier step; otherwise all rows stay.
     """
     path = folder / "metrics.csv"
     if checkpoint is None:

@@ -1,4 +1,4 @@
-"""What a process of a run does first and last."""
+"""What each process of a run does first and last."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import distributed
 
 
 def prepare_process(parent: int | None) -> None:
-    """Silence what does not concern a run, and have this process end soon after the one that started it.
+    """Silence warnings that do not matter here, and end this process soon after the process that started it.
 
-    Without the latter, a collective over NCCL waits for a killed process until its timeout, half an hour.
+    Otherwise a process would wait half an hour, the timeout of NCCL, for one that was killed.
 
     Args:
-        parent: Process number of the one that started this one, None if it is no process of the run.
+        parent: Id of the process that started this one, None if that one is not part of the run.
     """
-    # Data are in memory, run folders are reused.
+    # Data are in memory, and run folders are reused.
     for text in ("many workers", "exists and is not empty", "LeafSpec"):
         warnings.filterwarnings("ignore", f".*{text}.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
@@ -37,7 +37,7 @@ def _end_with(parent: int) -> None:
 
 
 def leave_process_group() -> None:
-    """Wait for all processes of a run, and leave them: one that ends while another still talks to it may abort."""
+    """Wait for all processes of a run, then leave the group: a process that ends earlier may make another abort."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()

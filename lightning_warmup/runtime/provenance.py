@@ -1,4 +1,4 @@
-"""What a run came from: commit, versions, machine, command."""
+"""Where a run came from: commit, versions, machine, command."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "omegaconf", "wandb", "numpy")
 
 
 def record(folder: Path, source: Path) -> dict[str, Any]:
-    """Write ``provenance.json`` into a run folder, or add this process to it on resume.
+    """Write ``provenance.json`` into a run folder; on resume, add this start to it.
 
     Args:
         folder: The run folder.
-        source: A folder of the repository that the code runs from.
+        source: A folder in the repository of the code.
 
     Returns:
-        Its content: what the first process came from, the run's ``id``, and the same of each later process under
-        ``resumed``.
+        The content: the provenance of the first start, the ``id`` of the run, and under ``resumed`` the provenance
+        of each later start.
     """
     path = folder / "provenance.json"
     if path.is_file():
@@ -54,7 +54,7 @@ def _provenance(source: Path) -> dict[str, Any]:
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command, None outside a repository or without git."""
+    """Return the output of a git command, or None outside a repository or without git."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)

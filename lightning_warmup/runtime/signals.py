@@ -1,4 +1,4 @@
-"""How a run ends on SIGTERM, or on SIGUSR1, which SLURM sends before its time is over."""
+"""How a run ends on SIGTERM, or on SIGUSR1, which SLURM sends before the time limit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 
 class Interruption(Callback):
-    """Ends a run on a signal, with exit status 128 + its number as shells have it.
+    """Ends a run on a signal, with the exit status of shells, 128 + its number.
 
-    In training, all processes first agree on it and save, between two batches: see :meth:`end_together`. At other
-    times there is nothing to save, and the process that receives the signal ends at once. On SIGUSR1, which
-    ``sbatch --signal=USR1@120`` asks for, the SLURM job is queued again.
+    During training, all processes first agree and save between two batches, see :meth:`end_together`. At other
+    times there is nothing to save, and the process that receives the signal ends at once. On SIGUSR1, sent by
+    ``sbatch --signal=USR1@120``, the SLURM job is queued again.
 
-    Lightning's handlers will not do: that of SIGTERM waits for a broadcast that the other processes do not take
-    part in, and that of SIGUSR1 saves in the middle of a step. They are registered after ``on_fit_start``; the next
-    hooks of a fit and of a test replace them. At the end of each, Lightning restores those of ``setup``.
+    Lightning's own handlers do not work here: on SIGTERM it waits for a broadcast that the other processes do not
+    take part in, and on SIGUSR1 it saves in the middle of a step. Lightning registers its handlers after
+    ``on_fit_start``, so the next hooks replace them. At the end of a fit or a test, Lightning restores those of
+    ``setup``.
     """
 
     def __init__(self) -> None:
@@ -51,15 +52,15 @@ class Interruption(Callback):
         self._listen()
 
     def end_together(self, trainer: Trainer) -> None:
-        """End all processes if one of them received a signal; all of them call this after a save.
+        """End all processes if one of them received a signal; every process calls this after a save.
 
         Raises:
-            SystemExit: If one did.
+            SystemExit: If one received a signal.
         """
         received = torch.tensor(self.received, device=trainer.strategy.root_device)
         agreed = int(trainer.strategy.reduce(received, reduce_op="max"))
         if agreed:
-            # Lightning's launcher kills the first process as soon as another one fails.
+            # Lightning's launcher kills the first process when another one fails.
             self._end(agreed, failed=trainer.is_global_zero)
 
     def _listen(self) -> None:
@@ -74,7 +75,7 @@ class Interruption(Callback):
 
     def _end(self, number: int, failed: bool = True) -> NoReturn:
         if failed:
-            further = "; goes on with ckpt=last" if self._training else ""
+            further = "; resume with ckpt=last" if self._training else ""
             print(f"\nerror: ended by {signal.Signals(number).name}{further}", file=sys.stderr)
         if number == signal.SIGUSR1:
             requeue()
@@ -83,10 +84,10 @@ class Interruption(Callback):
 
 @rank_zero_only
 def requeue() -> None:
-    """Have SLURM run this job again, by the same command."""
+    """Ask SLURM to run this job again with the same command."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
     try:
         subprocess.run(["scontrol", "requeue", job], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        rank_zero_warn(f"The job is not queued again: {error}")
+        rank_zero_warn(f"The job could not be queued again: {error}")

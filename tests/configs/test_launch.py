@@ -8,7 +8,7 @@ from configs.compose import ConfigError, compose
 from configs.launch import (
     PROCESS_VARIABLE,
     check_launch,
-    check_that_one_chooses_the_folder,
+    check_single_process,
     is_first_process,
     started_by,
 )
@@ -90,9 +90,9 @@ def test_a_batch_that_the_processes_can_not_share(argv: list[str], environ: dict
 )
 def test_processes_of_a_launcher_need_a_folder(environ: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigError, match=named) as caught:
-        check_that_one_chooses_the_folder(environ)
+        check_single_process(environ)
     assert "run_dir" in str(caught.value)
-    check_that_one_chooses_the_folder({"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "interactive"})
+    check_single_process({"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "interactive"})
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_run_goes_on_with_its_own_configuration_and_newest_checkpoint() -> Non
 def test_a_run_that_was_killed_early_starts_afresh_with_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     assert newest_checkpoint(Path("a")) is None
     assert start("run_dir=a", "seed=3", "ckpt=last") == Path("a")
-    assert capsys.readouterr().err.count("afresh") == 1
+    assert capsys.readouterr().err.count("anew") == 1
     config = compose(["run_dir=a", "ckpt=last"])
     assert config.seed == 3
     assert open_run_folder(config).checkpoint is None
@@ -179,7 +179,7 @@ def test_what_a_run_goes_on_with_is_saved_once_it_is_possible_and_said(
     )
     assert compose(["run_dir=a", "ckpt=last"]).seed == 4
     assert capsys.readouterr().err == (
-        "notice: the run goes on with other settings, seed=4 (0 before), data.seq_length=30 (100 before)\n"
+        "notice: the run continues with other settings, seed=4 (before: 0), data.seq_length=30 (before: 100)\n"
     )
     start("run_dir=a", "ckpt=last")
     assert not capsys.readouterr().err

@@ -364,7 +364,7 @@ def test_the_state_of_the_data_decides_what_is_played_next():
     [
         ({"length": 1}, "length=1: must be whole number >= 2"),
         ({"stochasticity": 1.0}, "stochasticity=1.0: must be number >= 0 and < 1"),
-        ({"length": 20, "capacity": 58}, "capacity=58: must be >= 59, the steps of an episode"),
+        ({"length": 20, "capacity": 58}, "capacity=58: must be >= 59, the steps of the longest episode"),
         ({"samples": "steps"}, "samples='steps': must be one of episodes, prefixes"),
         ({"gradient_steps": 0}, "gradient_steps=0: must be whole number >= 1"),
         ({"test_multiples": [2, 0]}, "test_multiples=0: must be list of: whole number >= 1"),

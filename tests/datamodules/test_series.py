@@ -356,13 +356,30 @@ def test_outputs_for_new_sequences_become_rows_in_the_units_of_the_file(tmp_path
         assert np.allclose(found, flat * old.units.target_scale + old.units.target_mean)
 
 
+@pytest.mark.parametrize(
+    ("tag", "label"),
+    [
+        ("", ""),
+        ("@classLabel false\n", ""),
+        ("@classLabel true on off\n", ":on"),
+        ("@targetLabel true\n", ":?"),
+    ],
+)
+def test_a_ts_file_for_predictions_needs_no_labels(tmp_path, tag, label):
+    header = HEADER.replace("@univariate false", tag)
+    (tmp_path / "new.ts").write_text(f"{header}@data\n1,2,3:4,5,6{label}\n7,8:9,10{label}\n")
+    found = read_sequences(tmp_path / "new.ts", labelled=False)
+    assert found.values.tolist() == [[1, 4], [2, 5], [3, 6], [7, 9], [8, 10]]
+    assert (found.lengths.tolist(), found.classes) == ([3, 2], ())
+
+
 def test_predictions_need_a_checkpoint_of_series_and_the_channels_of_the_training(tmp_path, sequences):
     root = str(save(tmp_path / "some.npz", sequences, np.arange(30) % 2))
     state = {"Series": benchmark("series", root=root).state_dict()}
     narrow = save(tmp_path / "narrow.npz", [x[:, :2] for x in sequences], np.arange(30) % 3)
     for settings, trained, message in [
         (benchmarks()["series"](root=str(narrow)), state, f"{narrow}: channels=2: must be 3 as in training"),
-        (benchmarks()["series"](root=root), {}, r"ckpt: holds no units of series .*"),
+        (benchmarks()["series"](root=root), {}, r"ckpt: does not hold the units of series; .*"),
         (benchmarks()["tmaze"](), state, r"data.name='tmaze': has no predictions, .*"),
     ]:
         with pytest.raises(ValueError, match=f"^{message}$"):
@@ -396,13 +413,14 @@ def test_what_is_no_file_of_sequences_is_refused_in_one_line(tmp_path, sequences
     (tmp_path / "some.csv").write_text("1,2")
     for name in ("none.npz", "folder.ts"):
         with pytest.raises(
-            ValueError, match=rf"^root='.*{name}': must be a .npz or a .ts file, and there is no such file$"
+            ValueError,
+            match=rf"^data.root='.*{name}': must be a .npz or a .ts file, and there is no such file$",
         ):
             benchmark("series", root=str(tmp_path / name))
     with pytest.raises(ValueError, match=r"some.csv: must be a .npz or a .ts file$"):
         benchmark("series", root=str(tmp_path / "some.csv"))
     root = save(tmp_path / "some.npz", sequences, np.arange(30.0))
-    with pytest.raises(ValueError, match=r"^test_root='none.ts': must be"):
+    with pytest.raises(ValueError, match=r"^data.test_root='none.ts': must be"):
         benchmark("series", root=str(root), test_root="none.ts")
 
 
@@ -467,7 +485,7 @@ def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, trai
     predicted = predict(train, tmp_path / "run", tmp_path, x[: lengths[:40].sum()], lengths[:40])
     assert predicted == [{"sequence": str(n), "class": name} for n, name in enumerate(["minus", "plus"] * 20)]
     _, errors = train("data.name=series", f"data.root={root}", "warmup.batch_size=99", status=2)
-    assert errors == "error: warmup.batch_size=99: must be at most 72, the training sequences\n"
+    assert errors == "error: warmup.batch_size=99: must be at most 72, the number of training sequences\n"
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,7 @@ from configs.compose import compose
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(
-    path for path in DOCS.glob("*.md") if path.name != "fork.md"
-)  # tests/test_readme.py has that one
+PAGES = sorted(DOCS.glob("*.md"))  # tests/test_readme.py runs the commands of run.md, and all of fork/
 pytestmark = pytest.mark.site
 BLOCK = re.compile(r"(?:<!-- needs: (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
 
@@ -48,7 +46,12 @@ def run(page: Path, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "last"),
-    [("index", "memory: "), ("one_line", "torch.Size([30, 8, 32])"), ("no_warmup", "memory: ")],
+    [
+        ("index", "memory: "),
+        ("one_line", "torch.Size([30, 8, 32])"),
+        ("no_warmup", "memory: "),
+        ("measured", "memory: "),
+    ],
 )
 def test_the_code_of_a_page_runs(name: str, last: str, tmp_path: Path) -> None:
     assert run(DOCS / f"{name}.md", tmp_path)[-1].startswith(last)
@@ -71,25 +74,28 @@ def test_the_page_of_proofs_finds_one(tmp_path: Path) -> None:
 
 
 def test_every_page_with_code_is_run() -> None:
-    assert {page.stem for page in PAGES if code(page)} == {"index", "one_line", "no_warmup", "use", "proofs"}
+    pages = {"index", "measured", "no_warmup", "one_line", "proofs", "use"}
+    assert {page.stem for page in PAGES if code(page)} == pages
 
 
 def test_the_settings_on_the_pages_are_those_of_the_command() -> None:
     found = 0
     for page in PAGES:
         quoted = re.findall(r"`((?:[a-z_]+\.[a-z_]+=\S+ ?)+)`", page.read_text())
-        runs = [line.split("train.py", 1)[1].rstrip('"') for line in commands(page) if "train.py" in line]
+        lines = commands(page) if page.stem != "run" else []
+        runs = [line.split("train.py", 1)[1].rstrip('"') for line in lines if "train.py" in line]
         for words in [shlex.split(text) for text in quoted + runs]:
-            compose([word for word in words if not word.startswith(("data.root=", "ckpt="))])
+            of_one_benchmark = "data.root=", "data.layout=", "data.env_id=", "ckpt="
+            compose([word for word in words if not word.startswith(of_one_benchmark)])
             found += 1
     assert found > 8
 
 
 def test_pages_link_to_pages_that_exist() -> None:
     generated = {"results.md", "speed.md", "recipes.md", "changes.md", "notebooks/states.md"}
-    for page in DOCS.glob("*.md"):
+    for page in DOCS.rglob("*.md"):
         for path in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert path in generated or (DOCS / path).is_file(), f"{page.name}: {path}"
+            assert path in generated or (page.parent / path).is_file(), f"{page.name}: {path}"
 
 
 def test_every_public_name_is_on_the_page_of_the_api() -> None:
@@ -111,6 +117,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         "results/index.html",
         "api/index.html",
         "recipes/index.html",
+        "fork/cell/index.html",
         "notebooks/states/index.html",
     ):
         assert (tmp_path / name).is_file()

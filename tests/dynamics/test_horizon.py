@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup import Published, RecurrentNetwork, memory_horizon, warmup
+from lightning_warmup import Published, RecurrentNetwork, memory_horizon, multistability, warmup
+from lightning_warmup.dynamics.horizon import Spans
 
 
 class Recurrence(nn.Module):
@@ -54,7 +56,8 @@ def test_a_leak_forgets_when_it_should(rate: float) -> None:
         assert spans.median == pytest.approx(expected)
         assert spans.quartiles == pytest.approx((expected, expected))
         reached = spans.looks < 2 * expected
-        np.testing.assert_allclose(spans.shares[reached], rate ** spans.looks[reached], rtol=1e-6)
+        for shares in spans.shares[reached].T:
+            np.testing.assert_allclose(shares, rate ** spans.looks[reached], rtol=1e-6)
     words = f"{math.ceil(expected - 1e-9)} steps"
     assert str(found) == f"memory: {words}; gradient: {words}"
 
@@ -74,6 +77,22 @@ def test_what_is_never_forgotten_lasts_for_ever() -> None:
     latched = memory_horizon(Recurrence(latch), noise(20, 12, 3), limit=300)
     assert (latched.forward.steps == math.inf).all()
     assert (latched.backward.steps == 0).all()  # it holds what no gradient can teach it
+
+
+def test_a_network_of_two_places_keeps_half_of_the_pairs_apart(tmp_path: Path) -> None:
+    """h = tanh(3 h + x) goes to +1 or -1, by the sign of the first inputs, and no later input moves it."""
+    sequences = noise(20, 400, 1).clamp(-1, 1)
+    bistable = Recurrence(lambda h, x: torch.tanh(3 * h + x))
+    found = memory_horizon(bistable, sequences, limit=300, pairs=200).forward
+    assert multistability(bistable, sequences).vaa < 2.1 / 400
+    assert 70 < found.apart < 130
+    steps = math.ceil(np.median(found.steps[np.isfinite(found.steps)]))
+    assert steps < 50
+    assert str(found) == f"more than 300 steps for {found.apart} of 200 pairs, {steps} for the rest"
+    found.save(tmp_path / "spans.npz")
+    again = Spans.load(tmp_path / "spans.npz")
+    assert (str(again), again.median) == (str(found), found.median)
+    np.testing.assert_array_equal(again.shares, found.shares)
 
 
 def test_a_network_that_tells_nothing_apart_remembers_nothing() -> None:
@@ -123,7 +142,7 @@ def test_the_gradient_is_that_of_the_last_state_by_each_input() -> None:
     _, start = rnn(constant.expand(7, 1, 2))
     (gradient,) = torch.autograd.grad(rnn(inputs, start)[1].sum(), inputs)
     norms = gradient.norm(dim=-1).flatten().flip(0)
-    np.testing.assert_allclose(found.shares, (norms / norms.max())[found.looks], atol=1e-6)
+    np.testing.assert_allclose(found.shares[:, 0], (norms / norms.max())[found.looks], atol=1e-6)
 
 
 def test_a_warmup_lengthens_the_memory() -> None:

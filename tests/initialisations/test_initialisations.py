@@ -170,7 +170,7 @@ def test_a_strangers_module_stays_as_constructed() -> None:
     before = module.weight.clone()
     initialise(module, "default")
     assert torch.equal(module.weight, before)
-    with pytest.raises(ValueError, match="must be 'default', since Linear names no gates"):
+    with pytest.raises(ValueError, match="must be 'default', since Linear has no named gates"):
         initialise(module, "orthogonal")
 
 

@@ -106,7 +106,7 @@ def test_an_optimiser_is_that_of_torch(name: str) -> None:
 
 def test_a_schedule_that_does_not_fit_the_training_is_refused() -> None:
     for total in (math.inf, 3):
-        with pytest.raises(ValueError, match=r"optim\.schedule=cosine: the training must end"):
+        with pytest.raises(ValueError, match=r"optim\.schedule=cosine: needs a finite training"):
             Optim(schedule="cosine", rise_steps=3).make([nn.Parameter(torch.zeros(1))], total)
     with pytest.raises(ConfigError, match=r"optim\.rise_steps=3: must be 0 with optim\.schedule=plateau"):
         Optim(schedule="plateau", rise_steps=3)

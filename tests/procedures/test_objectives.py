@@ -238,7 +238,7 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
     (line,) = [line for line in lines if "resting VAA" in line]
     assert line.startswith("Warmup: memory: ")
     assert " over 10,000 constant steps, after 3 warmup steps; " in line
-    assert line.endswith("; try steps=9, now 3")
+    assert line.endswith("; try steps=9 instead of 3")
 
     history = tuple(WarmupStep(n, 1 + n // 100, 10, 0.0, 0.9, 0.1, 0.0) for n in range(200))
     stage = WarmupStage(objective="rest")
@@ -251,7 +251,7 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
     stage.result = WarmupResult(history[:100], False, 0.5, 0.0, 2000, 0.1)
     assert stage.outcome() == (
         "VAA 0.50 (goal 0.9), resting VAA 0.00 over 2,000 constant steps, after 100 warmup steps; "
-        "try steps=300, now 100"
+        "try steps=300 instead of 100"
     )
     stage.result = WarmupResult(history[:100], True, 1.0, 0.0, 2000, 1e-7)
     assert stage.outcome() == (
@@ -277,11 +277,11 @@ def test_the_holding_inputs_of_a_datamodule_are_those_of_the_warmup_and_of_what_
         trainer(tmp_path, kept_in_training, gradient_clip_val=0.1).fit(Stranger(), Told())
     assert stage.plan.holding_inputs is Told.holding_inputs
     assert other.plan.holding_inputs is None
-    kept = [line for line in caplog.messages if "kept in training" in line]
+    kept = [line for line in caplog.messages if "active in training" in line]
     assert kept == [
-        "Warmup: regularize=1, its objective is kept in training; "
+        "Warmup: regularize=1, its objective stays active in training; "
         "gradients are not clipped and may grow: try gradient_clip_val=0.1",
-        "Warmup: regularize=0.5, its objective is kept in training",
+        "Warmup: regularize=0.5, its objective stays active in training",
     ]
     own = torch.zeros(1, 1)
     stage = WarmupStage(steps=1, objective="rest", holding_inputs=own)

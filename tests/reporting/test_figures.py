@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_warmup.dynamics.horizon import memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import Portrait, portrait
 from lightning_warmup.networks.recurrent import RecurrentNetwork
@@ -37,6 +38,8 @@ def write_run(folder: Path, *metrics: str, portraits: tuple[str, ...] = ()) -> P
     for moment in portraits:
         taken = portrait(network(), torch.randn(10, 20, 1), steps=300)
         taken.save(folder / "portraits" / f"{moment}.npz")
+        horizon = memory_horizon(network(), torch.randn(20, 10, 1), limit=100)
+        horizon.forward.save(folder / "memory" / f"{moment}.npz")
     return folder
 
 
@@ -87,11 +90,11 @@ def test_two_components_show_a_plane_as_it_is() -> None:
         (
             ["val/loss", "monitor_M1000/vaa", "monitor_M1000/resting_vaa"],
             ["before", "final"],
-            ["learning_curve", "multistability", "portraits"],
+            ["learning_curve", "multistability", "portraits", "memory"],
         ),
         (["val/return", "train/return", "monitor_M1000/vaa"], [], ["learning_curve"]),
         (["warmup/vaa_star", "warmup/loss", "warmup/stabilization"], [], ["warmup"]),
-        (["pretrain/loss"], list(MOMENTS), ["pretraining", "multistability", "portraits"]),
+        (["pretrain/loss"], list(MOMENTS), ["pretraining", "multistability", "portraits", "memory"]),
     ],
 )
 def test_a_run_has_the_figures_that_it_has_data_for(

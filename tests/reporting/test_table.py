@@ -41,23 +41,33 @@ def test_the_table_says_what_the_report_says() -> None:
     assert found["checkpoint"] == "none"
 
 
+FORGETS, HOLDS = "forgets within 21 steps", "holds for more than 2,000"
+APART = "of 16 pairs still apart after 2,000 steps"
+
+
+def moment(steps: float, apart: int) -> dict[str, Any]:
+    return {"steps": steps, "limit": 2000, "apart": apart, "pairs": 16}
+
+
 @pytest.mark.parametrize(
-    ("moments", "words"),
+    ("vaa", "memory", "words"),
     [
-        (
-            {"before": {"steps": 20.3, "limit": 2000}, "after": {"steps": math.inf, "limit": 2000}, "final": None},
-            "forgets within 21 steps -> holds for more than 2,000",
-        ),
-        (
-            {"before": {"steps": 1.0, "limit": 9}, "final": {"steps": None, "limit": 9}},
-            "forgets within 1 step -> holds for more than 9",
-        ),
+        ((1 / 64, 0.9), (moment(20.3, 0), moment(math.inf, 16)), f"{FORGETS} -> {HOLDS}"),
+        ((1 / 64, 0.95), (moment(1.0, 0), moment(math.inf, 15)), f"forgets within 1 step -> 15 {APART}"),
+        # As many pairs are forgotten as are kept, and the median is infinite all the same.
+        ((1 / 64, 1 / 32), (moment(20.3, 0), moment(math.inf, 8)), f"{FORGETS} -> 8 {APART} (2 places, 1 bit)"),
+        ((1 / 8, 1 / 64), (moment(math.inf, 16), moment(9, 1)), f"{HOLDS} (8 places, 3 bits) -> 1 {APART}"),
     ],
 )  # fmt: skip
-def test_the_verdict_on_the_memory_comes_first(moments: dict[str, Any], words: str) -> None:
-    text = table(REPORT | {"memory": moments}, 1.0)
-    assert text.startswith("memory ")
-    assert lines(REPORT | {"memory": moments})["memory"] == words
+def test_the_verdict_on_the_memory_comes_first(
+    vaa: tuple[float, float], memory: tuple[dict[str, Any], ...], words: str
+) -> None:
+    moments = {
+        "vaa": {"before": vaa[0], "final": vaa[1]},
+        "memory": {"before": memory[0], "final": memory[1]},
+    }
+    assert table(REPORT | moments, 1.0).startswith("memory ")
+    assert lines(REPORT | moments)["memory"] == words
 
 
 def test_a_network_that_drifts_is_told_what_to_try() -> None:

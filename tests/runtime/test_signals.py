@@ -81,7 +81,7 @@ def test_no_handler_of_lightning_is_left(
 def test_a_slurm_job_whose_time_is_over_is_queued_again_and_goes_on(
     train: Command, whole_run: tuple[Path, str], tmp_path: Path
 ) -> None:
-    """By the same command, which starts afresh the first time."""
+    """By the same command, which starts anew the first time."""
     folder, _ = whole_run
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
@@ -95,12 +95,12 @@ def test_a_slurm_job_whose_time_is_over_is_queued_again_and_goes_on(
     process.send_signal(signal.SIGUSR1)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGUSR1
-    assert errors.strip().splitlines()[-1] == "error: ended by SIGUSR1; goes on with ckpt=last"
+    assert errors.strip().splitlines()[-1] == "error: ended by SIGUSR1; resume with ckpt=last"
     assert not (run / "report.json").exists()
-    assert "starts afresh" in errors
+    assert "starts anew" in errors
     assert (tmp_path / "requeued").read_text() == "requeue 7\n"
     _, errors = train(*command, **environment)
-    assert "starts afresh" not in errors
+    assert "starts anew" not in errors
     assert train.report(run) == train.report(folder)
     assert train.metrics(run) == train.metrics(folder)
 

@@ -285,7 +285,7 @@ class Loop(Plain):
         (
             Loop,
             lambda batch: batch["whole"],
-            r"must return \(T, B, I\), time first, with B=12 as the GRUCell is given, not \(12, 20, 3\)$",
+            r"must return \(T, B, I\), time first; the GRUCell gets B=12, not \(12, 20, 3\)$",
         ),
         (Plain, lambda batch: [batch["whole"]], r"must return a tensor of 3 axes, or .*, not a list$"),
         (Plain, lambda batch: batch["whole"][0], r"must return a tensor .*, not a Tensor \(20, 3\)$"),

@@ -58,7 +58,7 @@ def test_the_training_begins_with_the_warmed_weights(
     assert look.vaa > 0.6
     repeated = [line for line in caplog.messages if "repeated" in line]
     assert repeated == [
-        f"{name}: repeated, since the weights of the network were set after it."
+        f"{name}: repeated, because the weights of the network were set after it."
         for name in ("Pretrain", "Warmup")
         if hook
     ]
@@ -79,12 +79,33 @@ class Lookahead(torch.optim.SGD):
         return loss
 
 
+class Around(torch.optim.Optimizer):
+    """An optimizer in another one."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        super().__init__(inner.param_groups, {})
+        self.inner = inner
+
+    def step(self, closure: Any = None) -> Any:
+        return self.inner.step(closure)
+
+
+@pytest.mark.parametrize("made", ["in configure_optimizers", "before", "within another"])
 @pytest.mark.parametrize("hook", ["", "on_train_start"])
-def test_an_optimizer_that_copied_the_weights_does_not_draw_them_back(tmp_path: Path, hook: str) -> None:
+def test_an_optimizer_that_copied_the_weights_does_not_draw_them_back(
+    tmp_path: Path, hook: str, made: str
+) -> None:
     class Slow(Initialises):
+        def __init__(self, hook: str) -> None:
+            super().__init__(hook)
+            self.made: Any = Lookahead(self.parameters())
+            if made == "within another":
+                self.made = Around(self.made)
+
         def configure_optimizers(self) -> Any:
-            optimizer = Lookahead(self.parameters())
-            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+            if made == "in configure_optimizers":
+                self.made = Lookahead(self.parameters())
+            return [self.made], [torch.optim.lr_scheduler.StepLR(self.made, 1)]
 
     left: list[Tensor] = []
 
@@ -147,4 +168,4 @@ def test_what_spawned_processes_have_warmed_up_is_not_warmed_up_again(tmp_path: 
         [sys.executable, "fit.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("this stage has run already") == 1
+    assert done.stderr.count("this stage has already run") == 1

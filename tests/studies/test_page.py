@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs.compose import ConfigError, compose, to_yaml
-from lightning_warmup.reporting.rows import read_rows
+from lightning_warmup.runtime.files import read_rows
 from studies.figures import draw_pairs
 from studies.groups import Result, group, pick, read_results
 from studies.page import main

@@ -18,7 +18,7 @@ import yaml
 from command import SMALL
 
 from configs.compose import compose, to_yaml
-from lightning_warmup.reporting.rows import Row, read_rows
+from lightning_warmup.runtime.files import Row, read_rows
 from studies import launch
 from studies.grid import read_study
 from studies.results import add_rows, settings_in

@@ -47,9 +47,10 @@ class Objective(Settings, ABC):
     target: float = Field(0.95, gt=0, le=1)
     """VAA* that the loss aims at; the warmup succeeds if the VAA that it measures in the end exceeds 0.9."""
     max_stabilization: int = Field(200, ge=1)
-    """Upper limit of the stabilisation, in steps under a constant input."""
+    """Longest stabilisation, in steps under a constant input."""
     stabilization_ramp: int = Field(10, ge=0)
-    """Steps by which that limit grows with each warmup step."""
+    """Steps by which a stabilisation may be longer at each warmup step than at the one before, from 1 up to
+    max_stabilization."""
     regularize: float = Field(0.0, ge=0)
     """Weight of the objective in the loss of every fourth training step; 0 = none."""
 
