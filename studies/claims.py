@@ -81,9 +81,9 @@ up. *silent* is this network, *double* the published one, *silent-rest* the sile
 have the same number of units in all, but *silent-equal*, which has as many parameters as *none*. Cells show the
 median and all runs.
 
-So far the study has single seeds, so it settles nothing yet, but the pattern is that of earlier single runs: where
-memory is asked for, the silent network learns as soon as a warmed one or little later, and where it is not, as soon
-as the plain one, on tasks that a warmed plain network never learns.
+So far the study has single seeds, which settle nothing. They repeat what earlier single runs had shown. Where
+memory is asked for, the silent network learns as soon as a warmed one or little later. Where it is not, it learns
+as soon as the plain one, also on RepeatPrevious, which the warmed network does not learn.
 
 *No harm* means that the median of silent is at least as good as the worst run without a warmup. *As the best* means
 the same against the best other procedure; it is asked where a task needs a long memory. Fewer than three seeds
