@@ -98,13 +98,15 @@ def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
     process.prepare_process(parent=started_by(os.environ))
     assert folder.checkpoint is not None
     try:
-        datamodule, module = make_data_and_module(config, checkpoints.read_checkpoint(folder.checkpoint))
+        trained = checkpoints.read_checkpoint(folder.checkpoint)
+        datamodule, module = make_data_and_module(config, trained)
         checkpoints.check_same_network(folder.checkpoint, module)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     go_on(config, folder)
     trainer = Trainer(**dict(config.trainer), logger=False, default_root_dir=folder.path)
-    outputs = trainer.predict(module, datamodule, ckpt_path=folder.checkpoint, weights_only=True)
+    module.load_state_dict(trained["state_dict"])
+    outputs = trainer.predict(module, datamodule)
     if trainer.is_global_zero:
         path, rows = folder.path / "predictions.csv", datamodule.predictions(outputs)
         files.write_rows(path, list(rows[0]), rows)

@@ -28,7 +28,7 @@ class Gym(EpisodesDataModule):
         except (TypeError, KeyError, AssertionError) as error:
             if not given:
                 raise
-            raise ValueError(f"env_kwargs={given}: {settings.env_id} refuses them: {error!r}") from error
+            raise ValueError(f"data.env_kwargs={given}: {settings.env_id} refuses them: {error!r}") from error
         super().__init__(settings, environment, seed)
         self.threshold = self.environment.threshold if settings.threshold is None else settings.threshold
 
