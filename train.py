@@ -33,6 +33,8 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     if config.stages == ["predict"]:
         return predict(config, folder)
+    if config.stages == ["export"]:
+        return export(config, folder)
     from lightning.pytorch import Trainer, seed_everything
 
     from lightning_warmup.callbacks.proof import prove_network
@@ -110,6 +112,29 @@ def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
         files.write_rows(path, list(rows[0]), rows)
         print(f"\npredictions  {path}")
     process.leave_process_group()
+    return {}
+
+
+def export(config: Config, folder: RunFolder) -> dict[str, Any]:
+    """Write ``step.onnx``: one step of the network of a checkpoint, states in and out.
+
+    Raises:
+        ConfigError: If the checkpoint is of another network, the network cannot be exported, or ONNX is missing.
+    """
+    from lightning_warmup.networks.export import export_step
+    from lightning_warmup.runtime import checkpoints
+
+    assert folder.checkpoint is not None
+    try:
+        _, module = make_data_and_module(config)
+        checkpoints.check_same_network(folder.checkpoint, module)
+        module.load_state_dict(checkpoints.read_checkpoint(folder.checkpoint)["state_dict"])
+        go_on(config, folder)
+        path = folder.path / "step.onnx"
+        export_step(module.network, path)
+    except (ValueError, ModuleNotFoundError) as error:
+        raise ConfigError(str(error)) from error
+    print(f"\nstep  {path}")
     return {}
 
 

@@ -86,8 +86,9 @@ class Config(Settings):
 
     seed: int = Field(0, ge=0, le=2**32 - 1)
     """Seed of everything random in the run."""
-    stages: list[Literal["fit", "test", "predict"]] = Field(["fit", "test"])
-    """Stages to run, in this order; predict alone writes predictions.csv for the sequences of data.root."""
+    stages: list[Literal["fit", "test", "predict", "export"]] = Field(["fit", "test"])
+    """Stages to run, in this order; predict alone writes predictions.csv for the sequences of data.root, and export
+    alone step.onnx, one step of the network of ckpt."""
     ckpt: UserPath | None = None
     """Checkpoint to resume from or to test: a path, or last for the newest in run_dir."""
     ckpt_interval: float = Field(60.0, ge=0)
@@ -107,8 +108,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_stages_and_checkpoint(self) -> Config:
-        if self.stages not in (["fit"], ["test"], ["fit", "test"], ["predict"]):
-            allowed = "[fit], [test], [fit,test] or [predict]"
+        if self.stages not in (["fit"], ["test"], ["fit", "test"], ["predict"], ["export"]):
+            allowed = "[fit], [test], [fit,test], [predict] or [export]"
             raise ConfigError(f"stages=[{','.join(self.stages)}]: must be {allowed}")
         if self.ckpt == "last" and self.run_dir is None:
             raise ConfigError("ckpt='last': needs run_dir=..., the folder of the run to resume")
