@@ -94,16 +94,18 @@ def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     from lightning.pytorch import Trainer
 
-    from lightning_warmup.runtime import files, process
+    from lightning_warmup.runtime import checkpoints, files, process
 
     process.prepare_process(parent=started_by(os.environ))
+    assert folder.checkpoint is not None
     try:
         datamodule, module = make_data_and_module(config, folder.checkpoint)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     go_on(config, folder)
     trainer = Trainer(**dict(config.trainer), logger=False, default_root_dir=folder.path)
-    outputs = trainer.predict(module, datamodule, ckpt_path=folder.checkpoint, weights_only=True)
+    module.load_state_dict(checkpoints.read_checkpoint(folder.checkpoint)["state_dict"])
+    outputs = trainer.predict(module, datamodule)
     if trainer.is_global_zero:
         path, rows = folder.path / "predictions.csv", datamodule.predictions(outputs)
         files.write_rows(path, list(rows[0]), rows)

@@ -55,16 +55,16 @@ class Environment:
         try:
             env = self.side_by_side(1).envs[0]
         except (gymnasium.error.Error, ImportError, NotImplementedError, ValueError) as error:
-            raise ValueError(f"env_id={env_id!r}: {' '.join(str(error).split())}") from error
+            raise ValueError(f"data.env_id={env_id!r}: {' '.join(str(error).split())}") from error
         if not isinstance(env.action_space, Discrete) or env.action_space.start:
             raise ValueError(
-                f"env_id={env_id!r}: must have discrete actions numbered from 0, not {env.action_space}"
+                f"data.env_id={env_id!r}: must have discrete actions numbered from 0, not {env.action_space}"
             )
         own = [env.get_wrapper_attr(name) for name in _HORIZONS if env.has_wrapper_attr(name)]
         horizons = [steps for steps in (max_episode_steps, env.spec.max_episode_steps, *own) if steps]
         if not horizons:
             raise ValueError(
-                f"max_episode_steps=null: must be given, {env_id} does not say how long an episode is"
+                f"data.max_episode_steps=null: must be given, {env_id} does not say how long an episode is"
             )
         self.horizon, self.threshold = horizons[0], env.spec.reward_threshold
         self.actions = int(env.action_space.n)

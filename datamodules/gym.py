@@ -29,7 +29,7 @@ class Gym(EpisodesDataModule):
             if not given:
                 raise
             raise ValueError(
-                f"env_kwargs={given}: must be arguments of {settings.env_id}, which raises {error!r}"
+                f"data.env_kwargs={given}: must be arguments of {settings.env_id}, which raises {error!r}"
             ) from error
         super().__init__(settings, environment, seed)
         self.threshold = self.environment.threshold if settings.threshold is None else settings.threshold

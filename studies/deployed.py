@@ -61,7 +61,7 @@ class Deployed:
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.names = [each.name for each in self.session.get_inputs()]
         self.dtype = np.float16 if half else np.float32
-        self.shape = len(network.layers), STRINGS, network.readout.in_features
+        self.shape = network.arguments["num_layers"], STRINGS, network.readout.in_features
         self.states = [np.zeros(self.shape, self.dtype) for _ in self.names[1:]]
 
     def step(self, inputs: np.ndarray) -> np.ndarray:

@@ -230,8 +230,11 @@ class _Warmup:
         """Refuse a loss or a gradient that is not finite, and after the last step weights that are not."""
         where = f"warmup diverged at step {seen.step} with lr={self._plan.lr}"
         if not (math.isfinite(seen.loss) and math.isfinite(seen.gradient_norm)):
-            what = f"loss {seen.loss:g}, gradient norm {seen.gradient_norm:g}; a smaller lr may help"
-            raise WarmupDiverged(f"{where}: {what}")
+            hint = "a smaller lr may help"
+            if seen.step == 0:
+                hint = "no step has been taken: the network as it is lets its states or gradients explode"
+            what = f"loss {seen.loss:g}, gradient norm {seen.gradient_norm:g}"
+            raise WarmupDiverged(f"{where}: {what}; {hint}")
         if last and not all(torch.isfinite(p).all() for p in self._warmed):
             raise WarmupDiverged(f"{where}: a weight is not finite")
 

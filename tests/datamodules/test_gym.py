@@ -133,9 +133,8 @@ class Observes(gymnasium.Env):
 )
 def test_observations_of_changing_size_are_refused_in_one_line(space):
     gymnasium.register("Observes-v0", Observes, max_episode_steps=3, kwargs={"space": space})
-    message = (
-        r"^env_id='Observes-v0': observations must have the same number of values at every step, not [^\n]*$"
-    )
+    wanted = "must have the same number of values at every step"
+    message = rf"^data.env_id='Observes-v0': observations {wanted}, not [^\n]*$"
     with pytest.raises(ValueError, match=message):
         Environment("Observes-v0")
     del gymnasium.registry["Observes-v0"]
@@ -146,25 +145,28 @@ def test_observations_of_changing_size_are_refused_in_one_line(space):
     [
         (
             {"env_id": "Pendulum-v1"},
-            "env_id='Pendulum-v1': must have discrete actions numbered from 0, not Box",
+            "data.env_id='Pendulum-v1': must have discrete actions numbered from 0, not Box",
         ),
         ({"env_id": "Shifted-v0"}, "must have discrete actions numbered from 0"),
-        ({"env_id": "Even-v0"}, "env_id='Even-v0': Environment `Even` doesn't exist"),
-        ({"env_id": "nowhere:Even-v0"}, "env_id='nowhere:Even-v0': .*nowhere"),
-        ({"env_id": "Endless-v0"}, "max_episode_steps=null: must be given, Endless-v0 does not say how long"),
+        ({"env_id": "Even-v0"}, "data.env_id='Even-v0': Environment `Even` doesn't exist"),
+        ({"env_id": "nowhere:Even-v0"}, "data.env_id='nowhere:Even-v0': .*nowhere"),
+        (
+            {"env_id": "Endless-v0"},
+            "data.max_episode_steps=null: must be given, Endless-v0 does not say how long",
+        ),
         (
             {"env_id": "CartPole-v1", "capacity": 499},
             "capacity=499: must be at least 500, the steps of the longest",
         ),
         (
             {"env_id": "FrozenLake-v1", "env_kwargs": {"slip": 1}},
-            r"^env_kwargs=\{'slip': 1\}: must be arguments of FrozenLake-v1, which raises TypeError.*'slip'",
+            r"^data.env_kwargs=\{'slip': 1\}: must be arguments of FrozenLake-v1, which raises TypeError.*'slip'",
         ),
         (
             {"env_id": "FrozenLake-v1", "env_kwargs": {"map_name": "9x9"}},
             "must be arguments of FrozenLake-v1, which raises KeyError",
         ),
-        ({"env_kwargs": {"length": 1}}, "env_id='TMaze-v0': length=1: must be at least 2"),
+        ({"env_kwargs": {"length": 1}}, "data.env_id='TMaze-v0': length=1: must be at least 2"),
         ({"evaluation_episodes": 0}, "evaluation_episodes=0: must be whole number >= 1"),
     ],
 )

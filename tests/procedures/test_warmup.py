@@ -151,6 +151,16 @@ def test_a_diverging_warmup_names_step_and_learning_rate() -> None:
         warmup(nn.GRU(1, 4), torch.randn(5, 32, 1), steps=20, lr=3e37)
 
 
+def test_a_network_that_explodes_by_itself_is_not_told_to_take_a_smaller_step() -> None:
+    network = nn.RNN(1, 4, nonlinearity="relu")
+    with torch.no_grad():
+        network.weight_hh_l0.fill_(1e3)
+    with pytest.raises(
+        WarmupDiverged, match=r"at step 0 .*; no step has been taken: the network as it is lets"
+    ):
+        warmup(network, torch.randn(30, 32, 1), steps=2)
+
+
 def test_sequences_that_are_not_finite_are_named() -> None:
     with pytest.raises(
         ValueError,
