@@ -23,10 +23,12 @@ LR, BOXES_LR = 3e-3, 1e-2
 ROOM, LEAD, DISTURBANCE = 0.2, 0.1, 1e-3
 """What is asked for: room of images in their boxes, in radii, the least lead of an answer, and a disturbance."""
 import os
-LEAVING, MISLEADING, ENTERING, SLOW = 0.3, float(os.environ.get('MIS','3')), 0.3, 0.01
+
+LEAVING, MISLEADING, ENTERING, SLOW = 0.3, float(os.environ.get("MIS", "3")), 0.3, 0.01
 """Weights of images that leave a box, of answers that do not lead, of strings that are not in their boxes, and of
 units that tolerate less than the disturbance."""
 import os
+
 STRINGS = 8
 """Strings of a step."""
 LOOK = 10
@@ -110,7 +112,7 @@ def _train(
 ) -> tuple[list[Tensor], Boxes] | None:
     """Take the steps; return the weights and boxes of the best proof."""
     groups = [{"params": parameters, "lr": LR}, {"params": training.trained, "lr": BOXES_LR}]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, float(os.environ.get('B2','.99'))))
+    optimizer = torch.optim.Adam(groups, betas=(0.9, float(os.environ.get("B2", ".99"))))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.05 + 0.95 * min(1.0, 2 * (1 - step / steps))
     )
