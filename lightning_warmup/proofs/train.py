@@ -22,13 +22,9 @@ LR, BOXES_LR = 3e-3, 1e-2
 """Learning rates of Adam, for weights and for boxes; in the second half they fall to a twentieth."""
 ROOM, LEAD, DISTURBANCE = 0.2, 0.1, 1e-3
 """What is asked for: room of images in their boxes, in radii, the least lead of an answer, and a disturbance."""
-import os
-
-LEAVING, MISLEADING, ENTERING, SLOW = 0.3, float(os.environ.get("MIS", "3")), 0.3, 0.01
+LEAVING, MISLEADING, ENTERING, SLOW = 0.3, 3.0, 0.3, 0.01
 """Weights of images that leave a box, of answers that do not lead, of strings that are not in their boxes, and of
 units that tolerate less than the disturbance."""
-import os
-
 STRINGS = 8
 """Strings of a step."""
 LOOK = 10
@@ -112,7 +108,7 @@ def _train(
 ) -> tuple[list[Tensor], Boxes] | None:
     """Take the steps; return the weights and boxes of the best proof."""
     groups = [{"params": parameters, "lr": LR}, {"params": training.trained, "lr": BOXES_LR}]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, float(os.environ.get("B2", ".99"))))
+    optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.05 + 0.95 * min(1.0, 2 * (1 - step / steps))
     )
@@ -208,18 +204,9 @@ class _Training:
         leaving = leaving + held * _outside(after[again], box, 0.0)
         room = torch.minimum(after[again].lower - box.lower, box.upper - after[again].upper)
         slow = torch.relu(torch.log(DISTURBANCE / room.clamp(min=LEAST)))
-        slow = torch.where(held & (room > LEAST), slow, 0 * slow)
-
-        def by_box(values: Tensor) -> Tensor:
-            """Sum over boxes and units the mean and the greatest of the images that reach a box, half each."""
-            index = target[again][:, None].expand_as(values)
-            zeros = torch.zeros_like(boxes.lower)
-            mean = zeros.scatter_reduce(0, index, values, "mean", include_self=False)
-            return (mean + zeros.scatter_reduce(0, index, values, "amax")).sum() / 2
-
         return Losses(
-            by_box(leaving),
-            by_box(slow),
+            leaving.sum(),
+            torch.where(held & (room > LEAST), slow, 0 * slow).sum(),
             torch.relu(LEAD - lead).sum(),
             bool((room >= -NEARLY).all() & (lead > 0).all()),
         )
