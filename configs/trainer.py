@@ -26,7 +26,7 @@ def _refuse_with_the_reason(strategy: str) -> str:
     if re.match("fsdp|deepspeed|model_parallel", strategy):
         raise ConfigError(f"{allowed}; a warmup sums gradients over processes that each hold all weights")
     if re.match("ddp_(spawn|fork|notebook)", strategy):
-        raise ConfigError(f"{allowed}; these processes end with the training, and its figures with them")
+        raise ConfigError(f"{allowed}; these processes end with the training, and its results with them")
     return strategy
 
 

@@ -48,7 +48,7 @@ class ControlBenchmark(Benchmark, Protocol):
     Attributes:
         gradient_steps: Training batches for each episode played.
         episodes_played: Episodes that :meth:`collect` has played.
-        solved: Names of two figures: the one of :meth:`evaluate` that is 1 as soon as a policy solves the task, and
+        solved: Names of two metrics: the one of :meth:`evaluate` that is 1 as soon as a policy solves the task, and
             the one that then says how many episodes had been played.
     """
 
@@ -60,10 +60,10 @@ class ControlBenchmark(Benchmark, Protocol):
         """Play the next episode, with exploration of probability ``epsilon``, and return the sum of its rewards."""
 
     def evaluate(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
-        """Return the figures of a policy without exploration: ``return``, ``discounted_return``, and its own."""
+        """Return the metrics of a policy without exploration: ``return``, ``discounted_return``, and its own."""
 
     def test(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
-        """Return the figures of the trained policy by their full names, such as ``test/return``."""
+        """Return the metrics of the trained policy by their full names, such as ``test/return``."""
 
 
 def datamodule_by_name(name: str) -> type[Any]:

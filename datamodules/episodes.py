@@ -99,8 +99,8 @@ class EpisodesDataModule(LightningDataModule, ABC):
         """Return how a policy does without exploration, see :class:`datamodules.ControlBenchmark`."""
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the figures of a trained policy by their full names."""
-        return {f"test/{name}": figure for name, figure in self.evaluate(policy, gamma).items()}
+        """Return the metrics of a trained policy by their full names."""
+        return {f"test/{name}": value for name, value in self.evaluate(policy, gamma).items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the buffer and the number of the next episode, which decides all that is random in it."""

@@ -60,12 +60,12 @@ class TMaze(EpisodesDataModule):
         return mean_returns(episodes, gamma) | {"optimal": float(all(map(_flawless, episodes, goals)))}
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the figures of a trained policy, with return and optimality at ``test_lengths``."""
-        figures = super().test(policy, gamma)
+        """Return the metrics of a trained policy, with return and optimality at ``test_lengths``."""
+        metrics = super().test(policy, gamma)
         for length in self.test_lengths:
             found = self.evaluate(policy, gamma, length)
-            figures |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
-        return figures
+            metrics |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
+        return metrics
 
     @property
     def longest(self) -> int:

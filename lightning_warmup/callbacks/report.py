@@ -1,4 +1,4 @@
-"""What a run reports: its multistability at three moments, its figures and its times."""
+"""What a run reports: its multistability at three moments, its metrics and its times."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ class Report(Callback):
             self.measured["after"] = self._measure(trainer, pl_module, done[-1].name)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the figures of the checkpoint that may be written now."""
+        """Note the metrics of the checkpoint that may be written now."""
         if not trainer.sanity_checking:
             self.epochs = trainer.current_epoch + 1
-            self.validation = _figures(trainer).get("val", {})
+            self.validation = _logged(trainer).get("val", {})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the time of the fit."""
@@ -94,9 +94,9 @@ class Report(Callback):
         self._test_since = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the test figures."""
+        """Note the test metrics."""
         self.seconds["test"] = time.perf_counter() - self._test_since
-        self.test = _figures(trainer)
+        self.test = _logged(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run can't measure again."""
@@ -138,18 +138,18 @@ class Report(Callback):
         sequences, lengths = sequences_of(trainer, module, rnn, self.sequences, batch)
         self.count = sequences.shape[1]
         sequences = time_first(rnn, sequences)
-        figures = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
-        figures["rest"] = figures.pop("resting_fraction")
+        metrics = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
+        metrics["rest"] = metrics.pop("resting_fraction")
         horizon = memory_horizon(rnn, sequences, lengths) if self.count > 1 else None
-        figures["memory"] = horizon and _spans(horizon)
+        metrics["memory"] = horizon and _spans(horizon)
         if trainer.is_global_zero:
             taken = portrait(rnn, sequences, lengths, steps=self.steps)
-            figures |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
+            metrics |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 taken.save(self.folder / FOLDER / f"{moment}.npz")
                 if horizon:
                     horizon.forward.save(self.folder / MEMORY / f"{moment}.npz")
-        return figures
+        return metrics
 
     def _time_fit(self) -> None:
         if self._fit_since is not None:
@@ -169,8 +169,8 @@ def _spans(horizon: MemoryHorizon) -> dict[str, float]:
     }
 
 
-def _figures(trainer: Trainer) -> dict[str, dict[str, float]]:
-    """Return the logged figures, grouped by the first part of their names."""
+def _logged(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """Return the logged metrics, grouped by the first part of their names."""
     groups: dict[str, dict[str, float]] = {}
     for key, value in trainer.callback_metrics.items():
         group, slash, name = key.partition("/")

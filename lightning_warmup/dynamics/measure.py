@@ -17,7 +17,7 @@ from lightning_warmup.networks.layers import Layer
 
 @dataclass(frozen=True)
 class Multistability:
-    """A measurement of reachable multistability; every figure depends on N, M, epsilon and the input.
+    """A measurement of reachable multistability; every number depends on N, M, epsilon and the input.
 
     Attributes:
         vaa: Variability among attractors, in [1/N, 1].
@@ -49,7 +49,7 @@ def multistability(
     """Measure the reachable multistability of a recurrent network on N sequences, in eval mode.
 
     Each draw cuts every sequence at a random length, runs it from the zero state, and settles the whole stack
-    under one constant input shared by all sequences; figures are means over the draws.
+    under one constant input shared by all sequences; metrics are means over the draws.
     Every module is left in the mode it was in. A list of :class:`Layer` is measured in the mode of their modules.
 
     Args:
