@@ -92,12 +92,17 @@ def walk(automaton: Automaton, steps: int) -> Iterator[tuple[list[int], list[int
 
 @torch.no_grad()
 def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: int) -> dict[str, Any]:
-    """Follow strings of a certified network's language in one precision."""
+    """Follow strings of a certified network's language in one precision.
+
+    Raises:
+        ValueError: If the certificate is not one of the network.
+    """
     with np.load(certificate, allow_pickle=False) as arrays:
         automaton = Automaton.from_arrays(arrays)
         boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
-    entered = check_again(network, certificate).entered
-    assert entered is not None
+    checked = check_again(network, certificate)
+    if (entered := checked.entered) is None:
+        raise ValueError(f"{certificate}: does not prove the network, {checked.condition}")
     dtype = {"float32": torch.float32, "float16": torch.float16}.get(precision)
     proven = dtype is not None and stands(network, automaton, boxes, dtype)
     machine, real = Machine(network), automaton.lower.numpy()
