@@ -35,7 +35,7 @@ def page(results: Sequence[Result], figures: Path) -> list[Section]:
         Section("# Results", INTRODUCTION),
         *([no_regret(results, figures)] if pick(results, study="no_regret") else []),
         *(section(results, figures) for section in drawn),
-        certified(results),
+        certified(results, figures),
         cost(results),
         Section("## Runs", RUNS, [studies_table(results)]),
     ]
@@ -320,28 +320,37 @@ that at T, in each of {len(rested)} runs. In between a few of 256 sequences rais
     )
 
 
-def certified(results: Sequence[Result]) -> Section:
-    """Policies of the T-Maze whose states repeat."""
+def certified(results: Sequence[Result], figures: Path) -> Section:
+    """Networks that are proven right for every string of a language."""
+    proven = [run for run in results if run.metrics.get("certified.radius")]
     metrics = {
-        "epochs until optimal": LEARNT,
-        "at rest after": "certified.rest_after",
-        "no errors from length": "certified.from_length",
-        "last error at": "certified.last_failure",
-        "optimal at 2000": "optimal_at_length.2000",
+        "right from length": "certified.from_length",
+        "least half-width": "certified.radius",
+        "disturbance": "certified.disturbance",
+        "seconds of training for it": "seconds.proof",
     }
+    names, boxes = ["study", *TASK, "procedure"], figures / "boxes.png"
     text = """
-These policies of the T-Maze (length 40) were warmed up for rest, and consolidated after their training, which
-takes 5 to 66 seconds. In ten of ten seeds [0.69, 1.00] the float32 states come to repeat to the last bit, and from
-a length below 40 on the policy never errs until they do. This holds for one computation in float32 and is not a
-proof: in float64 one such policy goes on moving by 6e-8 a step. Before the consolidation, seven of them never
-erred from some length below 40 up to 20,000; three erred at great lengths. Without a warmup, and after the
-published one, none of eight [0.00, 0.37] is right at length 2,000.
+These networks were trained on until boxes of hidden states prove them right, in real arithmetic, for every string
+of their task from a length on: every corridor of the T-Maze (trained at length 40), every string of flip-flop
+(trained on 64 tokens). Every unit may be anywhere within the half-width of its place, and may be moved by the
+disturbance in every step. Seconds are those of a machine shared by many. Not proven so far: RepeatFirst of POPGym
+and an MGU on the T-Maze, one seed each; parity, and a counter modulo 3.
+
+The figure shows 64 histories in a corridor of 2,000 steps, moved at random by as much as is tolerated: they enter
+the boxes of a proven policy, and never leave. After the published warmup, here in a policy trained at length 20,
+the paths of both cues merge in these two units; over all units their distance falls from 4.1 after 20 steps to
+0.68.
 """
-    names = ["procedure"]
+    earlier = """
+Ten earlier policies were consolidated instead, until their float32 states repeat to the last bit. That holds for
+one computation and is no proof: in float64 one of them goes on moving by 6e-8 a step. Without a warmup, and after
+the published one, none of eight [0.00, 0.37] is right at length 2,000.
+"""
     return Section(
-        "### Policies that stay right",
+        "### Networks that are proven right",
         text,
-        [table(group(pick(results, study="certified"), names), names, metrics)],
+        [boxes if boxes.exists() else None, table(group(proven, names), names, metrics), earlier.strip()],
     )
 
 
