@@ -91,7 +91,7 @@ def paths(network: RecurrentNetwork, automaton: Automaton, size: float) -> Tenso
 
 def draw(axes: Axes, states: Tensor, units: list[int], title: str) -> dict[str, object]:
     """Draw paths in the plane of two units, with a dot at each end."""
-    handles = {}
+    handles: dict[str, object] = {}
     for number, goal in enumerate(GOALS):
         colour, seen = style(number)["color"], states[:, number, :, units].numpy()
         for path in seen.transpose(1, 0, 2):
