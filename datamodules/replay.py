@@ -81,7 +81,7 @@ def padded(
     """Return the share of a process in a global batch whose longest episode has T steps.
 
     Returns:
-        Inputs (B, T + 1, I), actions (B, T), rewards (B, T), terminated (B, T), and weights (B, T). They are
+        Inputs (B, T + 1, I), actions (B, T), rewards (B, T), terminated (B, T), and weights (B, T). Weights are
         0 for padding and, with ``last_step_only``, for all but the last transition of each episode. They sum to
         ``world_size`` over all processes, so the mean loss of all processes is the mean over transitions.
     """

@@ -53,7 +53,7 @@ def warmed_up() -> dict[str, nn.Module]:
 
 def draw_portraits(networks: Mapping[str, nn.Module], output: Path) -> Path:
     """Draw where the states of each network go."""
-    figure, axes = plt.subplots(1, len(networks), figsize=(7, 2.7), layout="constrained")
+    figure, axes = plt.subplots(1, len(networks), figsize=(9, 3.2), layout="constrained")
     sequences = torch.randn(LENGTH, STATES, 1, generator=torch.Generator().manual_seed(1))
     for panel, (name, network) in zip(axes, networks.items(), strict=True):
         draw_portrait(panel, name, portrait(network, sequences, steps=STEPS))

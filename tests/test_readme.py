@@ -157,6 +157,7 @@ def files_to_add() -> dict[str, str]:
     return {path: content for path, content in named if not (ROOT / path).exists()}
 
 
+@pytest.mark.timeout(1200)
 def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(fork: Path) -> None:
     added = files_to_add()
     del added["lightning_warmup/modules/robust.py"]

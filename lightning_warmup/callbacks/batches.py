@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_warmup._compat import on_device, training_loader
-from lightning_warmup.callbacks.observed import given, observed, without_a_trace
+from lightning_warmup.callbacks.training_step import given, observed, without_a_trace
 from lightning_warmup.callbacks.unchanged import unchanged
 from lightning_warmup.distributed import fewest, gather_batch, rank, world_size
 from lightning_warmup.networks.observed import NoSequences
@@ -40,7 +40,7 @@ def sequences_of(
     """Return the sequences of a training batch, ``(T, B, I)``, and their lengths or None.
 
     Without ``to_sequences``, these are the inputs of the network in the training step, see
-    :func:`lightning_warmup.callbacks.observed.observed`.
+    :func:`lightning_warmup.callbacks.training_step.observed`.
 
     Raises:
         ValueError: If there are no sequences, or the function returns something else.

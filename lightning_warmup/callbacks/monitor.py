@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
-from lightning_warmup.callbacks.observed import TooEarly
+from lightning_warmup.callbacks.training_step import TooEarly
 from lightning_warmup.distributed import world_size
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network

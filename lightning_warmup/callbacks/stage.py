@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
 from lightning_warmup.callbacks.copies import renew_copies
-from lightning_warmup.callbacks.observed import TooEarly
+from lightning_warmup.callbacks.training_step import TooEarly
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.procedures import require
 from lightning_warmup.procedures.sequences import Batch
@@ -41,7 +41,7 @@ class Stage(Callback, ABC):
         sequences: A function from ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``, with
             the axes that the network expects. If there are lengths, whole prefixes replace random cuts. By default,
             the training step runs up to the first call of the network, and the sequences are the input of that
-            call, see :func:`lightning_warmup.callbacks.observed.observed`.
+            call, see :func:`lightning_warmup.callbacks.training_step.observed`.
         batch_size: Sequences per step, over all processes; training batches are cut and joined to this size, see
             :func:`lightning_warmup.callbacks.batches.sequence_batches`.
         steps: Number of gradient steps; a missed goal can add more.

@@ -50,8 +50,8 @@ def multistability(
     """Measure the reachable multistability of a recurrent network on N sequences, in eval mode.
 
     Each draw cuts every sequence at a random length, runs it from the zero state, and lets all states settle under
-    one constant input. The results are means over the draws. Afterwards, modules are in their own mode again. A
-    list of :class:`Layer` is measured in the current mode of its modules.
+    one constant input, shared by all sequences. The results are means over the draws. Modules keep their mode.
+    A list of :class:`Layer` is measured in the mode of its modules.
 
     Args:
         rnn: Network; see :func:`lightning_warmup.networks.layers.layers_of`.

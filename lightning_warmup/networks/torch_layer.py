@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 
 from lightning_warmup._compat import functorch_active
-from lightning_warmup.cells import GRU, RNN
+from lightning_warmup.cells import GRU, LSTM, RNN
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.gates import Weights
 from lightning_warmup.engine.scan import scan
@@ -54,9 +54,10 @@ class TorchLayer:
         self.input_size = self._output_size if index else rnn.input_size
         self.parameters = _parameters_of(rnn, index)
         self._two_states = rnn.mode == "LSTM"
-        self.stops = not (
-            self._two_states and self._weights[0].is_cuda
-        )  # its kernel wants weights of its own
+        own = isinstance(rnn, LSTM)  # a cell of this library: its numbers stay the same, to the last bit
+        # The kernel for CUDA wants weights of its own.
+        self._may_change_weights = self._two_states and not (own or self._weights[0].is_cuda)
+        self.stops = self._may_change_weights or not self._two_states
 
     def run(self, input: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Return output and state, ``(T, B, I)`` to ``(T, B, H)``; the state None is zero."""
@@ -65,7 +66,7 @@ class TorchLayer:
         if self._engine_is_faster(input):
             return self._run_engine(input, state)
         weights, has_bias = self._weights, self._rnn.bias
-        if self._two_states and len(input) > 1 and input.stride()[:2] == (0, 0) and not input.is_cuda:
+        if self._may_change_weights and len(input) > 1 and input.stride()[:2] == (0, 0):
             weights, input = _in_bias(weights, input, has_bias)
             has_bias = True
         return self._run_torch(weights, has_bias, input, state)

@@ -69,9 +69,9 @@ def test_a_run_writes_its_step(train: Command, whole_run: tuple[Path, str], tmp_
     network = network_of(torch.load(checkpoint, weights_only=True))
     session = onnxruntime.InferenceSession(tmp_path / "x" / "step.onnx")
     layers, _, width = session.get_inputs()[1].shape
-    inputs = torch.randn(50, 4, session.get_inputs()[0].shape[1])
+    sequences = torch.randn(4, 50, session.get_inputs()[0].shape[1])  # the network has batch_first
     state = np.zeros((layers, 4, width), np.float32)
-    for x, want in zip(inputs, network(inputs)[0].detach(), strict=True):
+    for x, want in zip(sequences.unbind(1), network(sequences)[0].detach().unbind(1), strict=True):
         output, state = session.run(None, {"input": x.numpy(), "state": state})
         np.testing.assert_allclose(output, want, rtol=0, atol=1e-6)
 

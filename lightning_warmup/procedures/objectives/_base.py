@@ -47,7 +47,7 @@ class Objective(Settings, ABC):
     target: float = Field(0.95, gt=0, le=1)
     """VAA* that the loss aims at; the warmup succeeds if the VAA that it measures in the end exceeds 0.9."""
     max_stabilization: int = Field(200, ge=1)
-    """Longest stabilisation, in steps under a constant input."""
+    """Longest stabilisation: steps under a constant input before states are compared."""
     stabilization_ramp: int = Field(10, ge=0)
     """Steps by which a stabilisation may be longer at each warmup step than at the one before, from 1 up to
     max_stabilization."""

@@ -30,7 +30,7 @@ class Rest(Objective):
     epsilon: float = Field(3e-3, gt=0)
     """Distance below which two states are one equilibrium; closer ones merge while a network learns."""
     max_stabilization: int = Field(400, ge=1)
-    """Upper limit of the stabilisation, in steps under a constant input."""
+    """Longest stabilisation: steps under a constant input before states are compared."""
     stabilization_ramp: ClassVar[int] = 0  # type: ignore[misc]  # no setting: the stabilisation is adaptive
     rest_weight: float = Field(0.6, ge=0)
     """Weight of the states' motion in the loss."""
