@@ -337,8 +337,8 @@ The disturbance may move all units at every step. Without a radius there is no p
 was. Proven are {share(tried, "certified.radius")} runs; the seconds are those of a core that was often shared.
 
 The figure (`python -m studies.boxes`) has 64 histories in a corridor of 2,000 steps, moved at random by as much as
-the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup, in
-a policy trained at length 20, the distance of the two cues' states falls from 4.1 after 20 steps to 0.68.
+the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup,
+in a policy trained at length 20, the distance of the two cues' states falls from 4.1 after 20 steps to 0.68.
 
 Earlier, ten policies of the T-Maze were trained on until their float32 states repeated (`consolidated` in
 `studies/results/certified.csv`). That holds for one computation in float32 and is no proof. Without a warmup, and
