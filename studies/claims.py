@@ -35,7 +35,7 @@ def page(results: Sequence[Result], figures: Path) -> list[Section]:
         Section("# Results", INTRODUCTION),
         *([no_regret(results, figures)] if pick(results, study="no_regret") else []),
         *(section(results, figures) for section in drawn),
-        certified(results),
+        certified(results, figures),
         cost(results),
         Section("## Runs", RUNS, [studies_table(results)]),
     ]
@@ -320,7 +320,7 @@ that at T, in each of {len(rested)} runs. In between a few of 256 sequences rais
     )
 
 
-def certified(results: Sequence[Result]) -> Section:
+def certified(results: Sequence[Result], figures: Path) -> Section:
     """Networks that are proven right for strings of every length."""
     tried = [run for run in pick(results, study=["certified", "proofs"]) if "seconds.proof" in run.metrics]
     names = ["benchmark", "cell", "seed"]
@@ -336,11 +336,17 @@ long, in real arithmetic. The least radius asked for is 0.05: each unit may be t
 The disturbance may move all units at every step. Without a radius there is no proof, and the network is left as it
 was. Proven are {share(tried, "certified.radius")} runs; the seconds are those of a core that was often shared.
 
+The figure (`python -m studies.boxes`) has 64 histories in a corridor of 2,000 steps, moved at random by as much as
+the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup,
+in a policy trained at length 20, the distance of the two cues' states falls from 4.1 after 20 steps to 0.68.
+
 Earlier, ten policies of the T-Maze were trained on until their float32 states repeated (`consolidated` in
 `studies/results/certified.csv`). That holds for one computation in float32 and is no proof. Without a warmup, and
 after the published one, none of eight [0.00, 0.37] is right at length 2,000.
 """
-    return Section("### Proven for every length", text, [table(group(tried, names), names, metrics)])
+    drawn = figures / "boxes.png"
+    parts = [drawn if drawn.exists() else None, table(group(tried, names), names, metrics)]
+    return Section("### Proven for every length", text, parts)
 
 
 def cost(results: Sequence[Result]) -> Section:

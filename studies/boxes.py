@@ -1,0 +1,106 @@
+"""Draw what a proof says: ``python -m studies.boxes PROVEN_RUN OTHER_RUN [OUTPUT.png]``, policies of the T-Maze.
+
+After both cues, 64 histories go through a corridor of 2000 steps, and every unit is moved at random in each step,
+by as much as the proof tolerates. On the left stand the boxes of the proven policy and its paths; on the right
+the same histories in another policy, such as one after the published warmup. Each panel has the two units in which
+the states of the cues differ most, on the right after 20 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.networks.checkpoint import network_of
+from lightning_warmup.proofs.automata import Automaton
+from lightning_warmup.proofs.machine import Machine
+from lightning_warmup.reporting.figures import style
+from studies.figures import panel_grid, save_with_legend
+
+HISTORIES, STEPS, TRAINED = 64, 2000, 20
+GOALS = "up", "down"
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m studies.boxes", description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "proven", type=Path, help="run folder with certificate.npz and checkpoints/proven.ckpt"
+    )
+    parser.add_argument("other", type=Path, help="run folder of another policy")
+    parser.add_argument("output", type=Path, nargs="?", default=Path(".github/results/boxes.png"))
+    parser.add_argument("--title", default="another policy", help="what the other policy is")
+    options = parser.parse_args(argv)
+    with np.load(options.proven / "certificate.npz", allow_pickle=False) as arrays:
+        automaton, size = Automaton.from_arrays(arrays), float(arrays["disturbance"])
+        rows = [automaton.states.index(goal) for goal in GOALS]
+        lower, upper = (torch.from_numpy(arrays[name])[rows] for name in ("lower", "upper"))
+    figure, (left, right) = panel_grid(2, 2, (0.2, 0.6), (4.2, 3.8))
+    proven = paths(read(options.proven / "checkpoints" / "proven.ckpt"), automaton, size)
+    units = ((lower + upper)[0] - (lower + upper)[1]).abs().topk(2).indices.tolist()
+    handles = draw(left, proven, units, f"proven, moved by up to {size:.2g}")
+    for number, (low, high) in enumerate(zip(lower[:, units], upper[:, units], strict=True)):
+        colour = style(number)["color"]
+        left.add_patch(Rectangle(low.tolist(), *(high - low).tolist(), fill=False, edgecolor=colour))
+    left.autoscale_view()
+    inside = ((lower[:, None] <= proven) & (proven <= upper[:, None])).all(3).all(2)  # (T, 2)
+    for goal, entered in zip(GOALS, inside.T, strict=True):
+        first = int(entered.int().argmax())
+        print(f"{goal}: all in the box from step {first + 1}, to the end: {bool(entered[first:].all())}")
+    (checkpoint,) = (options.other / "checkpoints").glob("best*.ckpt")
+    others = paths(read(checkpoint), automaton, size)
+    units = (others[TRAINED, 0].mean(0) - others[TRAINED, 1].mean(0)).abs().topk(2).indices.tolist()
+    draw(right, others, units, f"{options.title}, moved as much")
+    gaps = (others[:, 0].mean(1) - others[:, 1].mean(1)).norm(dim=1)
+    print(
+        f"other: distance of the cues {float(gaps[TRAINED]):.3g} at {TRAINED} steps, {float(gaps[-1]):.3g} at last"
+    )
+    save_with_legend(figure, handles, 2, options.output)
+    return 0
+
+
+def read(checkpoint: Path) -> RecurrentNetwork:
+    """Return the network of a checkpoint."""
+    return network_of(torch.load(checkpoint, map_location="cpu", weights_only=True))
+
+
+@torch.no_grad()
+def paths(network: RecurrentNetwork, automaton: Automaton, size: float) -> Tensor:
+    """Return states ``(T, 2, N, U)`` after each cue and in the corridor, moved by up to ``size`` in each step."""
+    machine, generator = Machine(network), torch.Generator().manual_seed(0)
+    symbols = [list(automaton.symbols).index(name) for name in ("cue up", "cue down", "corridor")]
+    half = HISTORIES // 2
+    cues = automaton.lower[symbols[:2]].repeat_interleave(half, 0)
+    corridor = automaton.lower[symbols[2:]].expand_as(cues)
+    state, found = cues.new_zeros(HISTORIES, machine.units), list[Tensor]()
+    for step in range(STEPS):
+        state = machine.step(corridor if step else cues, state)
+        state = state + size * (2 * torch.rand(state.shape, generator=generator, dtype=state.dtype) - 1)
+        found.append(state.view(2, half, -1))
+    return torch.stack(found)
+
+
+def draw(axes: Axes, states: Tensor, units: list[int], title: str) -> dict[str, object]:
+    """Draw paths in the plane of two units, with a dot at each end."""
+    handles: dict[str, object] = {}
+    for number, goal in enumerate(GOALS):
+        colour, seen = style(number)["color"], states[:, number, :, units].numpy()
+        for path in seen.transpose(1, 0, 2):
+            axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=0.4, alpha=0.4)
+            axes.plot(*path[-1], "o", color=colour, markersize=2)
+        handles[f"after the cue {goal}"] = Line2D([], [], color=colour)
+    axes.set(title=title, xlabel=f"unit {units[0]}", ylabel=f"unit {units[1]}")
+    return handles
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
