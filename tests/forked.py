@@ -53,6 +53,6 @@ def _run(arguments: list[str], folder: Path, environment: dict[str, str], stream
 
 
 def _others(path: list[str]) -> list[str]:
-    """Return the entries that don't lead to this repository."""
-    root = str(Path(__file__).parent.parent)
-    return [entry for entry in path if not entry.startswith(root)]
+    """Return the entries that don't lead to this repository; a virtual environment may lie inside it."""
+    tests = Path(__file__).parent
+    return [entry for entry in path if entry not in (str(tests), str(tests.parent))]
