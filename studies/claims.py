@@ -344,8 +344,8 @@ Earlier, ten policies of the T-Maze were trained on until their float32 states r
 `studies/results/certified.csv`). That holds for one computation in float32 and is no proof. Without a warmup, and
 after the published one, none of eight [0.00, 0.37] is right at length 2,000.
 """
-    parts = [figures / "boxes.png", table(group(tried, names), names, metrics)]  # drawn by studies.boxes
-    return Section("### Proven for every length", text, parts)
+    boxes = figures / "boxes.png"  # drawn by studies.boxes
+    return Section("### Proven for every length", text, (boxes, table(group(tried, names), names, metrics)))
 
 
 def cost(results: Sequence[Result]) -> Section:
