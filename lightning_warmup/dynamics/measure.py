@@ -25,7 +25,7 @@ class Multistability:
         resting_fraction: Fraction of the settled states that are at rest.
         residual: Median Euclidean length of one more step; a state that has overflowed counts as the largest
         number. places_per_layer: For each layer, the number of distinct places of its states, at rest or not, in
-        [1, N].
+            [1, N].
     """
 
     vaa: float
