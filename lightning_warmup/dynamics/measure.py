@@ -23,9 +23,8 @@ class Multistability:
         vaa: Variability among attractors, in [1/N, 1].
         resting_vaa: Number of distinct equilibria of the resting states, divided by N, in [0, 1].
         resting_fraction: Fraction of the settled states that are at rest.
-        residual: Median Euclidean length of one more step; a state that has overflowed counts as the largest
-        number. places_per_layer: For each layer, the number of distinct places of its states, at rest or not, in
-            [1, N].
+        residual: Median Euclidean length of one more step; for states that have overflowed, the largest number.
+        places_per_layer: For each layer, the number of distinct places of its states, at rest or not, in [1, N].
     """
 
     vaa: float
