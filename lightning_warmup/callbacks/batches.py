@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Iterator
-from itertools import chain, islice, repeat
+from itertools import chain, count, islice, repeat
 from typing import Any
 
 import torch
@@ -35,7 +35,12 @@ WITHOUT = 100
 
 
 def sequences_of(
-    trainer: Trainer, module: LightningModule, rnn: nn.Module, to_sequences: ToSequences | None, batch: Any
+    trainer: Trainer,
+    module: LightningModule,
+    rnn: nn.Module,
+    to_sequences: ToSequences | None,
+    batch: Any,
+    batch_idx: int = 0,
 ) -> Batch:
     """Return the sequences of a training batch, ``(T, B, I)``, and their lengths or None.
 
@@ -46,7 +51,7 @@ def sequences_of(
         ValueError: If there are no sequences, or the function returns something else.
     """
     if to_sequences is None:
-        sequences, lengths = observed(trainer, module, rnn, batch)
+        sequences, lengths = observed(trainer, module, rnn, batch, batch_idx)
         return time_first(rnn, sequences), lengths
     with without_a_trace(trainer, module):
         found = to_sequences(batch, module) if _takes_module(to_sequences) else to_sequences(batch)
@@ -85,14 +90,14 @@ def sequence_batches(
             be read only once.
     """
 
-    def take(batch: Any) -> Batch:
-        return sequences_of(trainer, module, rnn, to_sequences, on_device(trainer, batch))
+    def take(batch: Any, batch_idx: int) -> Batch:
+        return sequences_of(trainer, module, rnn, to_sequences, on_device(trainer, batch), batch_idx)
 
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     if hasattr(datamodule, "warmup_dataloader"):
         loader = datamodule.warmup_dataloader(batch_size)
         while True:
-            yield from map(gather_batch, _one_pass(map(take, loader)))
+            yield from map(gather_batch, _one_pass(map(take, loader, count())))
     divides = batch_size % world_size() == 0
     require("batch_size", batch_size, divides, f"divisible by the {world_size()} processes")
     torch.manual_seed(seed + rank())
@@ -109,7 +114,7 @@ def sequence_batches(
 
 
 def _cut_and_joined(
-    trainer: Trainer, loader: CombinedLoader, take: Callable[[Any], Batch], share: int, seed: int
+    trainer: Trainer, loader: CombinedLoader, take: Callable[[Any, int], Batch], share: int, seed: int
 ) -> Iterator[Batch]:
     """Yield the share of this process in each batch; every share has the same number of sequences."""
     for data in loader.flattened:
@@ -187,12 +192,12 @@ def _one_pass(items: Iterator[Any]) -> Iterator[Any]:
         raise ValueError("the training data have no batch to take sequences from, or can be read only once")
 
 
-def _rows(loader: CombinedLoader, take: Callable[[Any], Batch], order: torch.Generator) -> Iterator[Row]:
+def _rows(loader: CombinedLoader, take: Callable[[Any, int], Batch], order: torch.Generator) -> Iterator[Row]:
     """Yield the sequences of a loader, ``(T, I)`` each, cut to its length; each batch is shuffled."""
     batches, without, any_found = iter(loader), 0, False
-    for batch, _, _ in islice(batches, sized_len(loader)):  # the length is known only after ``iter``
+    for batch, batch_idx, _ in islice(batches, sized_len(loader)):  # the length is known only after ``iter``
         try:
-            sequences, lengths = take(batch)
+            sequences, lengths = take(batch, batch_idx)
         except NoSequences as error:
             missed, without = error, without + 1
             if without == WITHOUT:

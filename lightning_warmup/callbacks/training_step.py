@@ -21,17 +21,19 @@ class TooEarly(ValueError):
     """The training step fails before it calls the network, perhaps because the training has not begun."""
 
 
-def observed(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Batch:
-    """Return the sequences of the first call of the network in ``module.training_step(batch, 0)``.
+def observed(
+    trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any, batch_idx: int = 0
+) -> Batch:
+    """Return the sequences of the first call of the network in ``module.training_step(batch, batch_idx)``.
 
     Raises:
         ValueError: As :func:`given` and :func:`lightning_warmup.networks.observed.observe`.
     """
-    return as_sequences(rnn, given(trainer, module, rnn, batch))
+    return as_sequences(rnn, given(trainer, module, rnn, batch, batch_idx))
 
 
-def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any) -> Any:
-    """Return the input of the first call of the network in ``module.training_step(batch, 0)``.
+def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any, batch_idx: int = 0) -> Any:
+    """Return the input of the first call of the network in ``module.training_step(batch, batch_idx)``.
 
     The step ends at that call. It does not change statistics, weights, optimizers and logs;
     :func:`lightning_warmup.callbacks.unchanged.unchanged` puts back what else it changes before the call. It draws
@@ -42,7 +44,7 @@ def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any)
         TooEarly: If the step fails before it calls the network.
     """
     step = module.training_step
-    arguments = (batch, 0) if is_param_in_hook_signature(step, "batch_idx", min_args=2) else (batch,)
+    arguments = (batch, batch_idx) if is_param_in_hook_signature(step, "batch_idx", min_args=2) else (batch,)
 
     def call() -> None:
         try:
