@@ -18,15 +18,9 @@ from studies.tables import LEARNT, change, in_words, number, share, sign
 STUDY = Path(__file__).parent / "no_regret.yaml"
 VARIANTS = ("none", "warmup", "double", "silent", "silent-equal", "silent-rest")
 MEMORY = {
-    "copy_50",
-    "copy_300",
-    "denoising_200",
-    "denoising_pad_5",
-    "row_mnist",
-    "permuted_mnist",
-    "tmaze_20",
-}
-MEMORY |= {"tmaze_50", "tmaze_100", "repeat_first", "repeat_first_medium"}
+    "copy_50", "copy_300", "denoising_200", "denoising_pad_5", "row_mnist", "permuted_mnist", "tmaze_20",
+    "tmaze_50", "tmaze_100", "repeat_first", "repeat_first_medium",
+}  # fmt: skip
 """Tasks that ask for a long memory, by their names in the study."""
 METRICS = ("test.errors", "test.accuracy", "test.loss")
 """What a task is judged by, the first that its runs have; where an agent learns, the epochs until it has."""

@@ -8,7 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,21 +16,19 @@ from tempfile import TemporaryDirectory
 PRELOADED = ["lightning.pytorch", "torchmetrics", "pydantic", "omegaconf", "matplotlib.pyplot"]
 
 
-def run_python(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str] = os.environ
-) -> subprocess.CompletedProcess[str]:
+def run_python(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run ``python ARGUMENTS``, a script or ``-m MODULE``, in a process of its own, in ``folder``."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with TemporaryDirectory() as streams:
-        process = context.Process(target=_run, args=(list(arguments), folder, dict(environment), streams))
+        process = context.Process(target=_run, args=(list(arguments), folder, dict(os.environ), streams))
         process.start()
         process.join(280)
         if process.exitcode is None:
             process.kill()
             process.join()
         output, errors = (Path(streams, name).read_text() for name in ("output", "errors"))
-    return subprocess.CompletedProcess(arguments, process.exitcode or 0, output, errors)
+    return subprocess.CompletedProcess(arguments, process.exitcode, output, errors)
 
 
 def _run(arguments: list[str], folder: Path, environment: dict[str, str], streams: str) -> None:
