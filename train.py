@@ -16,7 +16,7 @@ from configs.command import command
 from configs.launch import started_by
 from configs.run import Config
 from configs.run_folder import CHECKPOINTS, RunFolder, go_on
-from configs.values import ConfigError
+from configs.values import mistakes
 
 # What needs torch is imported where it is used: help and errors do not wait for it.
 
@@ -32,8 +32,6 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     Raises:
         ConfigError: If the settings do not fit the data, the network or the checkpoint.
     """
-    if config.stages == ["predict"]:
-        return predict(config, folder)
     if config.stages == ["export"]:
         return export(config, folder)
     from lightning.pytorch import Trainer, seed_everything
@@ -47,12 +45,13 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     process.prepare_process(parent=started_by(os.environ))
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = folder.checkpoint
-    try:
+    with mistakes():
         datamodule, module = make_data_and_module(config, checkpoint)
+    if config.stages == ["predict"]:
+        return predict(config, folder, datamodule, module)
+    with mistakes():
         report = Report(folder.path, config.monitor.steps, module.sequences, "network")
         callbacks = make_callbacks(config, module, folder.path, report)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     go_on(config, folder)
     metrics = metrics_file.resumed_metrics_file(folder.path, checkpoint, training="fit" in config.stages)
     origin = provenance.record(folder.path, Path(__file__).parent)
@@ -86,25 +85,14 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     return result
 
 
-def predict(config: Config, folder: RunFolder) -> dict[str, Any]:
-    """Write ``predictions.csv``: the outputs of a trained network for new sequences.
-
-    Raises:
-        ConfigError: If the checkpoint and the sequences do not go together.
-    """
+def predict(config: Config, folder: RunFolder, datamodule: Any, module: Any) -> dict[str, Any]:
+    """Write ``predictions.csv``: the outputs of a trained network for new sequences."""
     from lightning.pytorch import Trainer
 
-    from lightning_warmup.runtime import checkpoints, files, process
+    from lightning_warmup.runtime import files, process
 
-    process.prepare_process(parent=started_by(os.environ))
-    assert folder.checkpoint is not None
-    try:
-        datamodule, module = make_data_and_module(config, folder.checkpoint)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     go_on(config, folder)
     trainer = Trainer(**dict(config.trainer), logger=False, default_root_dir=folder.path)
-    module.load_state_dict(checkpoints.read_checkpoint(folder.checkpoint)["state_dict"])
     outputs = trainer.predict(module, datamodule)
     if trainer.is_global_zero:
         path, rows = folder.path / "predictions.csv", datamodule.predictions(outputs)
@@ -127,22 +115,15 @@ def export(config: Config, folder: RunFolder) -> dict[str, Any]:
     assert folder.checkpoint is not None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that are not needed
     path = folder.path / "step.onnx"
-    try:
-        network = network_of(checkpoints.read_checkpoint(folder.checkpoint))
-        with files.replacing(path) as partial:
-            export_step(network, partial)
-    except ModuleNotFoundError as error:
-        needs = 'pip install "lightning-warmup[onnx]"'
-        raise ConfigError(f"stages=[export]: needs the package {error.name}: {needs}") from error
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    with mistakes(), files.replacing(path) as partial:
+        export_step(network_of(checkpoints.read_checkpoint(folder.checkpoint)), partial)
     go_on(config, folder)
     print(f"\nstep  {path}")
     return {}
 
 
 def make_data_and_module(config: Config, checkpoint: Path | None) -> tuple[Any, Any]:
-    """Return the datamodule of a configuration, and a new module for its task that a checkpoint, if any, fits.
+    """Return the datamodule of a configuration, and the module for its task with the weights of the checkpoint.
 
     Raises:
         ValueError: If the data, the network or the checkpoint do not fit the configuration.
@@ -151,8 +132,8 @@ def make_data_and_module(config: Config, checkpoint: Path | None) -> tuple[Any, 
     from lightning_warmup.modules import DQNModule, SequenceModule
     from lightning_warmup.runtime.checkpoints import check_same_network, read_checkpoint
 
-    trained = read_checkpoint(checkpoint) if checkpoint and config.stages == ["predict"] else None
-    datamodule = make_benchmark(config.data, config.seed, trained)
+    saved = None if checkpoint is None else read_checkpoint(checkpoint)
+    datamodule = make_benchmark(config.data, config.seed, saved if config.stages == ["predict"] else None)
     config.check_against(datamodule)
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
     network = {**sizes, **config.model.model_dump()}
@@ -161,8 +142,9 @@ def make_data_and_module(config: Config, checkpoint: Path | None) -> tuple[Any, 
         module = DQNModule(network, partial(config.optim.make, mode="max"), **dict(config.agent))
     else:
         module = SequenceModule(network, datamodule.task, config.optim.make)
-    if checkpoint is not None:
-        check_same_network(checkpoint, module)
+    if checkpoint and saved:
+        check_same_network(checkpoint, saved, module)
+        module.load_state_dict(saved["state_dict"])
     return datamodule, module
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -30,6 +32,19 @@ _FORMS = {
 
 class ConfigError(Exception):
     """A mistake in the configuration; the message is one line."""
+
+
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """Take what the library refuses here for mistakes in the configuration: a value, or a package that is missing.
+
+    Raises:
+        ConfigError: In place of a ``ValueError`` or a ``ModuleNotFoundError``.
+    """
+    try:
+        yield
+    except (ValueError, ModuleNotFoundError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def with_home(path: str) -> str:

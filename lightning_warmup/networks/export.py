@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
         ModuleNotFoundError: Without the packages ``onnx`` and ``onnxscript``.
         ValueError: As :class:`Step`.
     """
+    for name in ("onnx", "onnxscript"):
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(
+                f'step.onnx: needs the package {name}: pip install "lightning-warmup[onnx]"'
+            )
     step = Step(network).eval()
     names = ["state", "cell"][: step.states]
     weight = network.readout.weight

@@ -156,14 +156,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"ckpt={str(path)!r}: not a checkpoint, or damaged ({reason})") from None
 
 
-def check_same_network(path: Path, module: Any) -> None:
-    """Check that a module can be restored from a checkpoint.
+def check_same_network(path: Path, checkpoint: Mapping[str, Any], module: Any) -> None:
+    """Check that a module can be restored from the content of a checkpoint, which was read from ``path``.
 
     Raises:
-        ValueError: If the file is not a checkpoint, or if a hyperparameter differs that ``module.may_differ`` does
-            not list.
+        ValueError: If a hyperparameter differs that ``module.may_differ`` does not list.
     """
-    saved = _flat(read_checkpoint(path).get("hyper_parameters", {}))
+    saved = _flat(checkpoint.get("hyper_parameters", {}))
     differ = [
         f"{name}={saved.get(name)!r} there, {value!r} here"
         for name, value in _flat(module.hparams).items()
