@@ -25,8 +25,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from tqdm import tqdm
 
-from lightning_warmup import SideMemory, warmup
-from lightning_warmup.procedures.objectives.published import Published
+from lightning_warmup import Published, SideMemory, warmup
 from lightning_warmup.runtime.files import read_rows
 
 TABLE = Path(__file__).with_suffix(".csv")

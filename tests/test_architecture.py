@@ -28,7 +28,7 @@ ARROWS = {
     "distributed": "",
     "_compat": "",
     "lightning_warmup": "",  # its public names are imported when they are first asked for
-    "studies": "configs networks procedures proofs reporting runtime lightning_warmup",
+    "studies": "configs networks proofs reporting runtime lightning_warmup",
     "docs": "reporting studies lightning_warmup",  # the site's pictures, drawn as those of the studies
     "benchmarks": "configs engine cells networks dynamics procedures reporting runtime lightning_warmup train",
     "train": "configs datamodules initialisations networks dynamics procedures modules callbacks reporting runtime",
