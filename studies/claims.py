@@ -138,10 +138,11 @@ def rise(results: Sequence[Result], figures: Path) -> Section:
     runs = pick(results, study="restitution", benchmark=COPY, cell=["LSTM", "nBRC"])
     runs = pick(runs, procedure=[NONE, WARM, CHRONO])
     text = f"""
-True if all places count, as in the VAA, but not if only places at rest do. The VAA was watched in {len(watched)} runs.
-{len(learnt)} of them learnt, and in {before} of these it had passed 0.1 by then. It is not enough: {unlearnt} runs passed 0.1 and did not learn.
-Most runs that learnt were warmed up or bistable from the start. In the LSTM with chrono initialisation the VAA
-rises by itself, and learning follows some epochs later. Few of these places are at rest.
+True if all places count, as in the VAA, but not if only places at rest do. The VAA was watched in
+{len(watched)} runs. {len(learnt)} of them learnt, and in {before} of these it had passed 0.1 by then. A VAA of 0.1
+is not enough: {unlearnt} runs passed it and did not learn. Most runs that learnt were warmed up or bistable from the
+start. In the LSTM with chrono initialisation the VAA rises by itself, and learning follows some epochs later. Few
+of these places are at rest.
 """
     metrics = {
         "VAA before": "vaa.before",
@@ -338,8 +339,8 @@ def certified(results: Sequence[Result], figures: Path) -> Section:
 `proof.steps` trains a network on until boxes of its states prove it right for every string of its task, however
 long, in real arithmetic. In a box each unit may be at least 0.05 from the middle; the least such distance is the
 radius. The disturbance is how far all units may be moved at every step. A run without a radius has no proof, and
-its network is left as it was. A proof was found in {share(tried, "certified.radius")} runs. The seconds were measured
-on a core that was often shared.
+its network is left as it was. A proof was found in {share(tried, "certified.radius")} runs. The seconds were
+measured on a core that was often shared.
 
 The figure (`python -m studies.boxes`) has 64 histories in a corridor of 2,000 steps, moved at random by as much as
 the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup,

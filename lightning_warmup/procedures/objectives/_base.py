@@ -40,12 +40,12 @@ class Objective(Settings, ABC):
     steps: int = Field(100, ge=1)
     """Gradient steps of the warmup."""
     extension: int = Field(7, ge=1)
-    """Maximum number of steps in all attempts, as a multiple of steps. While the goal is missed and 100 steps are left,
-    another attempt follows; 1 = the steps of the paper."""
+    """Maximum number of steps in all attempts, as a multiple of steps. While the goal is missed and 100 steps are
+    left, another attempt follows; 1 = the steps of the paper."""
     epsilon: float = Field(1e-4, gt=0)
     """Distance below which two states are one equilibrium."""
     target: float = Field(0.95, gt=0, le=1)
-    """VAA*, the differentiable VAA, that the loss aims at; the warmup succeeds if the VAA in the end exceeds 0.9."""
+    """VAA*, the differentiable VAA, that the loss aims at; the goal is a VAA in the end above 0.9."""
     max_stabilization: int = Field(200, ge=1)
     """Longest stabilisation: steps under a constant input before states are compared."""
     stabilization_ramp: int = Field(10, ge=0)

@@ -25,8 +25,8 @@ class Rest(Objective):
     steps: int = Field(900, ge=1)
     """Maximum number of gradient steps, in attempts of 150 to 300."""
     extension: int = Field(1, ge=1)
-    """Maximum number of steps in all attempts, as a multiple of steps. While the goal is missed and 300 steps are left,
-    another attempt follows."""
+    """Maximum number of steps in all attempts, as a multiple of steps. While the goal is missed and 300 steps are
+    left, another attempt follows."""
     epsilon: float = Field(3e-3, gt=0)
     """Distance below which two states are one equilibrium; closer states merge during the training."""
     max_stabilization: int = Field(400, ge=1)
@@ -35,7 +35,7 @@ class Rest(Objective):
     rest_weight: float = Field(0.6, ge=0)
     """Weight of the states' motion in the loss."""
     regularize: float = Field(1.0, ge=0)
-    """Weight of the objective in the loss of every fourth training step, which needs clipped gradients; 0 = none."""
+    """Weight of the objective in the loss of every fourth training step, which needs clipping; 0 = none."""
 
     together = True
     adaptive = True
