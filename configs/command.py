@@ -15,10 +15,10 @@ from configs.values import ConfigError
 
 def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> int:
     """Compose the arguments, call ``run``, and return the exit status: 0 done, 1 failed, 2 for wrong arguments."""
-    if "--help" in argv or "-h" in argv:
-        print(help_text())
-        return 0
     try:
+        if "--help" in argv or "-h" in argv:
+            print(help_text())
+            return 0
         config = compose([argument for argument in argv if argument != "--cfg"])
         if "--cfg" in argv:
             print(to_yaml(config), end="")

@@ -47,7 +47,8 @@ def unknown(key: str, node: yaml.Node, chosen: Mapping[str, str]) -> str:
     keys = list(settings_of(**chosen))
     inside = [other for other in keys if other.startswith(f"{key}.")]
     if inside:
-        value = show(node).strip("'") if isinstance(node, yaml.ScalarNode) else "..."
+        plain = isinstance(node, yaml.ScalarNode) and show(node).strip("'").isidentifier()
+        value = show(node).strip("'") if plain else "..."
         return f"{quote(key)} is a section: give its settings one by one, as {inside[0]}={value}"
     section = key.partition(".")[0]
     if choice := choices().get(section):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import TypeAdapter
 
 from configs.values import ConfigError, read, show
-from lightning_warmup.settings import Settings, allowed, kind_of
+from lightning_warmup.settings import Settings, allowed, kind_of, members
+
+READABLE = "must be int, float, bool, str, a Literal, a list or dict of these, or one of them or None"
+"""Types of a setting."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Setting:
         try:
             return self._adapter.validate_python(read(self.kind, node))
         except ValueError:  # pydantic's ValidationError is one
-            why = f"expected {self.allowed()}"
+            written = ", written as [a,b]" if get_origin(members(self.kind)[0]) is list else ""
+            why = f"expected {self.allowed()}{written}"
         except ConfigError as error:
             why = str(error)
         raise ConfigError(f"{self.key}={show(node)}: {why}")
@@ -42,12 +46,24 @@ class Setting:
 
 
 def settings_in(section: type[Settings], prefix: str = "") -> list[Setting]:
-    """Return the settings of a section that have a default, without its subsections."""
-    return [
-        Setting(f"{prefix}{name}", kind_of(field), field.default, described(section, name))
-        for name, field in section.model_fields.items()
-        if field.default_factory is None and not field.is_required()
-    ]
+    """Return the settings of a section that have a default, without its subsections.
+
+    Raises:
+        ConfigError: If the type of one is none that can be read.
+    """
+    found = []
+    for name, field in section.model_fields.items():
+        if field.default_factory is not None or field.is_required():
+            continue
+        kind = kind_of(field)
+        try:
+            allowed(kind)
+        except KeyError as error:  # a name that is not imported is a ForwardRef
+            (unknown,) = error.args
+            shown = getattr(unknown, "__forward_arg__", None) or getattr(unknown, "__name__", unknown)
+            raise ConfigError(f"{section.__name__}.{name}: {shown}: {READABLE}") from None
+        found.append(Setting(f"{prefix}{name}", kind, field.default, described(section, name)))
+    return found
 
 
 def described(section: type[Settings], name: str) -> str:

@@ -120,12 +120,10 @@ def test_a_fork_changes_its_training(fork: Path) -> None:
     (fork / path).write_text(files_to_add()[path])
     script = (fork / "train.py").read_text()
     (change,) = blocks("diff")
-    before, after = (line[1:] for line in change.splitlines())
-    changed = script.replace(before, after)
-    assert changed != script
-    imported = "    from datamodules import make_benchmark\n"
-    changed = changed.replace(imported, f"{imported}    from lightning_warmup.modules.robust import Robust\n")
-    (fork / "train.py").write_text(changed)
+    for before, after in re.findall(r"^-(.*\n)((?:\+.*\n)+)", change, re.MULTILINE):
+        assert before in script
+        script = script.replace(before, re.sub(r"^\+", "", after, flags=re.MULTILINE))
+    (fork / "train.py").write_text(script)
     (command,) = [command for command in commands("python train.py") if "optim.name" in command]
     command = command.replace("optim.rise_steps=100", "optim.rise_steps=1")
     shown = run(fork, f"{command} run_dir=runs/robust", *SMALL, "data.batch_size=8").stdout
@@ -165,6 +163,7 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
         "datamodules/adding.py",
         "datamodules/selective_copying.py",
         "lightning_warmup/cells/janet.py",
+        "lightning_warmup/cells/norm_mgu.py",
         "lightning_warmup/initialisations/sparse.py",
         "lightning_warmup/procedures/objectives/spread.py",
     ]
@@ -204,7 +203,7 @@ def test_a_fork_trains_its_own_cell_on_its_own_benchmark_with_its_own_objective(
         "0",
         "-q",
         "-k",
-        "janet or sparse or spread or adding or selective_copying or schema",
+        "janet or norm_mgu or sparse or spread or adding or selective_copying or schema",
     ]
     environment = os.environ | {"PYTHONPATH": str(fork)}
     done = subprocess.run(

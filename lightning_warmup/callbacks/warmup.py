@@ -198,8 +198,9 @@ class WarmupStage(Stage):
         if result.kept == 0:
             text += "; it brought no improvement, so the old weights were kept"
         if not result.trainable:
+            left = f"{result.retained:.0e}"
             text += (
-                f"; it forgets sequences before they end (retained {result.retained:.0e}) and may not learn"
+                f"; it forgets the first halves of its sequences ({left} is left of them) and may not learn"
             )
         if self.memory is not None:
             before, after = self.memory

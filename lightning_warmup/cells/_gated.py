@@ -122,8 +122,10 @@ class GatedCell(nn.Module):
         if isinstance(input, PackedSequence):
             raise TypeError(f"input is a PackedSequence: {type(self).__name__} takes padded sequences only")
         shape = tuple(input.shape)
-        if input.dim() not in (2, 3) or shape[-1] != self.input_size:
-            raise ValueError(f"input has shape {shape}: must have 2 or 3 axes, the last of {self.input_size}")
+        if input.dim() not in (2, 3):
+            raise ValueError(f"input has shape {shape}: must have 2 or 3 axes")
+        if shape[-1] != self.input_size:  # a network may have exchanged the other axes
+            raise ValueError(f"input has {shape[-1]} features: must be {self.input_size}")
         x = input.unsqueeze(1) if input.dim() == 2 else input.transpose(0, 1) if self.batch_first else input
         if len(x) == 0:
             raise ValueError(f"input has shape {shape}: must have at least 1 time step")

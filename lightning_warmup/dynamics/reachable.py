@@ -102,11 +102,13 @@ def draw_reachable_states(
 
 
 def check_sequences(sequences: object) -> None:
-    """Raise a ValueError if sequences are not a tensor of three axes."""
+    """Raise a ValueError if sequences are not a tensor of three axes of floating-point numbers."""
     if not isinstance(sequences, Tensor):
         raise ValueError(f"sequences are of type {type(sequences).__name__}: must be a tensor of 3 axes")
     if sequences.dim() != 3:
         raise ValueError(f"sequences are of shape {tuple(sequences.shape)}: must be a tensor of 3 axes")
+    if not sequences.is_floating_point():
+        raise ValueError(f"sequences are of type {sequences.dtype}: must be floating-point numbers")
 
 
 def finite_sequences(sequences: Tensor, lengths: Tensor | None) -> Tensor:

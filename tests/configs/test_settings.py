@@ -15,7 +15,8 @@ from configs.help import as_argument
 from configs.run import choices, settings_of
 from configs.setting import Setting, settings_in
 from configs.trainer import Trainer as TrainerSettings
-from configs.values import members
+from configs.values import ConfigError, members
+from lightning_warmup.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -45,6 +46,25 @@ def test_help_tells_about_every_setting(chosen: str, setting: Setting) -> None:
     assert lines[0].endswith(setting.sentence)
     assert setting.sentence[0].isupper()
     assert setting.sentence.endswith(".")
+
+
+class NotImported(Settings):
+    items: PositiveInt = 3  # type: ignore[name-defined]  # noqa: F821
+    """Its type is not imported."""
+
+
+class NotReadable(Settings):
+    root: Path = Path()
+    """Its type is none of a setting."""
+
+
+@pytest.mark.parametrize(
+    ("section", "start"),
+    [(NotImported, "NotImported.items: PositiveInt: "), (NotReadable, "NotReadable.root: Path: ")],
+)
+def test_a_type_that_cannot_be_read_is_named(section: type[Settings], start: str) -> None:
+    with pytest.raises(ConfigError, match=f"{start}must be int, float, bool, str, a Literal"):
+        settings_in(section)
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ import pytest
 from command import SMALL, Command
 
 from configs.compose import compose
+from datamodules.series_files import read_sequences
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -65,6 +66,21 @@ def test_a_trained_network_is_used_as_its_page_says(tmp_path: Path, train: Comma
     assert all(float(difference) < 1e-4 for difference in onnx)
 
 
+def test_sequences_of_a_csv_file_are_read_as_the_page_says(tmp_path: Path) -> None:
+    steps = [
+        (sequence, 0.1 * step, sequence * step, sequence % 2)
+        for sequence in range(9)
+        for step in range(5 + sequence)
+    ]
+    lines = ["sequence,a,b,label", *(",".join(map(str, step)) for step in steps)]
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    run(DOCS / "run.md", tmp_path)
+    found = read_sequences(tmp_path / "mine.npz", "NTC", labelled=True)
+    assert found.lengths.tolist() == [5 + sequence for sequence in range(9)]
+    assert found.labels.tolist() == [sequence % 2 for sequence in range(9)]
+    assert found.values[-1].tolist() == pytest.approx([1.2, 96])
+
+
 def test_the_page_of_proofs_finds_one(tmp_path: Path) -> None:
     before, counterexample, after, again = run(DOCS / "proofs.md", tmp_path)
     assert before.startswith("False")
@@ -74,7 +90,7 @@ def test_the_page_of_proofs_finds_one(tmp_path: Path) -> None:
 
 
 def test_every_page_with_code_is_run() -> None:
-    pages = {"index", "measured", "no_warmup", "one_line", "proofs", "use"}
+    pages = {"index", "measured", "no_warmup", "one_line", "proofs", "run", "use"}
     assert {page.stem for page in PAGES if code(page)} == pages
 
 

@@ -256,7 +256,7 @@ def test_the_stage_says_in_one_line_whether_the_goal_was_met(
     stage.result = WarmupResult(history[:100], True, 1.0, 0.0, 2000, 1e-7)
     assert stage.outcome() == (
         "VAA 1.00 (goal 0.9), resting VAA 0.00 over 2,000 constant steps, after 100 warmup steps; "
-        "it forgets sequences before they end (retained 1e-07) and may not learn"
+        "it forgets the first halves of its sequences (1e-07 is left of them) and may not learn"
     )
 
 
