@@ -28,6 +28,18 @@ AXES = {
 }
 """Names of both axes, by the beginning of the metrics whose names end with a number: that is the x axis."""
 
+WORDS = {
+    "copy first input": "copying",
+    "seq length": "length",
+    "mnist": "MNIST",
+    "black pixels=": "blank steps ",
+    "pad length": "held for at least",
+    "tmaze": "T-Maze",
+    "samples=prefixes": "from prefixes",
+    "stochasticity": "actions replaced",
+}
+"""Words for names and settings of benchmarks in the titles of panels."""
+
 
 def draw_curves(
     prefix: str, results: Sequence[Result], panels: Sequence[str], lines: Sequence[str], output: Path
@@ -95,7 +107,9 @@ def _words(title: str) -> str:
     """Return a title in words: without parts of names that say nothing, ``RepeatFirst`` as two words."""
     title = re.sub(r"^(series|gym), (popgym-)?|-v\d+$|[ _]TEST\.ts$", "", title)
     title = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", title)
-    return title.replace("seq length=", "length ").replace("=", " ")
+    for name, words in WORDS.items():
+        title = title.replace(name, words)
+    return title.replace("=", " ")
 
 
 def panel_grid(

@@ -24,6 +24,8 @@ MEMORY = {
 """Tasks that ask for a long memory, by their names in the study."""
 METRICS = ("test.errors", "test.accuracy", "test.loss")
 """What a task is judged by, the first that its runs have; where an agent learns, the epochs until it has."""
+DRAWN = {"none": "without warmup", "warmup": "with warmup", "silent": "with a silent memory, warmed up"}
+"""Procedures whose learning curves are drawn, and what the legend says."""
 AGENTS = {"tmaze", "gym"}
 HORIZONS = (30, 300, 2000)
 Runs = Mapping[str, Sequence[Result]]
@@ -175,10 +177,10 @@ def draw_learning(results: Iterable[Result], tasks: Mapping[str, str], output: P
     figure, grid = panel_grid(len(panels), len(panels), (0.8, 0.9), (3.6, 2.7))
     handles = {}
     for axes, (title, runs) in zip(grid, panels.items(), strict=True):
-        for index, variant in enumerate(("none", "warmup", "silent")):
+        for index, (variant, words) in enumerate(DRAWN.items()):
             for result in runs.get(variant, []):
                 curve = _returns(result)
-                (handles[variant],) = axes.plot(list(curve), list(curve.values()), **style(index), alpha=0.8)
+                (handles[words],) = axes.plot(list(curve), list(curve.values()), **style(index), alpha=0.8)
         axes.set(xlabel="epochs of training", title=title)
         axes.grid(alpha=0.3)
     grid[0].set_ylabel("validation return")

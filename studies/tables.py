@@ -18,7 +18,7 @@ _GREATER_IS_BETTER = ("accuracy", "return", "optimal", "solved")
 
 def in_words(name: str) -> str:
     """Return the name of a metric as it is read: ``test.loss`` as ``test loss``."""
-    return name.replace(".", " ").replace("_", " ")
+    return {"val.solved_at": "episodes until solved"}.get(name, name.replace(".", " ").replace("_", " "))
 
 
 def sign(metric: str) -> int:
