@@ -140,9 +140,9 @@ def rise(results: Sequence[Result], figures: Path) -> Section:
     text = f"""
 True if all places count, as in the VAA, but not if only places at rest do. The VAA was watched in
 {len(watched)} runs. {len(learnt)} of them learnt, and in {before} of these it had passed 0.1 by then. A VAA of 0.1
-is not enough: {unlearnt} runs passed it and did not learn. Most runs that learnt were warmed up or bistable from the
-start. In the LSTM with chrono initialisation the VAA rises by itself, and learning follows some epochs later. Few
-of these places are at rest.
+is not enough: {unlearnt} runs passed it and did not learn. Most runs that learnt were warmed up or bistable from
+the start. In the LSTM with chrono initialisation the VAA rises by itself, and learning follows some epochs later.
+Few of these places are at rest.
 """
     metrics = {
         "VAA before": "vaa.before",
