@@ -45,7 +45,7 @@ class Objective(Settings, ABC):
     epsilon: float = Field(1e-4, gt=0)
     """Distance below which two states are one equilibrium."""
     target: float = Field(0.95, gt=0, le=1)
-    """VAA*, the differentiable VAA, that the loss aims at; the goal is a VAA in the end above 0.9."""
+    """VAA*, the differentiable VAA, that the loss aims at; the goal is a final VAA above 0.9."""
     max_stabilization: int = Field(200, ge=1)
     """Longest stabilisation: steps under a constant input before states are compared."""
     stabilization_ramp: int = Field(10, ge=0)
