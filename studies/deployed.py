@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.checkpoint import network_of
@@ -32,7 +33,7 @@ from lightning_warmup.proofs import Automaton, certify
 from lightning_warmup.proofs.certify import check_again
 from lightning_warmup.proofs.check import Boxes
 from lightning_warmup.proofs.machine import Machine
-from lightning_warmup.runtime.files import read_rows, write_rows
+from studies.fill import fill
 
 TABLE = Path(__file__).with_suffix(".csv")
 STRINGS, LOOK = 2, 100
@@ -125,7 +126,6 @@ def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: 
             error = max(error, float((machine.step(automaton.lower[symbols], before) - after).abs().max()))
     right &= ends_right(automaton, deployed, states)
     return {
-        "precision": precision,
         "bytes": deployed.bytes,
         "step_error": f"{error:.2g}",
         "steps": steps,
@@ -174,16 +174,18 @@ def main(argv: list[str]) -> int:
         "--steps", type=int, default=1_000_000, help="steps in float32; a hundredth in the others"
     )
     arguments = parser.parse_args(argv)
-    rows = [dict(row) for row in read_rows(TABLE)]
-    for precision, folder in product(PRECISIONS, arguments.folders):
-        if any((row["run"], row["precision"]) == (folder.name, precision) for row in rows):
-            continue
+    folders = {folder.name: folder for folder in arguments.folders}
+
+    def measure(run: str, precision: str) -> dict[str, Any]:
+        folder = folders[run]
         checkpoint = torch.load(folder / "checkpoints" / "proven.ckpt", map_location="cpu", weights_only=True)
         steps = arguments.steps if precision == "float32" else arguments.steps // 100
         found = follow(network_of(checkpoint), folder / "certificate.npz", precision, steps)
-        rows.append({"run": folder.name, **found})
-        print(rows[-1], flush=True)
-        write_rows(TABLE, list(rows[-1]), rows)
+        tqdm.write(f"{run}, {precision}: {found}")
+        return found
+
+    cases = [(run, precision) for precision, run in product(PRECISIONS, folders)]
+    fill(TABLE, ("run", "precision"), cases, measure)
     return 0
 
 
