@@ -1,7 +1,7 @@
 """What a warmup reaches on torch's own layers: ``python -m studies.torch_layers``, fifteen minutes on one core.
 
-Each row of ``studies/torch_layers.csv`` is a call ``warmup(layer, sequences)``, all settings at their defaults. The
-VAA is measured anew, on other sequences. Rows that are there already are not computed again.
+Each row of ``studies/torch_layers.csv`` is a call ``warmup(layer, sequences)`` with default settings. The VAA is
+measured afterwards on other sequences. Rows that exist are not computed again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def wanted(seeds: int) -> list[tuple[str, int, int, int]]:
 
 
 def summary(rows: Sequence[dict[str, str]]) -> str:
-    """Return a table: the lowest and the median VAA of each kind of layer, and in how many seeds it is high."""
+    """Return a table of the VAA of each kind of layer: its median, its least value, and how often it is high."""
     groups: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
         groups.setdefault((row["layer"], row["hidden_size"], row["num_layers"]), []).append(float(row["vaa"]))
