@@ -72,14 +72,16 @@ def no_regret(results: Sequence[Result], figures: Path) -> Section:
     """Whether a silent double layer can be left in."""
     absent = ", ".join(regret.missing(results))
     rest = (
-        f"\n{textwrap.fill(f'Without a run of none or of silent so far: {absent}.', 116)}\n" if absent else ""
+        f"\n{textwrap.fill(f'Not yet run without a warmup, or not with silent: {absent}.', 116)}\n"
+        if absent
+        else ""
     )
     text = f"""
 The question for anybody's project: can the warmup be left in? A network with a memory at its side
 (`model.double=true`, `SideMemory`) starts as the plain network of its other half, and only that memory is warmed
-up. *silent* is this network, *double* the published one, *silent-rest* the silent one with the warmup for rest. All
-have the same number of units in all, but *silent-equal*, which has as many parameters as *none*. Cells show the
-median and all runs.
+up. *silent* is this network, *double* the published one, *silent-rest* the silent one with the warmup for rest.
+These have as many units as *none*; only *silent-equal* has more, so that it has as many parameters. An entry is the
+median, with all runs in brackets.
 
 So far the study has single seeds, which settle nothing. They repeat what earlier single runs had shown. Where
 memory is asked for, the silent network learns as soon as a warmed one or little later. Where it is not, it learns
@@ -136,10 +138,11 @@ def rise(results: Sequence[Result], figures: Path) -> Section:
     runs = pick(results, study="restitution", benchmark=COPY, cell=["LSTM", "nBRC"])
     runs = pick(runs, procedure=[NONE, WARM, CHRONO])
     text = f"""
-True for the VAA, not for equilibria. The VAA was watched in {len(watched)} runs. {len(learnt)} of them learnt, and
-in {before} of these it had passed 0.1 by then. It is not enough: {unlearnt} runs passed 0.1 and did not learn.
-Most runs that learnt were warmed up or bistable from the start. In the LSTM with chrono initialisation the VAA
-rises by itself, and learning follows some epochs later. Few of the places are at rest.
+True if all places count, as in the VAA, but not if only places at rest do. The VAA was watched in
+{len(watched)} runs. {len(learnt)} of them learnt, and in {before} of these it had passed 0.1 by then. A VAA of 0.1
+is not enough: {unlearnt} runs passed it and did not learn. Most runs that learnt were warmed up or bistable from
+the start. In the LSTM with chrono initialisation the VAA rises by itself, and learning follows some epochs later.
+Few of these places are at rest.
 """
     metrics = {
         "VAA before": "vaa.before",
@@ -168,9 +171,9 @@ def hold(results: Sequence[Result], figures: Path) -> Section:
     rates = pick(results, study="learning_rate")
     procedures, metrics = [NONE, WARM], ["test.accuracy", "test.loss"]
     text = """
-Clear where something has to be held for long. Without a warmup no GRU, LSTM or MGU learns to copy or learns row
-MNIST, an image that is read row by row and followed by 72 black rows. With it all do, except one LSTM of three on
-row MNIST. No run learns permuted MNIST: four epochs of 12,000 images are too few.
+It is clear where something has to be held for long. Without a warmup no GRU, LSTM or MGU learns to copy, or learns
+row MNIST: an image is read row by row, and 72 black rows follow. With it all do, except one LSTM of three on row
+MNIST. No run learns permuted MNIST: four epochs of 12,000 images are too few.
 """
     return Section(
         "## Claim 3: Warmup, a few gradient steps, makes learning faster and its result better",
@@ -192,10 +195,11 @@ def speed(results: Sequence[Result], figures: Path) -> Section:
     runs = [run for run in runs if "RepeatPrevious" not in run["benchmark"]]
     metrics = ["val.solved_at", LEARNT, "test.return"]
     text = """
-Faster on RepeatFirst Easy, and in the T-Maze with `samples=prefixes`, the authors' rule, by which the network
-learns from prefixes of episodes; with whole episodes the interval includes 1. The corridor has length 20 unless
-given, and an epoch is 20 episodes. RepeatFirst of POPGym asks at every step for the suit of the first card. Easy
-counts episodes until it is solved; no run solves Medium or Hard within 300 episodes, so their return is compared.
+A warmup is faster on RepeatFirst Easy, and in the T-Maze with `samples=prefixes`, the authors' rule: the network
+learns from prefixes of episodes. With whole episodes the interval includes 1. The corridor has length 20 unless
+given, and an epoch is 20 episodes. RepeatFirst of POPGym asks at every step for the suit of the first card. For
+Easy the table counts the episodes until it is solved. No run solves Medium or Hard within 300 episodes, so their
+return is compared.
 In the passive T-Maze of Ni et al. (2023) three of three runs [0.29, 1.00] with the published warmup are optimal at
 length 100, after 65 to 68 epochs. One run at length 500 was not, after 20 epochs.
 """
@@ -240,7 +244,7 @@ def chrono(results: Sequence[Result], figures: Path) -> Section:
     metrics |= {"VAA at 2000": "vaa_at.full", "test loss": "test.loss"}
     text = """
 Chrono initialisation does, for a time. All LSTMs learn with it, but their states only forget slowly: the VAA falls
-the longer they are watched. This page has no rows about the others. In earlier runs at T = 100 (commit bec289f,
+the longer they are watched. This page has no runs with the others. In earlier runs at T = 100 (commit bec289f,
 three seeds each), forget-bias, identity, orthogonal and torch's own initialisation and both pretrainings left one
 place after 2,000 steps, and no run learnt after them. `studies/claims.yaml` computes them again.
 """
@@ -308,7 +312,8 @@ def memory(results: Sequence[Result], figures: Path) -> Section:
     text = f"""
 After the published warmup, what a GRU has learnt at T = 100 does not last. After a warmup for rest it does, if the
 objective stays in the training: at a thousand times the training length the loss is at most {longest:.1f} times
-that at T, in each of {len(rested)} runs. In between a few of 256 sequences raise the mean, to {most:.1g} at most.
+that at T, in each of {len(rested)} runs. At lengths in between, a few of 256 sequences raise the mean loss, to at
+most {most:.1g}.
 """
     return Section(
         "## Memory beyond the training length",
@@ -332,9 +337,10 @@ def certified(results: Sequence[Result], figures: Path) -> Section:
     }
     text = f"""
 `proof.steps` trains a network on until boxes of its states prove it right for every string of its task, however
-long, in real arithmetic. The least radius asked for is 0.05: each unit may be that far from the middle of its box.
-The disturbance may move all units at every step. Without a radius there is no proof, and the network is left as it
-was. Proven are {share(tried, "certified.radius")} runs; the seconds are those of a core that was often shared.
+long, in real arithmetic. In a box each unit may be at least 0.05 from the middle; the least such distance is the
+radius. The disturbance is how far all units may be moved at every step. A run without a radius has no proof, and
+its network is left as it was. A proof was found in {share(tried, "certified.radius")} runs. The seconds were
+measured on a core that was often shared.
 
 The figure (`python -m studies.boxes`) has 64 histories in a corridor of 2,000 steps, moved at random by as much as
 the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup,

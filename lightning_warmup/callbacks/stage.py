@@ -170,7 +170,7 @@ class Stage(Callback, ABC):
         ):
             progress = tqdm(steps, desc=self.name.capitalize(), total=self.steps, disable=hidden)
             for number, step in enumerate(progress, start=1):
-                progress.total = max(number, self.steps)  # a missed goal adds steps
+                progress.total = self.steps if number <= self.steps else None  # a missed goal adds steps
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
                 _log(trainer, group, asdict(step))
         with isolate_rng():

@@ -104,7 +104,7 @@ class MemoryHorizon:
 
     Attributes:
         forward: How long the states of two histories remain apart while both read the same inputs.
-        backward: How long ago an input may lie that the gradient of the last state still reaches.
+        backward: How many steps back an input may lie for the gradient of the last state to reach it.
 
     Histories that lead to the same place cannot be told apart. A network that holds one bit forgets half of
     the pairs at once and keeps the others for ever; the text says how many pairs are kept.
@@ -131,9 +131,9 @@ def memory_horizon(
     """Measure how many steps a network remembers, in eval mode.
 
     Forward: two different histories of the data are read, then the same further inputs, and the distance of the
-    states is followed until a thousandth of it is left. Backward: the same for the gradient of the last state by
-    an input k steps before, as a share of the largest over k. The further inputs are sequences of the data, drawn
-    at random and joined one after the other.
+    states is followed until a thousandth of it is left. Backward: the gradient of the last state by an input k
+    steps before it is followed in the same way, as a share of the largest over k. The further inputs are sequences
+    of the data, drawn at random and joined one after the other.
 
     Args:
         rnn: Network; see :func:`lightning_warmup.networks.layers.layers_of`.

@@ -58,7 +58,7 @@ class WarmupResult(Sequence[WarmupStep]):
         vaa: VAA of the warmed network.
         resting_vaa: Resting VAA of the warmed network.
         settle_steps: Constant steps M at which both are measured.
-        retained: What the warmed network still has of the first halves of sequences at their ends; see
+        retained: How far the outputs at the ends of sequences still differ by their first halves; see
             :func:`lightning_warmup.dynamics.measure.retained`.
         kept: Number of the attempt whose weights are kept, the best; 0 if they are those from before the warmup.
     """

@@ -40,17 +40,16 @@ class Objective(Settings, ABC):
     steps: int = Field(100, ge=1)
     """Gradient steps of the warmup."""
     extension: int = Field(7, ge=1)
-    """Most steps of all attempts, as a multiple of steps. If the goal is missed and 100 steps are left, another
-    attempt follows; 1 = the steps of the paper."""
+    """Maximum number of steps in all attempts, as a multiple of steps. While the goal is missed and 100 steps are
+    left, another attempt follows; 1 = the steps of the paper."""
     epsilon: float = Field(1e-4, gt=0)
     """Distance below which two states are one equilibrium."""
     target: float = Field(0.95, gt=0, le=1)
-    """VAA* that the loss aims at; the warmup succeeds if the VAA that it measures in the end exceeds 0.9."""
+    """VAA*, the differentiable VAA, that the loss aims at; the goal is a final VAA above 0.9."""
     max_stabilization: int = Field(200, ge=1)
     """Longest stabilisation: steps under a constant input before states are compared."""
     stabilization_ramp: int = Field(10, ge=0)
-    """Steps by which a stabilisation may be longer at each warmup step than at the one before, from 1 up to
-    max_stabilization."""
+    """Growth of the longest stabilisation with each warmup step, in steps, from 1 up to max_stabilization."""
     regularize: float = Field(0.0, ge=0)
     """Weight of the objective in the loss of every fourth training step; 0 = none."""
 

@@ -23,19 +23,19 @@ class Rest(Objective):
     """
 
     steps: int = Field(900, ge=1)
-    """Most gradient steps, over attempts of 150 to 300."""
+    """Maximum number of gradient steps, in attempts of 150 to 300."""
     extension: int = Field(1, ge=1)
-    """Most steps of all attempts, as a multiple of steps. If the goal is missed and 300 steps are left, another
-    attempt follows."""
+    """Maximum number of steps in all attempts, as a multiple of steps. While the goal is missed and 300 steps are
+    left, another attempt follows."""
     epsilon: float = Field(3e-3, gt=0)
-    """Distance below which two states are one equilibrium; closer ones merge while a network learns."""
+    """Distance below which two states are one equilibrium; closer states merge during the training."""
     max_stabilization: int = Field(400, ge=1)
     """Longest stabilisation: steps under a constant input before states are compared."""
     stabilization_ramp: ClassVar[int] = 0  # type: ignore[misc]  # no setting: the stabilisation is adaptive
     rest_weight: float = Field(0.6, ge=0)
     """Weight of the states' motion in the loss."""
     regularize: float = Field(1.0, ge=0)
-    """Weight of the objective in the loss of every fourth training step, with clipped gradients; 0 = none."""
+    """Weight of the objective in the loss of every fourth training step, which needs clipping; 0 = none."""
 
     together = True
     adaptive = True
