@@ -17,7 +17,7 @@ BARS = {"torch": (TORCH, ""), "this project": (OURS, ""), "as commonly written":
 
 
 def bars(axes: Axes, found: Sequence[Measurement], title: str, unit: str) -> None:
-    """Draw a bar with its number for every measurement, the first on top; the colour tells torch, us or a loop."""
+    """Draw a bar with its number for every measurement, the first on top; see `BARS` for the colours."""
     for each in found:
         slow = any(words in each.contender for words in ("loop ", "one by one", "every step"))
         ours = "torch" if each.contender.startswith("nn.") else "this project"
@@ -30,7 +30,7 @@ def bars(axes: Axes, found: Sequence[Measurement], title: str, unit: str) -> Non
 
 
 def size_in_words(each: Measurement) -> str:
-    """Return the size of what was measured, for a title."""
+    """Return the size of a measured network in words, for a title."""
     layers = f"{each.L} layers of " * ((each.L or 1) > 1)
     length = f", {each.T} steps" * (each.T is not None)
     return f"{layers}{each.H} units, batches of {each.B}{length}"
@@ -49,7 +49,7 @@ def lines(axes: Axes, found: Sequence[Measurement], title: str) -> None:
 
 
 def draw(measured: Sequence[Measurement], path: Path) -> None:
-    """Draw all that was measured of training steps, memory, growth, warmup and VAA."""
+    """Draw the measurements of training steps, memory, growth with T, warmup and settling."""
 
     def select(subject: str, quantity: str = "ms") -> list[Measurement]:
         chosen = [each for each in measured if (each.subject, each.quantity) == (subject, quantity)]

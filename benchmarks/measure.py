@@ -1,4 +1,4 @@
-"""Times contenders in turns, so that other load on the machine hits all alike; writes and reads the CSV."""
+"""Time contenders in turns, so that other load on the machine slows all of them; write and read the CSV."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _measurement(row: Row) -> Measurement:
 
 
 def clock() -> float:
-    """Return processor seconds on one thread, which other load disturbs less, else wall-clock seconds."""
+    """Return processor seconds on one thread, since other load changes them less; otherwise wall-clock seconds."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 

@@ -41,17 +41,18 @@ def write(folder: Path, page: str) -> None:
 
 
 def training_steps(found: Sequence[Measurement]) -> str:
-    """Return a table of the ratios of training steps, cell by cell."""
-    step, cells = (
-        "training step",
-        dict.fromkeys(each.contender for each in found if each.subject == "training step"),
-    )
+    """Return a table of the cells: time and memory of a training step, as ratios."""
+    cells = dict.fromkeys(each.contender for each in found if each.subject == "training step")
     rows = []
     for cell in (cell for cell in cells if not cell.startswith("loop ")):
-        columns = [(step, "/ nn.GRU", cell), (step, "/ nn.LSTM", cell), (step, f"/ {cell}", f"loop {cell}")]
-        rows.append(
-            [cell, *(span(found, *column) for column in (*columns, ("peak memory", "/ nn.GRU", cell)))]
-        )
+        row = [
+            cell,
+            span(found, "training step", "/ nn.GRU", cell),
+            span(found, "training step", "/ nn.LSTM", cell),
+            span(found, "training step", f"/ {cell}", f"loop {cell}"),
+            span(found, "peak memory", "/ nn.GRU", cell),
+        ]
+        rows.append(row)
     header = ["cell", "time / `nn.GRU`", "time / `nn.LSTM`", "loop / cell", "memory / `nn.GRU`"]
     return markdown(header, rows)
 

@@ -1,10 +1,10 @@
-"""The warmup stage against one sequence at a time, and VAA at 10,000 steps with early stop against without.
+"""The warmup against a warmup one sequence at a time, and VAA after 10,000 steps with and without an early stop.
 
-A whole warmup step samples states, lets them settle, and updates the weights with Adam. It is compared with the
-same step as it is commonly written, with the same random draws, see `reference.py`: gated cells in a loop over
-time, the GRU as `torch.nn.GRU`. For VAA, the states of N sequences settle under three constant inputs, as for a
-report; both ways give the same value. The gain of an early stop depends on the network: a monostable network rests
-at once, a warmed-up network may never rest.
+A warmup step samples states, lets them settle, and updates the weights with Adam. It is compared with the step as
+it is commonly written, see `reference.py`, with the same random draws: gated cells run in a loop over time, the GRU
+as `torch.nn.GRU`. For VAA, the states of N sequences settle under three constant inputs, as for a report; both ways
+give the same value. What an early stop gains depends on the network: a monostable one rests at once, one that was
+warmed up may never rest.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def as_commonly_written(cell: Any) -> nn.Module:
 def both(
     cell: str, T: int, B: int, H: int, L: int, steps: int
 ) -> tuple[dict[str, list[float]], list[WarmupStep], list[float]]:
-    """Warm up in both ways from the same weights; return seconds, our steps, and the losses of the other way."""
+    """Warm up in both ways from the same weights; return the seconds, our steps, and the other way's losses."""
     network = RecurrentNetwork(1, H, 1, L, cell)
     batches = [torch.randn(T, B, 1) for _ in range(steps)]
     slow = warmup_one_by_one([*map(as_commonly_written, network.layers)], batches, LONGEST)
@@ -63,7 +63,7 @@ def both(
 
 
 def warmup(cell: str, T: int, B: int, H: int, L: int, steps: int) -> Iterator[Measurement]:
-    """Measure one cell without its first step, which has M = 1; M is the mean number of constant steps."""
+    """Measure one cell, without the first step, whose M is 1. M is the mean number of constant steps."""
     seconds, found, _ = both(cell, T, B, H, L, steps)
     seconds = {name: times[1:] for name, times in seconds.items()}
     size = {"T": T, "B": B, "H": H, "L": L, "M": round(statistics.fmean(s.stabilization for s in found[1:]))}
@@ -80,7 +80,7 @@ def measure_warmup(quick: bool) -> Iterator[Measurement]:
 
 @torch.no_grad()
 def settling(name: str, network: Any, N: int, M: int) -> Iterator[Measurement]:
-    """Measure one network, and how far apart a state ends with and without an early stop, at most."""
+    """Measure one network, and the largest distance between a state's ends with and without an early stop."""
     every = f"{name}, every step"
     size = {"T": 100, "H": network.layers[0].hidden_size, "L": len(network.layers), "N": N, "M": M}
     start = clock()

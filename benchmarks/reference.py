@@ -1,6 +1,6 @@
 """The method as it is commonly written: loops over time, over sequences and over pairs of states.
 
-The benchmarks compare it with the fast code. It has the formulas of arXiv 2106.01001 and the random draws of our
+The benchmarks compare the fast code with it. It uses the formulas of arXiv 2106.01001 and the random draws of our
 warmup, so both give the same numbers.
 """
 

@@ -1,4 +1,4 @@
-"""Copy first input: give back the first step of the sequence at the last."""
+"""Copy first input: at the last step, output the first step of the sequence."""
 
 import torch
 from torch import Tensor

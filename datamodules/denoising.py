@@ -1,4 +1,4 @@
-"""Denoising: give back the five marked values of a noisy sequence, in their order."""
+"""Denoising: at the end, output the five marked values of a noisy sequence in their order."""
 
 import torch
 from torch import Tensor

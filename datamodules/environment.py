@@ -18,7 +18,7 @@ from datamodules.replay import Episode
 # ``actions, state = policy(inputs, state)``: the actions (N,) after further inputs (N, T, I); state None begins.
 Policy = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
-# Attributes in which environments that end their own episodes give the length of the longest.
+# Attributes in which an environment without a time limit says how long its longest episode is.
 _HORIZONS = "horizon", "max_episode_length", "max_steps"
 
 
@@ -84,11 +84,11 @@ class Environment:
         return self._side_by_side[count]
 
     def play(self, seeds: Sequence[int], policy: Policy | None = None, epsilon: float = 0.0) -> list[Episode]:
-        """Play episodes side by side, to the end of the last one.
+        """Play episodes side by side until all have ended.
 
         Args:
             seeds: One for each episode; it determines everything random in the episode, including exploration.
-            policy: Chooses the actions; it is called only if its choice counts. None means random actions.
+            policy: Chooses the actions; None means random ones. It is not called when every action is random.
             epsilon: Probability in [0, 1] that an action is random instead.
 
         Returns:
@@ -119,7 +119,7 @@ class Environment:
             ended |= ends
             if ended.all():
                 break
-            if ends.any():  # an ended episode must not be stepped: start another one there, which is not used
+            if ends.any():  # an ended environment must not be stepped: begin an episode that is not used
                 envs.reset(seed=list(seeds), options={"reset_mask": ends})
         x, a, r = (torch.from_numpy(array) for array in (inputs, actions, rewards))
         return [

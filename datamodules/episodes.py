@@ -1,4 +1,4 @@
-"""Episodes of an environment as data: they fill a replay buffer, and batches are drawn from it."""
+"""Episodes of an environment: they fill a replay buffer, from which batches are drawn."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from datamodules.loader import processes, share_of
 from datamodules.replay import Batch, Episode, LazyLoader, Replay, histories, padded
 from datamodules.streams import stream
 
-_SIDE_BY_SIDE = 64  # episodes of pure exploration that are played at once
-_HISTORIES = 64  # of exploration, in an evaluation batch
+_SIDE_BY_SIDE = 64  # random episodes played at once
+_HISTORIES = 64  # in an evaluation batch
 
 
 class EpisodesDataModule(LightningDataModule, ABC):
@@ -73,7 +73,7 @@ class EpisodesDataModule(LightningDataModule, ABC):
         return self._histories(0, "test", count)
 
     def warmup_dataloader(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of random histories without end: the share of this process."""
+        """Yield this process's share of batches of random histories, without end."""
         share = share_of(batch_size, *processes(self, batch_size))
         replay = self._explored(self.seed, "train")
         for number in count():

@@ -1,4 +1,4 @@
-"""Flip-flop: at every read, give back the bit that was last written (Liu et al. 2023, arXiv 2306.00946)."""
+"""Flip-flop: at every read, output the bit that was last written (Liu et al. 2023, arXiv 2306.00946)."""
 
 import math
 from functools import partial
@@ -59,11 +59,11 @@ class FlipFlop(GeneratedDataModule):
         return self.seq_length
 
     def length_of(self, symbols: int) -> int:
-        """Return the length of a sequence of so many symbols: the same number."""
+        """Return the length of a sequence: its number of symbols."""
         return symbols
 
     def automaton(self) -> Automaton:
-        """Return the language: its states say which bit is held and which instruction waits for its bit."""
+        """Return the language; a state says which bit is held, and which instruction is waiting for its bit."""
         moves = {("start", "write"): "write"}
         for bit in ("0", "1"):
             held, ignore, read = f"hold {bit}", f"ignore, hold {bit}", f"read {bit}"

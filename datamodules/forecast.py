@@ -1,4 +1,4 @@
-"""Forecast: give at the last step the values that follow, of a seasonal series with trend and noise."""
+"""Forecast: at the last step, predict the next values of a seasonal series with trend and noise."""
 
 import math
 
@@ -12,10 +12,10 @@ HARMONICS = (1.0, 0.5)  # amplitudes of the season and of its double frequency
 
 
 class Forecast(GeneratedDataModule):
-    """Series y_t = level + slope (t - T) / T + season_t + noise_t, of which T values are read.
+    """Series y_t = level + slope (t - T) / T + season_t + noise_t; the network reads T values.
 
-    Level and slope are drawn from N(0, 1) and the phases of the season uniformly, for each series anew. The targets
-    are the next ``horizon`` values, with their noise, of which the variance ``noise ** 2`` is the least loss.
+    Each series draws its level and slope from N(0, 1) and the phases of its season uniformly. The targets are the
+    next ``horizon`` values with their noise, so the least loss is its variance, ``noise ** 2``.
 
     A batch: sequences (B, T, 1), targets (B, 1, horizon), steps ``[T - 1]``.
     """

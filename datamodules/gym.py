@@ -14,9 +14,6 @@ class Gym(EpisodesDataModule):
 
     Attributes:
         threshold: Mean return at which the environment counts as solved, or None if it is unknown.
-
-    Raises:
-        ValueError: As :class:`EpisodesDataModule` and :class:`Environment`.
     """
 
     settings: data.Gym
@@ -47,13 +44,13 @@ class Gym(EpisodesDataModule):
 
     @property
     def longest(self) -> int:
-        """Symbols of an episode, of which the last one is not answered."""
+        """Symbols of an episode; the last one is not answered."""
         return self.environment.horizon
 
     def length_of(self, symbols: int) -> int:
-        """Return the length of an episode of so many symbols: the same number."""
+        """Return the length of an episode: its number of symbols."""
         return symbols
 
     def automaton(self) -> Automaton | None:
-        """Return the language of POPGym's RepeatFirst; of other environments none is known."""
+        """Return the language of POPGym's RepeatFirst, and None for other environments."""
         return repeat_first.automaton() if "popgym-RepeatFirst" in self.settings.env_id else None

@@ -1,4 +1,4 @@
-"""MNIST (LeCun, Cortes and Burges 1998): its files, and images as sequences that are classified at their end."""
+"""MNIST (LeCun, Cortes and Burges 1998): its files, and its images as sequences, classified at their end."""
 
 import gzip
 import hashlib

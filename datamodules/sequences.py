@@ -30,7 +30,7 @@ class SequenceDataset(Dataset[Batch]):
     Args:
         sequences: All N sequences, (N, T, I).
         targets: Their targets, (N, K, ...).
-        length: T of a batch, if a subclass makes the sequences longer.
+        length: T of a batch, if a subclass appends steps.
         steps: (K,) or (N, K); None means the last K steps.
     """
 
@@ -136,7 +136,7 @@ class SequenceDataModule(LightningDataModule, ABC):
         return self.evaluation_loader(self.split("val"))
 
     def test_dataloader(self) -> list[ResumableLoader]:
-        """Return a list with the loader of the test split; a benchmark may append others."""
+        """Return the loader of the test split in a list; a benchmark may append others."""
         return [self.evaluation_loader(self.split("test"))]
 
     def first_test_batch(self, count: int) -> Batch:

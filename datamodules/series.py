@@ -1,4 +1,4 @@
-"""Sequences of your own, read from a file: give the class or values of each at its last step, or at every step."""
+"""Your own sequences, read from a file: predict the class or values of each at its last step, or at every step."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from datamodules.streams import stream
 
 
 class SeriesDataset(SequenceDataset):
-    """Sequences with lengths of their own; a batch is padded with zeros to the longest in it.
+    """Sequences of different lengths; a batch is padded with zeros to the longest in it.
 
-    A batch is that of :class:`SequenceDataset`. With K = 1 the last step of each sequence is read, else every step;
-    where the sequences of the split are not all equally long, steps are ``(B, K)``.
+    A batch is that of :class:`SequenceDataset`. Outputs are read at the last step of each sequence if K = 1, and
+    otherwise at every step. Steps are ``(B, K)`` if the sequences of the split differ in length.
 
     Args:
-        values: Steps of sequences, one sequence after the other, (S, I) float32.
-        starts: Row of ``values`` with which each of the N sequences begins, (N,) int64.
-        lengths: Steps of each, (N,) int64.
-        targets: As for :class:`SequenceDataset`, K is 1 or the greatest length.
+        values: Steps of all sequences, one sequence after another, (S, I) float32.
+        starts: Row of ``values`` at which each of the N sequences begins, (N,) int64.
+        lengths: Number of steps of each sequence, (N,) int64.
+        targets: As for :class:`SequenceDataset`; K is 1 or the greatest length.
     """
 
     def __init__(self, values: Tensor, starts: Tensor, lengths: Tensor, targets: Tensor) -> None:
@@ -56,8 +56,8 @@ class Series(SequenceDataModule):
     """Labelled sequences of a file, for classification or regression at their last step or at every step.
 
     :func:`datamodules.series_files.read_sequences` says what a file may hold. The seed draws the validation split;
-    the test sequences are the same for every seed. Each channel, and each value of a regression, is normalised to
-    mean 0 and variance 1 of the training split; the loss is that of the normalised values. A checkpoint holds these
+    the test sequences are the same for every seed. Each channel, and each target of a regression, is normalised to
+    mean 0 and variance 1 on the training split; the loss is that of the normalised values. A checkpoint holds these
     units and the names of the classes.
 
     A batch: sequences (B, T, I), targets (B, K) classes or (B, K, O) values, steps as in :class:`SeriesDataset`.
@@ -65,8 +65,8 @@ class Series(SequenceDataModule):
     Args:
         settings: Settings of the benchmark.
         seed: As for :class:`SequenceDataModule`.
-        trained: The :meth:`state_dict` of a trained one: all sequences of ``root`` are then new, for predictions
-            alone, and need no labels.
+        trained: The :meth:`state_dict` from a training. All sequences of ``root`` are then for predictions, and
+            need no labels.
 
     Raises:
         ValueError: If a file cannot be read, something is wrong in it, or it holds too few sequences.
@@ -107,7 +107,7 @@ class Series(SequenceDataModule):
         return self.units.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the units of another training split; the next batches are in these."""
+        """Take the units of another training split; later batches are in these units."""
         self.units = Units.from_state(state_dict)
         self._measure()
 
@@ -117,10 +117,10 @@ class Series(SequenceDataModule):
         return ResumableLoader(dataset, BatchOrder(dataset, self.batch_size, shuffle=False))
 
     def predictions(self, outputs: Iterable[Tensor]) -> list[dict[str, Any]]:
-        """Return what a network says of the new sequences, in the units of the file.
+        """Return a network's predictions for the sequences, in the units of the file.
 
         Args:
-            outputs: Its outputs (B, K, O) for each batch of :meth:`predict_dataloader`.
+            outputs: Outputs (B, K, O) of the network for each batch of :meth:`predict_dataloader`.
 
         Returns:
             A row for each sequence, or for each step of it: ``sequence`` and ``step``, from 0, and ``class``, or
@@ -138,14 +138,14 @@ class Series(SequenceDataModule):
         return rows
 
     def _measure(self) -> None:
-        """Make the sequences and targets of all files, in the units."""
+        """Convert the sequences and targets of all files into the units."""
         self._splits.clear()
         self._values = [self.units.inputs(file) for file in self.files]
         self._targets = [self.units.targets(file, self.labelled) for file in self.files]
 
 
 def _read(settings: data.Series, labelled: bool) -> list[LabelledSequences]:
-    """Return the file for training and that for the test, if there is one; without labels only the first."""
+    """Read the file for training and, if there is one, that for the test; without labels only the first."""
     paths = {"root": settings.root, "test_root": settings.test_root if labelled else None}
     for name, path in paths.items():
         if path is not None and not Path(path).is_file():
@@ -157,7 +157,7 @@ def _read(settings: data.Series, labelled: bool) -> list[LabelledSequences]:
 
 
 def _draw_rows(counts: list[int], parts: dict[str, float], seed: int) -> dict[str, Tensor]:
-    """Return the indices of the sequences of each split: the test's are in the second file, if there are two."""
+    """Draw the indices of the sequences of each split; if there are two files, the test split is the second."""
     first, last = (torch.arange(count) for count in (counts[0], counts[-1]))
     num_val, num_test = (max(1, round(parts[name] * counts[0])) for name in ("val", "test"))
     test = last[torch.randperm(len(last), generator=stream(0, "series", "test"))]

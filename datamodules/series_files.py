@@ -17,16 +17,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class LabelledSequences:
-    """The N sequences of a file, one after the other, and what is to be learnt of them.
+    """The N sequences of a file, one after another, and their labels.
 
     Attributes:
         path: The file.
         values: Float64 (sum of lengths, I).
-        lengths: Int64 (N,), steps of each sequence.
-        labels: Of R rows, one for each sequence or for each step: text (R,), classes, or float64 (R, O), values.
-        classes: The classes there are; none if the labels are values.
+        lengths: Int64 (N,), number of steps of each sequence.
+        labels: R rows, one for each sequence or each step: classes, text (R,), or values, float64 (R, O).
+        classes: All classes; empty if the labels are values.
         each_step: Whether each step has a label.
-        place: Function from the row of a label to where it is in the file.
+        place: Says in words where the label of a row is in the file.
     """
 
     path: Path
@@ -38,12 +38,12 @@ class LabelledSequences:
     place: Callable[[int], str]
 
     def kind(self) -> str:
-        """Return in words what the labels are."""
+        """Describe the labels in words."""
         count = "" if self.classes or self.labels.shape[1] == 1 else f"{self.labels.shape[1]} "
         return f"{count}{'classes' if self.classes else 'values'}{' for each step' * self.each_step}"
 
     def check_like(self, other: LabelledSequences) -> None:
-        """Raise a ValueError if another file has other channels, labels of another kind, or not all classes."""
+        """Raise a ValueError if another file has other channels or labels, or lacks a class of this one."""
         channels = self.values.shape[1], other.values.shape[1]
         for what, ours, theirs in [("channels", *channels), ("y", self.kind(), other.kind())]:
             if ours != theirs:
@@ -55,7 +55,7 @@ class LabelledSequences:
         """Return the number of each label among ``classes``, int64 (R,).
 
         Raises:
-            ValueError: If one is not among them.
+            ValueError: If a label is none of them.
         """
         index = {name: number for number, name in enumerate(classes)}
         for row, name in enumerate(self.labels):
@@ -66,22 +66,22 @@ class LabelledSequences:
 
 
 def read_sequences(path: str | Path, layout: str | None = None, labelled: bool = True) -> LabelledSequences:
-    """Return the sequences of a file; its ending says what it is.
+    """Read the sequences of a ``.npz`` or ``.ts`` file.
 
-    A ``.npz`` file holds ``x`` (N, T, I), or ``x`` (sum of lengths, I) and ``lengths`` (N,), and ``y``, one row for
-    each sequence or for each step: (N,) or (N, T); values also (N, O), where O is not T, or (N, T, O). With
-    ``lengths`` there are as many rows as sequences or steps. Whole numbers and texts are classes, floating-point
-    numbers are values. A ``.ts`` file says in its header what it has.
+    A ``.npz`` file holds ``x`` (N, T, I), or ``x`` (sum of lengths, I) with ``lengths`` (N,). Its labels ``y`` have
+    one row for each sequence or for each step: (N,) or (N, T); values may also be (N, O), if O is not T, or
+    (N, T, O). With ``lengths``, ``y`` has as many rows as there are sequences or steps. Whole numbers and texts are
+    classes, floating-point numbers are values. The header of a ``.ts`` file describes its content.
 
     Args:
         path: The file.
-        layout: Order of the axes of ``x``: ``"NTC"`` as above, ``"NCT"`` with steps as the last axis, or None,
-            which is ``"NTC"``, and refused where there are more channels than steps.
-        labelled: Whether labels are read; without them a file needs none.
+        layout: Order of the axes of ``x``: ``"NTC"`` as above, or ``"NCT"`` with the steps last. None means
+            ``"NTC"``, but is refused if there are more channels than steps.
+        labelled: Whether to read labels; if not, the file needs none.
 
     Raises:
         OSError: If the file cannot be opened.
-        ValueError: If something is wrong in it; the message names the place.
+        ValueError: If its content is wrong; the message names the place.
     """
     path = Path(path)
     if path.suffix not in (".npz", ".ts"):
@@ -121,7 +121,7 @@ def _read_npz(path: Path, layout: str | None, labelled: bool) -> LabelledSequenc
 
 
 def _laid_out(path: Path, x: Array, lengths: Array | None, layout: str | None) -> Array:
-    """Return ``x`` with its channels as the last axis; refuse a layout that can hardly be meant."""
+    """Return ``x`` with its channels as the last axis; refuse a layout that is hardly meant."""
     if layout == "NCT":
         return x.swapaxes(-1, -2)
     steps, channels = x.shape[-2:]
@@ -136,7 +136,7 @@ def _laid_out(path: Path, x: Array, lengths: Array | None, layout: str | None) -
 
 
 def _has_a_row_for_each_step(path: Path, y: Array, x: Array, count: int) -> bool:
-    """Return whether ``y`` has a row for each step of ``x``, and not for each of its ``count`` sequences."""
+    """Return whether ``y`` has a row for each step of ``x``, rather than for each of its ``count`` sequences."""
     steps = x.shape[:-1]  # (N, T), or (sum of lengths,)
     values = y.dtype.kind == "f" and y.size > 0  # which may have one axis more
     if y.shape == (count,) or (values and y.ndim == 2 and len(y) == count and y.shape != steps):
@@ -148,7 +148,7 @@ def _has_a_row_for_each_step(path: Path, y: Array, x: Array, count: int) -> bool
 
 
 def _load(path: Path, labelled: bool) -> dict[str, Array]:
-    """Return the arrays ``x``, ``y`` and, if there is one, ``lengths`` of a file, whose types are those allowed."""
+    """Return the arrays ``x``, ``y`` and, if there is one, ``lengths`` of a file, after a check of their types."""
     allowed = {
         "x": ("fiub", "numbers"),
         "y": ("fiubU", "numbers or texts"),
@@ -208,7 +208,7 @@ def _read_ts(path: Path, labelled: bool) -> LabelledSequences:
 
 
 def _read_tag(line: str, tags: dict[str, list[str]], labelled: bool) -> tuple[str, ...] | None:
-    """Add a line of the header to its tags; at its end, return the classes, none if labels are values."""
+    """Add a line of the header to its tags; return the classes at its end, empty if the labels are values."""
     name, *words = line.split()
     name = name.lower()
     tags[name] = words = [*map(str.lower, words[:1]), *words[1:]]

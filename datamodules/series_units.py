@@ -1,4 +1,4 @@
-"""The units of a file of sequences: what its numbers and classes are to a network, and back."""
+"""Units: they convert the numbers and classes of a file for a network, and the network's outputs back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Units:
     """Mean and standard deviation over the training split, and the names of the classes.
 
     Attributes:
-        mean, scale: Of each channel, (I,) float64; the scale of what is constant is 1.
-        target_mean, target_scale: Of each value to be learnt, (O,) float64; for classes (0,).
-        classes: Names of the classes, in the order of their numbers; none where values are learnt.
+        mean, scale: Of each channel, (I,) float64; the scale of a constant channel is 1.
+        target_mean, target_scale: Of each target value, (O,) float64; (0,) for classes.
+        classes: Names of the classes in the order of their numbers; empty if the targets are values.
         each_step: Whether there is a target for each step.
     """
 
@@ -32,7 +32,7 @@ class Units:
 
     @classmethod
     def of(cls, file: LabelledSequences, rows: Tensor) -> Units:
-        """Return the units of a file whose sequences ``rows`` are for training."""
+        """Return the units of the sequences ``rows`` of a file, its training split."""
         learnt = np.isin(np.arange(len(file.lengths)), rows)
         steps = np.repeat(learnt, file.lengths)
         targets = np.empty((1, 0)) if file.classes else file.labels[steps if file.each_step else learnt]
@@ -58,7 +58,7 @@ class Units:
         return _normalised(file.values, self.mean, self.scale)
 
     def targets(self, file: LabelledSequences, labelled: bool = True) -> Tensor:
-        """Return what a network is to learn of a file, class numbers (R,) or float32 (R, O), a row a label.
+        """Return the targets of a file, a row for each label: class numbers (R,) or values float32 (R, O).
 
         They are zeros if the file is not labelled.
 

@@ -1,6 +1,4 @@
-"""The T-Maze as data, with evaluation on both goals, its best play, and tests at greater lengths."""
-
-from typing import cast
+"""The T-Maze: its episodes, tests on both goals and at greater lengths, and the language of its best play."""
 
 import torch
 from torch import Tensor
@@ -17,7 +15,7 @@ EXPLORATION = 1 / 2, 1 / 6, 1 / 6, 1 / 6  # right, up, left, down: this drift re
 
 
 def maze(settings: data.TMaze, length: int) -> Environment:
-    """Return the maze with these settings, but of any length."""
+    """Return a maze with these settings and another length."""
     return Environment(
         "TMaze-v0",
         exploration=EXPLORATION,
@@ -30,6 +28,7 @@ def maze(settings: data.TMaze, length: int) -> Environment:
 class TMaze(EpisodesDataModule):
     """Episodes of ``TMaze-v0``."""
 
+    settings: data.TMaze
     solved = "optimal", "first_optimal_episode"
 
     def __init__(self, settings: data.TMaze, seed: int = 0) -> None:
@@ -37,25 +36,25 @@ class TMaze(EpisodesDataModule):
         self.length, self.stochasticity = settings.length, settings.stochasticity
         self.test_lengths = tuple(multiple * self.length for multiple in settings.test_multiples)
         # The input of a greedy agent in the corridor, from its second step on.
-        self.holding_inputs = _inputs(2, RIGHT)
+        self.holding_inputs = _inputs(2, RIGHT).unsqueeze(0)
 
     def evaluate(self, policy: Policy, gamma: float, length: int | None = None) -> dict[str, float]:
-        """Return the metrics of a policy without exploration, with both goals, at the training's or another length.
+        """Return the metrics of a policy without exploration, for both goals, at the training length or another.
 
         Returns:
             The mean ``return`` and ``discounted_return``, and ``optimal``: 1.0 if the policy always chose the best
-            action, otherwise 0.0. With stochasticity there are ``evaluation_episodes``, otherwise one per goal.
+            action, otherwise 0.0. It plays ``evaluation_episodes`` with stochasticity, otherwise one per goal.
         """
         length = length or self.length
         goals = [UP, DOWN] * (self.settings.evaluation_episodes // 2 if self.stochasticity else 1)
-        environment = maze(cast(data.TMaze, self.settings), length)
+        environment = maze(self.settings, length)
         envs = environment.side_by_side(len(goals))
         envs.set_attr("told", goals)
         episodes = environment.play(self.seeds(0, "evaluation", length, numbers=range(len(goals))), policy)
         return mean_returns(episodes, gamma) | {"optimal": float(all(map(_flawless, episodes, goals)))}
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the metrics of a trained policy, with return and optimality at ``test_lengths``."""
+        """Return the metrics of a trained policy, and its return and optimality at ``test_lengths``."""
         metrics = super().test(policy, gamma)
         for length in self.test_lengths:
             found = self.evaluate(policy, gamma, length)
@@ -68,14 +67,14 @@ class TMaze(EpisodesDataModule):
         return self.length + 1
 
     def length_of(self, symbols: int) -> int:
-        """Return the length, at least 2, of the maze whose best play reads so many symbols."""
+        """Return the length, at least 2, of the maze whose best play has this number of symbols."""
         return max(2, symbols - 1)
 
     def automaton(self) -> Automaton:
         """Return the best play in mazes of every length.
 
-        Where chance replaces actions, the agent may bump into a wall, for which it may be fined, and come back to
-        the cue. Both happen in any order and any number of times, and the fine is anything from 0 to its greatest.
+        With stochasticity, the agent may bump into a wall and be fined, and may come back to the cue, in any order
+        and any number of times. Each fine may be anything from 0 to the largest.
         """
         moves: dict[tuple[str, str], str] = {}
         answers: dict[str, int] = {}
@@ -84,16 +83,16 @@ class TMaze(EpisodesDataModule):
             moves[goal, "junction"] = f"turn {goal}"
             answers |= {goal: RIGHT, f"turn {goal}": action}
         symbols: dict[str, Symbol] = {
-            "cue up": _inputs(0)[0],
-            "cue down": _inputs(1)[0],
-            "corridor": _inputs(2, RIGHT)[0],
-            "junction": _inputs(3, RIGHT)[0],
+            "cue up": _inputs(0),
+            "cue down": _inputs(1),
+            "corridor": _inputs(2, RIGHT),
+            "junction": _inputs(3, RIGHT),
         }
         if self.stochasticity:
             fine = PENALTY * torch.eye(9)[ACTIONS]  # the reward stands after the actions
-            symbols["corridor"] = _inputs(2, RIGHT)[0] + fine, _inputs(2, RIGHT)[0]
+            symbols["corridor"] = _inputs(2, RIGHT) + fine, _inputs(2, RIGHT)
             for number, goal in enumerate(("up", "down")):
-                cue = _inputs(number, RIGHT)[0]
+                cue = _inputs(number, RIGHT)
                 symbols[f"cue {goal} again"] = cue + fine, cue
                 moves[goal, f"cue {goal} again"] = goal
         return Automaton(["start", *answers], symbols, moves, answers)
@@ -106,9 +105,9 @@ def _flawless(episode: Episode, goal: int) -> bool:
 
 
 def _inputs(observation: int, action: int | None = None) -> Tensor:
-    """Return the input (1, 9) of an observation, at the start or after an action without reward."""
-    inputs = torch.zeros(1, 9)
-    inputs[0, 5 + observation] = 1
+    """Return the input (9,) of an observation, at the start or after an action without reward."""
+    inputs = torch.zeros(9)
+    inputs[5 + observation] = 1
     if action is not None:
-        inputs[0, action] = 1
+        inputs[action] = 1
     return inputs

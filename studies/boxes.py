@@ -1,9 +1,9 @@
-"""Draw what a proof says: ``python -m studies.boxes PROVEN_RUN OTHER_RUN [OUTPUT.png]``, policies of the T-Maze.
+"""Draw the boxes of a proof: ``python -m studies.boxes PROVEN_RUN OTHER_RUN [OUTPUT.png]``, policies of the T-Maze.
 
-After both cues, 64 histories go through a corridor of 2000 steps, and every unit is moved at random in each step,
-by as much as the proof tolerates. On the left stand the boxes of the proven policy and its paths; on the right
-the same histories in another policy, such as one after the published warmup. Each panel has the two units in which
-the states of the cues differ most, on the right after 20 steps.
+64 histories read one of the two cues and then go through a corridor of 2000 steps. In each step, every unit is
+moved at random by up to the disturbance that the proof tolerates. The left panel has the boxes of the proven policy
+and its paths. The right panel has the same histories in another policy, such as one after the published warmup.
+Each panel shows the two units in which the states of the cues differ most, on the right after 20 steps.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         lower, upper = (torch.from_numpy(arrays[name])[rows] for name in ("lower", "upper"))
     figure, (left, right) = panel_grid(2, 2, (0.2, 0.6), (4.2, 3.8))
     proven = paths(read(options.proven / "checkpoints" / "proven.ckpt"), automaton, size)
-    units = ((lower + upper)[0] - (lower + upper)[1]).abs().topk(2).indices.tolist()
+    units = most_different(*(lower + upper))
     handles = draw(left, proven, units, f"proven, moved by up to {size:.2g}")
     for number, (low, high) in enumerate(zip(lower[:, units], upper[:, units], strict=True)):
         colour = style(number)["color"]
@@ -58,12 +58,10 @@ def main(argv: list[str]) -> int:
         print(f"{goal}: all in the box from step {first + 1}, to the end: {bool(entered[first:].all())}")
     (checkpoint,) = (options.other / "checkpoints").glob("best*.ckpt")
     others = paths(read(checkpoint), automaton, size)
-    units = (others[TRAINED, 0].mean(0) - others[TRAINED, 1].mean(0)).abs().topk(2).indices.tolist()
-    draw(right, others, units, f"{options.title}, moved as much")
+    draw(right, others, most_different(*others[TRAINED].mean(1)), f"{options.title}, moved as much")
     gaps = (others[:, 0].mean(1) - others[:, 1].mean(1)).norm(dim=1)
-    print(
-        f"other: distance of the cues {float(gaps[TRAINED]):.3g} at {TRAINED} steps, {float(gaps[-1]):.3g} at last"
-    )
+    early, late = float(gaps[TRAINED]), float(gaps[-1])
+    print(f"other: distance of the cues {early:.3g} after {TRAINED} steps, {late:.3g} at the end")
     save_with_legend(figure, handles, 2, options.output)
     return 0
 
@@ -73,9 +71,14 @@ def read(checkpoint: Path) -> RecurrentNetwork:
     return network_of(torch.load(checkpoint, map_location="cpu", weights_only=True))
 
 
+def most_different(one: Tensor, other: Tensor) -> list[int]:
+    """Return the two units in which two states ``(U,)`` differ most."""
+    return (one - other).abs().topk(2).indices.tolist()
+
+
 @torch.no_grad()
 def paths(network: RecurrentNetwork, automaton: Automaton, size: float) -> Tensor:
-    """Return states ``(T, 2, N, U)`` after each cue and in the corridor, moved by up to ``size`` in each step."""
+    """Return the states ``(T, 2, N, U)`` after each cue, moved by up to ``size`` in each step."""
     machine, generator = Machine(network), torch.Generator().manual_seed(0)
     symbols = [list(automaton.symbols).index(name) for name in ("cue up", "cue down", "corridor")]
     half = HISTORIES // 2
@@ -90,7 +93,7 @@ def paths(network: RecurrentNetwork, automaton: Automaton, size: float) -> Tenso
 
 
 def draw(axes: Axes, states: Tensor, units: list[int], title: str) -> dict[str, object]:
-    """Draw paths in the plane of two units, with a dot at each end."""
+    """Draw paths in the plane of two units, with a dot at the end; return what the legend shows."""
     handles: dict[str, object] = {}
     for number, goal in enumerate(GOALS):
         colour, seen = style(number)["color"], states[:, number, :, units].numpy()

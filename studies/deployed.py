@@ -1,11 +1,11 @@
-"""What certified networks hold outside torch: ``python -m studies.deployed RUN_FOLDER ... [--steps 1000000]``.
+"""Does a proof hold outside torch? ``python -m studies.deployed RUN_FOLDER ... [--steps 1000000]``.
 
-Each run is written as ONNX in three precisions and followed by onnxruntime through strings of its language. A
-row of ``studies/deployed.csv`` says how far one step is from real arithmetic, and whether states stay in their
-boxes and answers right. ``proven`` says whether the proof stands with weights and states rounded to float32 or
-float16 and real arithmetic between them: rounded weights are other weights, and a rounded state is a
-disturbance, of at most 2^-12 in float16 for states between -1 and 1. The rounding between them, and all that of
-int8, is measured only.
+Each certified network is exported as ONNX in three precisions, and onnxruntime runs it on strings of its language.
+A row of ``studies/deployed.csv`` says how far one step is from real arithmetic, and whether the states stay in
+their boxes and the answers are right. ``proven`` says whether the proof holds if weights and states are rounded to
+float32 or float16, and all else is real arithmetic. Rounded weights are other weights; a rounded state is a
+disturbance, of at most 2^-12 in float16 for states between -1 and 1. Other rounding, and all that of int8, is only
+measured.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.checkpoint import network_of
@@ -32,11 +33,11 @@ from lightning_warmup.proofs import Automaton, certify
 from lightning_warmup.proofs.certify import check_again
 from lightning_warmup.proofs.check import Boxes
 from lightning_warmup.proofs.machine import Machine
-from lightning_warmup.runtime.files import read_rows, write_rows
+from studies.fill import fill
 
 TABLE = Path(__file__).with_suffix(".csv")
 STRINGS, LOOK = 2, 100
-"""Strings side by side, and steps between two looks whether states are in their boxes."""
+"""Number of strings, and steps from one check whether the states are in their boxes to the next."""
 PRECISIONS = "float16", "int8", "float32"
 
 
@@ -71,13 +72,13 @@ class Deployed:
         return output
 
     def joined(self, machine: Machine) -> Tensor:
-        """Return the states as a machine has them."""
+        """Return the states in the layout of a machine."""
         tensors = tuple(torch.from_numpy(state).double() for state in self.states)
         return machine.joined(tensors if len(tensors) > 1 else tensors[0])
 
 
 def walk(automaton: Automaton, steps: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield the symbols of random strings that go on for ever, and the states that they lead to."""
+    """Yield the symbols of random strings that can go on for ever, and the states that they lead to."""
     chance, endless = random.Random(0), set(automaton.endless)
     options: dict[int, list[tuple[int, int]]] = {}
     for source, symbol, target in automaton.edges.tolist():
@@ -92,10 +93,10 @@ def walk(automaton: Automaton, steps: int) -> Iterator[tuple[list[int], list[int
 
 @torch.no_grad()
 def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: int) -> dict[str, Any]:
-    """Follow strings of a certified network's language in one precision.
+    """Run a certified network on strings of its language in one precision; return what was measured.
 
     Raises:
-        ValueError: If the certificate is not one of the network.
+        ValueError: If the certificate does not prove the network.
     """
     with np.load(certificate, allow_pickle=False) as arrays:
         automaton = Automaton.from_arrays(arrays)
@@ -125,7 +126,6 @@ def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: 
             error = max(error, float((machine.step(automaton.lower[symbols], before) - after).abs().max()))
     right &= ends_right(automaton, deployed, states)
     return {
-        "precision": precision,
         "bytes": deployed.bytes,
         "step_error": f"{error:.2g}",
         "steps": steps,
@@ -137,7 +137,7 @@ def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: 
 
 
 def stands(network: RecurrentNetwork, automaton: Automaton, boxes: Boxes, dtype: torch.dtype) -> bool:
-    """Whether a proof stands if weights and states are stored in a precision, and the rest is real arithmetic."""
+    """Return whether a proof holds with weights and states stored in a precision, and real arithmetic elsewhere."""
     stored = copy.deepcopy(network).to(dtype).float()
     found = certify(stored, automaton, boxes=boxes)
     if found.boxes is None:
@@ -145,17 +145,19 @@ def stands(network: RecurrentNetwork, automaton: Automaton, boxes: Boxes, dtype:
     live = found.boxes.live
     largest = torch.maximum(found.boxes.lower[live].abs(), found.boxes.upper[live].abs()).max()
     scale = 2.0 ** float(largest.log2().ceil().clamp(min=0))
-    return found.disturbance >= scale * torch.finfo(dtype).eps / 4  # half of the last place of the largest
+    return (
+        found.disturbance >= scale * torch.finfo(dtype).eps / 4
+    )  # half a unit in the last place of the largest
 
 
 def answered(automaton: Automaton, states: list[int], output: np.ndarray) -> bool:
-    """Whether the right answer is the greatest wherever one is asked for."""
+    """Return whether the right answer has the greatest output wherever the language has an answer."""
     pairs = zip(automaton.answer_of[states].tolist(), output.argmax(1).tolist(), strict=True)
     return all(answer in (-1, given) for answer, given in pairs)
 
 
 def ends_right(automaton: Automaton, deployed: Deployed, states: list[int]) -> bool:
-    """Whether the answer is right after every symbol that may come last."""
+    """Return whether the answer is right after every symbol that may come last."""
     right, held = True, deployed.states
     for symbol in range(len(automaton.symbols)):
         targets = {s: t for s, a, t in automaton.edges.tolist() if a == symbol}
@@ -167,23 +169,25 @@ def ends_right(automaton: Automaton, deployed: Deployed, states: list[int]) -> b
 
 
 def main(argv: list[str]) -> int:
-    """Run the command: rows that are in the table already are not computed again."""
+    """Run the command; rows that exist are not computed again."""
     parser = argparse.ArgumentParser(prog="python -m studies.deployed", description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+", help="run folders with a certificate")
     parser.add_argument(
         "--steps", type=int, default=1_000_000, help="steps in float32; a hundredth in the others"
     )
     arguments = parser.parse_args(argv)
-    rows = [dict(row) for row in read_rows(TABLE)]
-    for precision, folder in product(PRECISIONS, arguments.folders):
-        if any((row["run"], row["precision"]) == (folder.name, precision) for row in rows):
-            continue
+    folders = {folder.name: folder for folder in arguments.folders}
+
+    def measure(run: str, precision: str) -> dict[str, Any]:
+        folder = folders[run]
         checkpoint = torch.load(folder / "checkpoints" / "proven.ckpt", map_location="cpu", weights_only=True)
         steps = arguments.steps if precision == "float32" else arguments.steps // 100
         found = follow(network_of(checkpoint), folder / "certificate.npz", precision, steps)
-        rows.append({"run": folder.name, **found})
-        print(rows[-1], flush=True)
-        write_rows(TABLE, list(rows[-1]), rows)
+        tqdm.write(f"{run}, {precision}: {found}")
+        return found
+
+    cases = [(run, precision) for precision, run in product(PRECISIONS, folders)]
+    fill(TABLE, ("run", "precision"), cases, measure)
     return 0
 
 

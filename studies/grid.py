@@ -1,6 +1,6 @@
 """A study: a YAML file that stands for many runs.
 
-Its fields, of which only `grid` is needed; a setting is written as in an overlay, or with its dotted key::
+These are its fields; only `grid` is needed. Settings are written as in an overlay, or with dotted keys::
 
     overlays: [../configs/denoising.yaml]          # paths from the study's own folder
     settings: {model: {hidden_size: 64}}   # of every run
@@ -38,22 +38,22 @@ class Run(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """An axis of a grid: the arguments of each choice by its label, which is its part of a run's name."""
+    """An axis of a grid: the arguments of each choice by its label, which is a part of the run's name."""
 
     key: str
     choices: dict[str, list[str]]
-    plain: bool = False  # whether the key is that of a setting, and the choices are its values
+    plain: bool = False  # whether the key is a setting and the choices are its values
 
 
 class Study(NamedTuple):
-    """A study file with the arguments of the command: its name, its grids, and submitit's parameters."""
+    """A study file, with the arguments of the command: its name, its grids, and submitit's parameters."""
 
     name: str
     grids: list[list[Axis]]
     slurm: dict[str, Any]
 
     def runs(self) -> Iterator[Run]:
-        """Return every combination of every grid."""
+        """Yield every combination of every grid."""
         for grid in self.grids:
             for chosen in product(*(axis.choices.items() for axis in grid)):
                 name = "-".join(label for label, _ in chosen if label)
@@ -65,11 +65,11 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
 
     Args:
         path: The file.
-        settings: ``key=value`` arguments: those for an axis of a grid, as ``model.cell=[gru,lstm]``, pick from
-            it, and leave grids without it out; others hold for every run and win over the file.
+        settings: ``key=value`` arguments. One for an axis of a grid, such as ``model.cell=[gru,lstm]``, picks from
+            that axis and leaves out grids without it. Others hold for every run and override the file.
 
     Raises:
-        ConfigError: If the file can't be read or is none of a study, or nothing is left to run.
+        ConfigError: If the file can't be read or is not a study, or nothing is left to run.
     """
     fields = _load(path)
     seeds = {"seed": fields["seeds"]} if fields["seeds"] else {}
@@ -85,13 +85,13 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
             last.append(text)
     overlays = [str(path.parent / overlay) for overlay in fields["overlays"]]
     first = [f"tracking.group={path.stem}", *overlays, *as_arguments(fields["settings"])]
-    # BaseLoader leaves scalars as text, which an argument is; submitit wants numbers.
+    # BaseLoader leaves scalars as text, as arguments are; submitit needs numbers.
     slurm = {key: yaml.safe_load(value) for key, value in fields["slurm"].items()}
     return Study(path.stem, [[_fixed(first), *grid, _fixed(last)] for grid in grids], slurm)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Return the fields of a study file, all of them, each of the right type."""
+    """Return all fields of a study file, after a check of their types."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except OSError as error:
@@ -99,7 +99,7 @@ def _load(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{str(path)!r}: not well-formed YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not content.keys() <= FIELDS.keys() or "grid" not in content:
-        raise ConfigError(f"{str(path)!r}: must hold grid, and may hold of the other {', '.join(FIELDS)}")
+        raise ConfigError(f"{str(path)!r}: must have grid, and of other fields only {', '.join(FIELDS)}")
     fields = {field: content.get(field, kind()) for field, kind in FIELDS.items()}
     for field, kind in FIELDS.items():
         if not isinstance(fields[field], kind):
@@ -108,14 +108,14 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _fixed(arguments: list[str]) -> Axis:
-    """Return arguments without a choice, as an axis that is in no run's name."""
+    """Return arguments without a choice as an axis, which no run's name mentions."""
     return Axis("", {"": arguments})
 
 
 def _grid(path: Path, content: Any, seeds: dict[str, Any]) -> list[Axis]:
-    """Return the axes of a grid; single values in it are settings."""
+    """Return the axes of a grid; a single value in it is a setting of all its runs."""
     if not isinstance(content, dict):
-        raise ConfigError(f"{str(path)!r}: include must be a list of mappings, as grid is one")
+        raise ConfigError(f"{str(path)!r}: include must be a list of grids, each a mapping")
     fixed = as_arguments({key: value for key, value in content.items() if isinstance(value, str)})
     axes = {key: choices for key, choices in content.items() if not isinstance(choices, str)} | seeds
     return [_fixed(fixed), *(_axis(path, key, choices) for key, choices in axes.items())]
@@ -132,7 +132,7 @@ def _axis(path: Path, key: str, choices: Any) -> Axis:
 
 
 def _pick(grids: Sequence[list[Axis]], key: str, value: str) -> list[list[Axis]]:
-    """Return the grids that have an axis, with only those of its choices that are named, by label or value."""
+    """Return the grids with an axis, with only those of its choices that ``value`` names, by label or value."""
     given = yaml.load(value, yaml.BaseLoader)
     texts = [_text(item) for item in (given if isinstance(given, list) else [given])]
     named = {*texts, *(f"{key}={text}" for text in texts)}
@@ -168,6 +168,6 @@ def _text(value: Any) -> str:
 
 
 def _label(key: str, value: str) -> str:
-    """Return the part of a run's name that tells a value: with its key, unless it speaks for itself."""
+    """Return the part of a run's name for a value: with its key, unless the value is a word."""
     named = value if re.match(r"(?!(true|false|null)$)[A-Za-z]", value) else f"{key.split('.')[-1]}_{value}"
     return re.sub(r"[^\w.]+", "_", named).strip("_")

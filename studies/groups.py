@@ -1,4 +1,4 @@
-"""Finished runs read for a page, picked by what they are and grouped by what they have in common."""
+"""Finished runs: read for a page, picked by their settings, and grouped by what they have in common."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ class Result:
     """A finished run."""
 
     what: Mapping[str, str]
-    """Study, seed, commit; all settings; and in words ``benchmark``, ``cell`` and ``procedure``."""
+    """Study, seed, commit, all settings, and in words ``benchmark``, ``cell`` and ``procedure``."""
     metrics: Mapping[str, float]
 
     def __getitem__(self, name: str) -> str:
-        """Return what the run is, by the name of a column or setting."""
+        """Return the value of a column or setting."""
         if name not in self.what:
             raise ConfigError(f"{name}: no such column or setting of a run")
         return self.what[name]
 
 
 Groups = dict[tuple[str, ...], list[Result]]
-"""Runs that differ in the seed alone, by what they have in common."""
+"""Runs that differ only in the seed, by what they have in common."""
 
 
 def pick(results: Iterable[Result], /, **where: str | Collection[str]) -> list[Result]:
-    """Return the results that have a value, or one of several, in each column or setting that is given."""
+    """Return the results with the given value, or one of the given values, in each column or setting."""
     wanted = {name: {value} if isinstance(value, str) else {*value} for name, value in where.items()}
     return [r for r in results if all(r.what.get(name, "") in values for name, values in wanted.items())]
 
 
 def group(results: Iterable[Result], names: Sequence[str]) -> Groups:
-    """Group results by columns or settings; a group of different settings is split, its last name says how."""
+    """Group results by columns or settings.
+
+    Runs of different settings never share a group: the group is split, and the last name says how its parts differ.
+    """
     by_names: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for result in results:
         alike = by_names.setdefault(tuple(result[name] for name in names), {})
@@ -59,7 +62,7 @@ def group(results: Iterable[Result], names: Sequence[str]) -> Groups:
 
 
 def read_results(sources: Iterable[Path]) -> list[Result]:
-    """Read the runs of tables and of folders, at any depth; a run that is in both counts once.
+    """Read the runs in tables and in folders, at any depth; a run that is in both counts once.
 
     Raises:
         ConfigError: If a source is neither a folder nor a table of runs.
@@ -82,7 +85,7 @@ def _result(row: Row) -> Result:
     usual = defaults(next(text for text in differing if text.startswith("data.name=")))
     settings = dict(text.split("=", 1) for text in [*usual, *differing])
     data = [text.removeprefix("data.") for text in differing if text.startswith("data.")]
-    # Without folders; names of environments and data sets speak for themselves.
+    # Folders are left out, and the names of environments and data sets need no key.
     own = [re.sub("=.*[/:]", "=", text) for text in data if not text.startswith(_SIZES)]
     own = [re.sub("^(env_id|test_root)=", "", text) for text in own]
     named = {
@@ -96,7 +99,7 @@ def _result(row: Row) -> Result:
 
 
 def _procedure(settings: Mapping[str, str]) -> str:
-    """Return in words what came before the training."""
+    """Describe in words how the network was prepared for the training."""
     objective, init, task = (settings[key] for key in ("warmup.objective", "model.init", "pretrain.task"))
     words = []
     if settings["warmup.enabled"] == "true":

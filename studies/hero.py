@@ -1,4 +1,4 @@
-"""The picture of the README: ``python -m studies.hero [--output .github/hero.png]``, a minute on one core.
+"""Draw the picture of the README: ``python -m studies.hero [--output .github/hero.png]``, a minute on one core.
 
 Above: portraits of a GRU as it is initialised, after the published warmup, and after the warmup for rest. Below:
 its error against the length of the test sequences, from the rows of ``studies/results/memory.csv``.
@@ -36,7 +36,7 @@ LENGTH, HIDDEN, STATES, STEPS = 100, 64, 64, 2000
 
 
 def portraits() -> dict[str, Portrait]:
-    """Warm copies of one GRU up, and return a portrait of each."""
+    """Warm up copies of one GRU, and return a portrait of each."""
     torch.manual_seed(0)
     network = RecurrentNetwork(1, HIDDEN, 1)
     sequences = torch.randn(LENGTH, 512, 1)

@@ -20,11 +20,11 @@ TRAIN = Path(__file__).parents[1] / "train.py"
 OUTPUT = "output.txt"
 """File in a run folder with what the run has printed."""
 Ending = Generator[tuple[Run, int], None, None]
-"""Yields each run with its exit status as they end; closed or interrupted, it ends those that are going on."""
+"""Yields each run with its exit status when it ends. If it is closed or interrupted, it ends the other runs."""
 
 
 def start(script: Path, arguments: Sequence[str], folder: Path, **unset: str) -> subprocess.Popen[bytes]:
-    """Start a run in its folder, or go on where it has begun, with variables of the environment where unset."""
+    """Start a run in its folder, or continue one; ``unset`` are environment variables, unless they are set."""
     begun = ["ckpt=last"] if (folder / CONFIG_FILE).is_file() else []
     command = [sys.executable, str(script), *arguments, f"run_dir={folder}", *begun]
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,12 +33,12 @@ def start(script: Path, arguments: Sequence[str], folder: Path, **unset: str) ->
 
 
 def execute(script: Path, arguments: Sequence[str], folder: Path) -> int:
-    """Carry a run out as :func:`start` does; return its exit status."""
+    """Start a run and wait for it; return its exit status."""
     return start(script, arguments, folder).wait()
 
 
 def local(runs: Sequence[Run], folder: Path, jobs: int) -> Ending:
-    """Carry runs out on this machine, ``jobs`` at a time, each on one thread unless OMP_NUM_THREADS is set."""
+    """Run on this machine, ``jobs`` runs at a time, each on one thread unless OMP_NUM_THREADS is set."""
     waiting = list(runs)[::-1]
     going: dict[subprocess.Popen[bytes], Run] = {}
     try:
@@ -59,18 +59,18 @@ def local(runs: Sequence[Run], folder: Path, jobs: int) -> Ending:
 def slurm(runs: Sequence[Run], folder: Path, jobs: int | None, parameters: Mapping[str, Any]) -> Ending:
     """Submit runs to SLURM as one array of jobs, through submitit, and wait for them.
 
-    A job that ends without an exit status, as at its time limit, has status 1; the study's command goes on with it
-    when it is given again. ``parameters`` are those of submitit's AutoExecutor; ``cluster: local`` tries it here.
+    A job that ends without an exit status, for example at its time limit, has status 1; the same command continues
+    it. ``parameters`` are those of submitit's AutoExecutor; ``cluster: local`` runs the jobs on this machine.
 
     Raises:
-        ConfigError: If there is no submitit or no SLURM, or a parameter is none of submitit's.
+        ConfigError: If there is no submitit or no SLURM, or submitit does not know a parameter.
     """
     try:
         import cloudpickle
         import submitit
     except ImportError:
         raise ConfigError("--where slurm: needs submitit, pip install 'lightning-warmup[slurm]'") from None
-    # Jobs get this module's functions by value: there they could not import it.
+    # Functions of this module are sent by value, because a job cannot import it.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     settings = {"name": folder.name, "slurm_array_parallelism": jobs, "cluster": "slurm", **parameters}
     try:
@@ -96,10 +96,10 @@ def _ending(jobs: list[tuple[Any, Run]]) -> Ending:
 
 
 def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:
-    """Write the files that ``wandb sweep`` takes: one for each grid and alternative; return their paths.
+    """Write the files for ``wandb sweep``, one for each grid and alternative; return their paths.
 
-    Values of settings become parameters of the sweep; what differs between alternatives is in its command. The
-    agents' runs live in new folders under ``runs/``.
+    The values of a setting are parameters of the sweep. The settings of an alternative are in its command. The
+    agents' runs are in new folders under ``runs/``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -122,7 +122,7 @@ def write_sweeps(study: Study, project: str, folder: Path) -> list[Path]:
 
 
 def _values(choices: Mapping[str, list[str]]) -> list[Any]:
-    """Return the values of a setting, as numbers where the agent writes them as they were written."""
+    """Return the values of a setting: numbers, if the agent writes them as they are here, or else text."""
     texts = [argument.partition("=")[2] for (argument,) in choices.values()]
     natives = [yaml.safe_load(text) for text in texts]
     return [native if str(native) == text else text for native, text in zip(natives, texts, strict=True)]

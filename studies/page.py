@@ -1,7 +1,7 @@
 """One page about many runs: ``python -m studies.page FOLDER-or-CSV ... --output RESULTS.md``.
 
-A page is a list of sections, each a few sentences, figures and tables over rows of runs. The rows of this
-repository's own studies make the page of `studies.claims`; any others an overview.
+A page is a list of sections: a few sentences, tables and figures. The rows of this repository's own studies make
+the page of `studies.claims`; other runs make an overview.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from studies.tables import LEARNT, in_words, studies_table, table
 
 _USUAL = ("test.loss", "test.accuracy", "test.return", LEARNT, "vaa.final", "resting_vaa.final")
 _SHOWN = 4
-"""Metrics in the table of an overview, the first that any run has."""
+"""Number of metrics in the table of an overview: the first that any run has."""
 
 
 def overview(results: Sequence[Result], figures: Path) -> list[Section]:
-    """Return a page about any runs: how they ended, how they learnt, and where they come from."""
+    """Return a page about any runs: their results, their curves, and where they come from."""
     names = ("benchmark", "cell", "procedure")
     metrics = [name for name in _USUAL if any(name in result.metrics for result in results)][:_SHOWN]
     drawn = [

@@ -1,14 +1,13 @@
 """Does a warmup harm, or help, a policy of sb3-contrib? ``python -m studies.recurrent_ppo``, ten minutes a run.
 
 Each row of ``studies/recurrent_ppo.csv`` is a RecurrentPPO of 80,000 steps on an environment of POPGym: with its
-plain LSTMs, with these warmed up, and with a memory at their side, which alone is warmed up. Rows that are there
-already are not computed again. It needs ``pip install -e ".[popgym,strangers]"``.
+plain LSTMs, with these warmed up, and with a memory at their side, which alone is warmed up. Rows that exist are
+not computed again. It needs ``pip install -e ".[popgym,strangers]"``.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
 import time
@@ -23,14 +22,12 @@ from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from tqdm import tqdm
 
 from lightning_warmup import Published, SideMemory, warmup
-from lightning_warmup.runtime.files import read_rows
+from studies.fill import fill
 
 TABLE = Path(__file__).with_suffix(".csv")
 WHAT = ("environment", "procedure", "seed")
-FOUND = ("return_at_end", "best_return", "seconds_warmup", "seconds")
 ENVIRONMENTS = ("RepeatFirstEasy", "RepeatPreviousEasy")
 PROCEDURES = ("none", "warmup", "silent")
 STEPS, EPISODES = 80_000, 40
@@ -80,8 +77,8 @@ class Watch(BaseCallback):
         self.seconds = time.perf_counter() - since
 
 
-def learn(environment: str, procedure: str, seed: int) -> dict[str, Any]:
-    """Train one policy; return its row."""
+def learn(environment: str, procedure: str, seed: int) -> dict[str, str]:
+    """Train one policy; return what was measured."""
     import popgym  # noqa: F401 - registers the environments
 
     since = time.perf_counter()
@@ -97,9 +94,13 @@ def learn(environment: str, procedure: str, seed: int) -> dict[str, Any]:
     )
     watch = Watch(warm_up=procedure != "none")
     agent.learn(STEPS, watch)
-    found = (statistics.mean(watch.last), watch.best, watch.seconds, time.perf_counter() - since)
-    written = [f"{value:.4g}" for value in found]
-    return dict(zip(WHAT + FOUND, [environment, procedure, seed, *written], strict=True))
+    found = {
+        "return_at_end": statistics.mean(watch.last),
+        "best_return": watch.best,
+        "seconds_warmup": watch.seconds,
+        "seconds": time.perf_counter() - since,
+    }
+    return {name: f"{value:.4g}" for name, value in found.items()}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -107,18 +108,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m studies.recurrent_ppo", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args(argv)
-    rows = read_rows(TABLE)
-    done = {tuple(row[name] for name in WHAT) for row in rows}
-    cases = [(environment, procedure, seed) for seed, environment, procedure in
-             product(range(options.seeds), ENVIRONMENTS, PROCEDURES)]  # fmt: skip
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, WHAT + FOUND, lineterminator="\n")
-        if not rows:
-            writer.writeheader()
-            file.flush()
-        for case in tqdm([case for case in cases if tuple(map(str, case)) not in done], unit="run"):
-            writer.writerow(learn(*case))
-            file.flush()
+    cases = product(range(options.seeds), ENVIRONMENTS, PROCEDURES)
+    fill(TABLE, WHAT, [(environment, procedure, seed) for seed, environment, procedure in cases], learn)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Results that last: one row of a CSV file for each finished run, with all that its folder says in numbers."""
+"""Results that last: a row of a CSV file for each finished run, with every number in its folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lightning_warmup.runtime.files import Row, read_rows, write_rows
 from studies.grid import as_arguments, flatten
 
 WHAT = ("study", "run", "settings", "seed", "commit", "dirty")
-"""The first columns: what a run was. All others are its metrics, under their dotted names."""
+"""The first columns, which identify a run. All others are its metrics, under their dotted names."""
 REPORT = "report.json"
 RISEN = 0.1
-"""VAA from which a network counts as multistable: a tenth of the states have a place of their own."""
-# What a run computes does not depend on these: they say where it lives, and who watches it.
+"""VAA from which a network counts as multistable: a tenth of the states end in different places."""
+# These settings do not change what a run computes: they say where its files are, and what is shown of it.
 _ELSEWHERE = ("run_dir=", "ckpt=", "seed=", "data.root=", "tracking.", "trainer.enable_")
 
 
@@ -51,20 +51,20 @@ def read_run(folder: Path, study: str | None = None) -> Row:
     report, origin = _json(folder / REPORT), _json(folder / "provenance.json")
     changes = [change[3:] for change in origin.get("changes") or ()]
     group = next((text for text in _flat(config) if text.startswith("tracking.group=")), "=null")
-    figures = {
+    metrics = {
         name: value for name, value in flatten(report) if name != "seed" and type(value) in (int, float)
     }
-    figures |= _training(read_rows(folder / "metrics.csv"), report.get("trivial_loss"))
-    figures |= _portrait(folder / "portraits")
+    metrics |= _training(read_rows(folder / "metrics.csv"), report.get("trivial_loss"))
+    metrics |= _portrait(folder / "portraits")
     return {
         "study": study or group.partition("=")[2].replace("null", ""),
         "run": folder.name,
         "settings": settings_in(config),
         "seed": str(report.get("seed", "")),
         "commit": str(origin.get("commit") or "")[:12],
-        # A table that has grown by the runs before this one is no change of the code.
+        # Rows that earlier runs have added to a table are no change of the code.
         "dirty": str(any(not change.startswith("studies/results/") for change in changes)).lower(),
-        **{name: f"{value:.6g}" for name, value in figures.items()},
+        **{name: f"{value:.6g}" for name, value in metrics.items()},
     }
 
 
@@ -72,33 +72,41 @@ def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def _training(metrics: Sequence[Row], trivial: float | None) -> dict[str, float]:
-    """Return the curves after 0, 1, 2, 4, ... epochs and the last, and the epochs until they got somewhere.
+def _training(rows: Sequence[Row], trivial: float | None) -> dict[str, float]:
+    """Return curves after 0, 1, 2, 4, ... and all epochs, and the epochs until a run learnt and its VAA rose.
 
-    Learnt is a validation loss below half of that of the best constant prediction, or an optimal policy, or one
-    that solves its environment.
+    A run has learnt when its validation loss is below half that of the best constant prediction, or when its policy
+    is optimal or solves its environment.
     """
-    curves: dict[str, dict[int, float]] = {}
-    for name in ("loss", "accuracy", "return", "optimal", "solved"):
-        curves[name] = {int(r["epoch"]) + 1: float(r[f"val/{name}"]) for r in metrics if f"val/{name}" in r}
-    ends = [(int(row["step"]), int(row["epoch"]) + 1) for row in metrics if "epoch" in row]
-    curves["vaa"] = {
-        max((epoch for end, epoch in ends if end < int(row["step"])), default=0): float(value)
-        for row in metrics
-        for name, value in row.items()
-        if name.startswith("monitor_M") and name.endswith("/vaa")
-    }
+    curves = _curves(rows)
     solved = curves["optimal"] or curves["solved"]
     learnt = [at for at, share in solved.items() if share >= 1]
     if not solved and trivial is not None:
         learnt = [at for at, loss in curves["loss"].items() if loss < trivial / 2]
     risen = [at for at, vaa in curves["vaa"].items() if vaa >= RISEN]
     until = {"epochs_until_learnt": learnt, "epochs_until_risen": risen}
-    figures: dict[str, float] = {name: epochs[0] for name, epochs in until.items() if epochs}
+    metrics: dict[str, float] = {name: epochs[0] for name, epochs in until.items() if epochs}
     for name, curve in curves.items():
-        figures |= {f"curve.{name}.{at}": value for at, value in curve.items() if at & (at - 1) == 0}
-        figures |= {f"curve.{name}.last": curve[max(curve)]} if curve else {}
-    return figures
+        powers_of_two = [at for at in curve if at & (at - 1) == 0]
+        metrics |= {f"curve.{name}.{at}": curve[at] for at in powers_of_two}
+        if curve:
+            metrics[f"curve.{name}.last"] = curve[max(curve)]
+    return metrics
+
+
+def _curves(rows: Sequence[Row]) -> dict[str, dict[int, float]]:
+    """Return each validation metric, and the monitored VAA, by the number of epochs trained."""
+    curves: dict[str, dict[int, float]] = {}
+    for name in ("loss", "accuracy", "return", "optimal", "solved"):
+        curves[name] = {int(r["epoch"]) + 1: float(r[f"val/{name}"]) for r in rows if f"val/{name}" in r}
+    ends = [(int(row["step"]), int(row["epoch"]) + 1) for row in rows if "epoch" in row]
+    curves["vaa"] = {
+        max((epoch for end, epoch in ends if end < int(row["step"])), default=0): float(value)
+        for row in rows
+        for name, value in row.items()
+        if name.startswith("monitor_M") and name.endswith("/vaa")
+    }
+    return curves
 
 
 def _portrait(folder: Path) -> dict[str, float]:
@@ -113,17 +121,17 @@ def _portrait(folder: Path) -> dict[str, float]:
 
 
 def identity(row: Row) -> tuple[str, str]:
-    """Return what makes two rows the same run: the settings and the seed."""
+    """Return the settings and the seed; two rows with the same ones are the same run."""
     return row["settings"], row["seed"]
 
 
 def add_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Add rows to a file; a row of the same settings and seed is replaced.
+    """Add rows to a file; they replace rows with the same settings and seed.
 
-    A new file takes the place of the old one, which is therefore whole at any moment; a second writer waits.
+    The file is replaced as a whole, so it is complete at any moment. A second writer waits.
 
     Raises:
-        ConfigError: If it can't be written.
+        ConfigError: If the file can't be written.
     """
     if not rows:
         return

@@ -1,10 +1,10 @@
-"""Carry a study out: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [--reuse] [key=value]``.
+"""Run a study: ``python -m studies.run STUDY.yaml [--where W] [--jobs N] [--list] [--reuse] [key=value ...]``.
 
-Runs every combination of settings that a study file stands for; studies/grid.py describes the file. All are
-checked before the first one starts. Each has a folder in runs/STUDY or run_dir=FOLDER, and when it ends a row in
-results/STUDY.csv beside the study. A finished folder is not computed again, a run that has begun goes on, and one
-that fails does not stop the others. With --reuse a row in the table is enough. key=value picks from an axis of the
-grid, or holds for every run.
+Runs every combination of settings in a study file, which studies/grid.py describes. All are checked before the
+first one starts. Each run has a folder in runs/STUDY, or in run_dir=FOLDER, and gets a row in results/STUDY.csv
+beside the study when it ends. Finished runs are skipped, interrupted ones continue, and a run that fails does not
+stop the others. With --reuse, a row in the table is enough for a run to be skipped. key=value picks from an axis of
+the grid, or holds for every run.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> Any:
     parser = _Parser("python -m studies.run", description=__doc__.split("\n\n")[1], allow_abbrev=False)
     parser.add_argument("study", type=Path, help="the study file, such as studies/claims.yaml")
-    parser.add_argument("--where", choices=("local", "wandb", "slurm"), default="local", help="who runs it")
-    parser.add_argument("--jobs", type=int, help="runs at a time; 1 on this machine unless given")
+    parser.add_argument(
+        "--where", choices=("local", "wandb", "slurm"), default="local", help="where the runs are computed"
+    )
+    parser.add_argument("--jobs", type=int, help="runs at a time, on this machine by default 1")
     parser.add_argument("--list", action="store_true", help="list the runs and stop")
-    parser.add_argument("--reuse", action="store_true", help="runs that have a row count as finished")
+    parser.add_argument("--reuse", action="store_true", help="count runs with a row as finished")
     parser.add_argument("settings", nargs="*", default=[], metavar="key=value", help="see above")
     options = parser.parse_intermixed_args(argv)
     if options.jobs is not None and options.jobs < 1:
@@ -83,7 +85,7 @@ def _run(options: Any) -> int:
         for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
             print(f"wandb sweep {path}")
         return 0
-    # The command may have been killed between the end of a run and its row; the row of another's run is replaced.
+    # The command may have been killed after a run ended and before its row was written.
     finished = [folder / name for name in state if (folder / name / REPORT).is_file()]
     add_rows(table, [read_run(path, study.name) for path in finished])
     todo = [run for run in runs if state[run.name] != "finished"]
@@ -105,10 +107,10 @@ def _run(options: Any) -> int:
 
 
 def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:
-    """Compose every run, and return the settings that differ from the defaults, and the seed, by its name.
+    """Compose every run; return its settings that differ from the defaults, and its seed, by its name.
 
     Raises:
-        ConfigError: If a run can't be composed, two are the same or have the same name, or a folder holds a run of
+        ConfigError: If a run can't be composed, two runs are the same or share a name, or a folder holds a run of
             other settings.
     """
     names: dict[tuple[str, str], str] = {}
@@ -135,7 +137,7 @@ def _identity(arguments: Sequence[str]) -> tuple[str, str]:
 
 
 def _state(folder: Path, recorded: bool) -> str:
-    """Return how far a run is, by its folder and whether it has a row that counts."""
+    """Return how far a run is: its folder tells, or a row that counts."""
     if recorded or (folder / REPORT).is_file():
         return "finished"
     return "begun" if (folder / CONFIG_FILE).is_file() else "new"
@@ -158,5 +160,5 @@ def _follow(progress: tqdm[tuple[Run, int]], folder: Path, table: Path) -> list[
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the runs that are going on as well
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that its runs end as well
     sys.exit(main(sys.argv[1:]))

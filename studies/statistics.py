@@ -1,4 +1,4 @@
-"""What a few seeds allow to say: intervals of shares and of paired differences, and who is better how often."""
+"""What a few seeds can show: intervals of shares and of paired differences, and how often one is better."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from configs.compose import ConfigError
 
 LEVEL = 0.95
 FEWEST = 3
-"""Pairs of runs from which on a difference has an interval."""
+"""The fewest pairs of runs for which there is an interval."""
 _DRAWS = 10_000
 
 
@@ -25,8 +25,8 @@ def share_interval(successes: int, runs: int) -> tuple[float, float]:
 def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
     """Return the bootstrap interval of the mean of paired differences, by percentiles at `LEVEL`.
 
-    Of up to five pairs all draws are taken, of more 10,000 at random. With three pairs the interval is their range.
-    None with fewer than `FEWEST`, or if a difference is not finite.
+    It takes all resamples of up to five pairs, and 10,000 random ones of more. With three pairs the interval is
+    their range. It is None with fewer than `FEWEST` pairs, or if a difference is not finite.
     """
     count = len(differences)
     if count < FEWEST or not np.isfinite(differences).all():
@@ -36,7 +36,7 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
     else:
         draws = np.random.default_rng(0).choice(np.asarray(differences), (_DRAWS, count))
     means = draws.mean(axis=1)
-    # Of a few different means the outer ones are taken, so that the interval is not too short.
+    # Quantiles between two means are rounded outwards, so that the interval is not too short.
     low = np.quantile(means, (1 - LEVEL) / 2, method="lower")
     high = np.quantile(means, (1 + LEVEL) / 2, method="higher")
     return float(low), float(high)

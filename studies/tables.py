@@ -1,4 +1,4 @@
-"""Tables of groups of runs that differ in the seed alone: medians, ranges, counts and their intervals."""
+"""Tables of groups of runs that differ only in the seed: medians, ranges, counts and their intervals."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from studies.groups import Groups, Result, group
 from studies.statistics import paired_interval, probability_of_improvement, share_interval
 
 LEARNT = "epochs_until_learnt"
-"""The metric that those runs have which learnt."""
+"""The metric that only runs that learnt have."""
 _GREATER_IS_BETTER = ("accuracy", "return", "optimal", "solved")
 
 
 def in_words(name: str) -> str:
-    """Return the name of a metric as it is read: ``test.loss`` as ``test loss``."""
+    """Return the name of a metric in words: ``test.loss`` as ``test loss``."""
     return {"val.solved_at": "episodes until solved"}.get(name, name.replace(".", " ").replace("_", " "))
 
 
@@ -32,7 +32,7 @@ def number(value: float) -> str:
 
 
 def spread(results: Sequence[Result], metric: str) -> str:
-    """Return median, range, and the number of runs with the metric if not all have it: ``2 (1 to 3), 3 of 5``."""
+    """Return the median and the range, and how many runs have the metric if not all do: ``2 (1 to 3), 3 of 5``."""
     values = [result.metrics[metric] for result in results if metric in result.metrics]
     if not values:
         return ""
@@ -51,7 +51,7 @@ def share(results: Sequence[Result], metric: str = LEARNT) -> str:
 
 
 def table(groups: Groups, names: Sequence[str], metrics: Mapping[str, str]) -> str:
-    """Return a table: what a group has in common, its number of runs, and metrics by their column's heading."""
+    """Return a table with a row for each group: its names, its number of runs, and metrics by their headings."""
     rows = [
         [*key, str(len(members)), *(spread(members, metric) for metric in metrics.values())]
         for key, members in groups.items()
@@ -62,7 +62,7 @@ def table(groups: Groups, names: Sequence[str], metrics: Mapping[str, str]) -> s
 def by_procedure(
     results: Iterable[Result], names: Sequence[str]
 ) -> dict[tuple[str, ...], dict[str, list[Result]]]:
-    """Group results by columns or settings, and those of each group by their procedure.
+    """Group results by columns or settings, and each group by procedure.
 
     Raises:
         ConfigError: If runs of one procedure differ in their settings.
@@ -84,9 +84,9 @@ def first_metric(runs: Mapping[str, Sequence[Result]], metrics: Sequence[str]) -
 def comparison(
     results: Sequence[Result], names: Sequence[str], procedures: Sequence[str], metrics: Sequence[str]
 ) -> str:
-    """Return a table of procedures side by side, the last compared with the one before it.
+    """Return a table of procedures side by side; the last is compared with the one before it.
 
-    Each row has the first of ``metrics`` that its runs have; those of one procedure alone are left out.
+    A row shows the first of ``metrics`` that its runs have. Groups with a single procedure are left out.
     """
     header = [*names, "metric", *procedures, "change", "P(better)"]
     rows = []
@@ -102,8 +102,8 @@ def comparison(
 def change(ours: Sequence[Result], theirs: Sequence[Result], metric: str) -> tuple[str, str]:
     """Return the mean change over pairs of equal seeds with its interval, and the probability of improvement.
 
-    The change is a factor where less is better, else a difference. A run without the metric never got there and
-    is the worst.
+    The change is a factor if less is better, and otherwise a difference. A run without the metric never got there
+    and counts as the worst.
     """
     if not ours or not theirs:
         return "", ""
@@ -128,7 +128,7 @@ def change(ours: Sequence[Result], theirs: Sequence[Result], metric: str) -> tup
 
 
 def counts(results: Sequence[Result], names: Sequence[str], procedures: Sequence[str]) -> str:
-    """Return a table of how many runs learnt, procedures in columns."""
+    """Return a table of how many runs learnt, with a column for each procedure."""
     rows = [
         [*key, *(share(runs.get(procedure, [])) for procedure in procedures)]
         for key, runs in by_procedure(results, names).items()
@@ -137,7 +137,7 @@ def counts(results: Sequence[Result], names: Sequence[str], procedures: Sequence
 
 
 def studies_table(results: Iterable[Result]) -> str:
-    """Return a table of the studies: runs, seeds, commits, and hours of computing."""
+    """Return a table of the studies: their runs, seeds, commits, and hours of computing."""
     studies: dict[str, list[Result]] = {}
     for result in results:
         studies.setdefault(result["study"] or "none", []).append(result)

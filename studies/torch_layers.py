@@ -1,13 +1,12 @@
 """What a warmup reaches on torch's own layers: ``python -m studies.torch_layers``, fifteen minutes on one core.
 
-Each row of ``studies/torch_layers.csv`` is a call ``warmup(layer, sequences)``, all settings at their defaults. The
-VAA is measured anew, on other sequences. Rows that are there already are not computed again.
+Each row of ``studies/torch_layers.csv`` is a call ``warmup(layer, sequences)`` with default settings. The VAA is
+measured afterwards on other sequences. Rows that exist are not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
 import time
@@ -18,15 +17,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from lightning_warmup import multistability, warmup
 from lightning_warmup.reporting.rows import markdown
-from lightning_warmup.runtime.files import read_rows
+from studies.fill import fill
 
 TABLE = Path(__file__).with_suffix(".csv")
 WHAT = ("layer", "hidden_size", "num_layers", "seed")
-FIGURES = ("vaa_before", "vaa", "resting_vaa", "steps", "seconds")
 LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "GRU": (nn.GRU, {}),
     "LSTM": (nn.LSTM, {}),
@@ -37,8 +34,8 @@ LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
 LENGTH, SEQUENCES, MEASURED, HIGH = 50, 256, 64, 0.9
 
 
-def reach(layer: str, hidden_size: int, num_layers: int, seed: int) -> dict[str, Any]:
-    """Warm one layer up; return its row."""
+def reach(layer: str, hidden_size: int, num_layers: int, seed: int) -> dict[str, str]:
+    """Warm up one layer; return what was measured."""
     torch.manual_seed(seed)
     kind, settings = LAYERS[layer]
     rnn = kind(1, hidden_size, num_layers, **settings)
@@ -48,19 +45,24 @@ def reach(layer: str, hidden_size: int, num_layers: int, seed: int) -> dict[str,
     result = warmup(rnn, sequences, seed=seed)
     seconds = time.perf_counter() - since
     found = multistability(rnn, others)
-    figures = (before, found.vaa, found.resting_vaa, len(result), seconds)
-    written = [f"{figure:.4g}" for figure in figures]
-    return dict(zip(WHAT + FIGURES, [layer, hidden_size, num_layers, seed, *written], strict=True))
+    measured = {
+        "vaa_before": before,
+        "vaa": found.vaa,
+        "resting_vaa": found.resting_vaa,
+        "steps": len(result),
+        "seconds": seconds,
+    }
+    return {name: f"{value:.4g}" for name, value in measured.items()}
 
 
 def wanted(seeds: int) -> list[tuple[str, int, int, int]]:
-    """Return the layers, by what they are; dropout needs two of them."""
+    """Return the cases, as values of `WHAT`; dropout needs two layers."""
     cases = product(LAYERS, (24, 64), (1, 2), range(seeds))
     return [case for case in cases if not ("dropout" in case[0] and case[2] == 1)]
 
 
 def summary(rows: Sequence[dict[str, str]]) -> str:
-    """Return a table: the lowest and the median VAA of each kind of layer, and in how many seeds it is high."""
+    """Return a table of the VAA of each kind of layer: its median, its least value, and how often it is high."""
     groups: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
         groups.setdefault((row["layer"], row["hidden_size"], row["num_layers"]), []).append(float(row["vaa"]))
@@ -76,19 +78,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m studies.torch_layers", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args(argv)
-    rows = read_rows(TABLE)
-    done = {tuple(row[name] for name in WHAT) for row in rows}
-    todo = [case for case in wanted(options.seeds) if tuple(map(str, case)) not in done]
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, WHAT + FIGURES, lineterminator="\n")
-        if not rows:
-            writer.writeheader()
-        for case in tqdm(todo, unit="layer"):
-            row = reach(*case)
-            writer.writerow(row)
-            file.flush()
-            rows.append({name: str(value) for name, value in row.items()})
-    print(summary(rows))
+    print(summary(fill(TABLE, WHAT, wanted(options.seeds), reach)))
     return 0
 
 

@@ -32,7 +32,7 @@ MOMENTS = {
     "warmup": "after the warmup",
     "final": "after training",
 }
-"""Moments a network is portrayed at, in their order, in words."""
+"""The moments of a portrait in their order, in words."""
 
 Metrics = list[Row]
 
@@ -55,25 +55,25 @@ def read_memory(folder: Path) -> dict[str, Spans]:
 
 
 def column(metrics: Metrics, name: str, axis: str = "step") -> tuple[list[float], list[float]]:
-    """Return where on the column ``axis`` the values of a metric such as ``val/loss`` stand, and the values."""
+    """Return the values of a metric such as ``val/loss``, after those of the column ``axis`` in the same rows."""
     rows = [row for row in metrics if row.get(name)]
     return [float(row[axis]) for row in rows], [float(row[name]) for row in rows]
 
 
 def style(index: int) -> dict[str, Any]:
-    """Return colour, marker and line of the line ``index``; the latter two tell lines apart in grey print."""
+    """Return the colour, marker and line style of line ``index``; in grey print, the last two tell lines apart."""
     return {name: values[index % len(values)] for name, values in STYLES.items()}
 
 
 def panels(*heights: float, width: float = 6, sharex: bool = True) -> tuple[Figure, list[Axes]]:
-    """Return a figure of axes above one another, of sizes in inches."""
+    """Return a figure of axes one above another; sizes are in inches."""
     figure = plt.figure(figsize=(width, sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), height_ratios=heights, sharex=sharex, squeeze=False)
     return figure, list(axes[:, 0])
 
 
 def finish(axes: Axes, **settings: Any) -> None:
-    """Give axes their names and limits, a grid, and a legend if lines have labels."""
+    """Set names and limits of axes, draw a grid, and a legend if lines have labels."""
     axes.set(**settings)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
@@ -81,14 +81,14 @@ def finish(axes: Axes, **settings: Any) -> None:
 
 
 def save(figure: Figure, output: Path) -> Path:
-    """Write a figure to a file and let go of it; return the file."""
+    """Write a figure to a file and close it; return the file."""
     figure.savefig(output, dpi=150)
     plt.close(figure)
     return output
 
 
 def draw_learning(metrics: Metrics) -> Figure:
-    """Draw what a run learns over its training steps, above its VAA if that was monitored."""
+    """Draw the loss or return over the training steps of a run, and below it the VAA if it was monitored."""
     vaa = next(
         (name for row in metrics for name in row if name.startswith("monitor_M") and name.endswith("/vaa")),
         None,
@@ -145,7 +145,7 @@ def draw_multistability(portraits: Mapping[str, Portrait]) -> Figure:
 
 
 def draw_portraits(portraits: Mapping[str, Portrait]) -> Figure:
-    """Draw trajectories under a constant input and their ends, for two portraits by moment."""
+    """Draw the states of portraits, by moment: their first steps under a constant input, and their ends."""
     figure, all_axes = panels(*[4.8] * len(portraits), sharex=False)
     for axes, (moment, taken) in zip(all_axes, portraits.items(), strict=True):
         axes.plot(taken.path[:, :, 0], taken.path[:, :, 1], color=GREY, linewidth=0.6)
@@ -169,7 +169,7 @@ def draw_portraits(portraits: Mapping[str, Portrait]) -> Figure:
 
 
 def draw_memory(memory: Mapping[str, Spans]) -> Figure:
-    """Draw what is left of the distance of each pair of histories, against the steps that both read since."""
+    """Draw the share that is left of each pair's distance, against the number of steps that both read since."""
     figure, (axes,) = panels(4)
     for moment, spans in memory.items():
         look = style(list(MOMENTS).index(moment)) | {"marker": ""}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MANY, STILL = 0.5, 0.5
-"""VAA from which a network has places to remember in; the part of them at rest below which memory may fade."""
+"""VAA from which a network can remember; the share of it at rest below which its memory may fade."""
 DRIFTS = "its states still move: warmup.objective=rest, or more of its steps, brings them to rest, and memory lasts"
 Rows = list[tuple[str, str]]
 
@@ -19,7 +19,9 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
         report: Content of ``report.json``.
         trivial_loss: Loss of the best constant predictor, None if it has no meaning.
     """
-    rows = [*_verdict(report), *_multistability(report), *_tests(report, trivial_loss), *_policy(report)]
+    rows = [*_verdict(report), *_multistability(report), *_tests(report, trivial_loss)]
+    if report.get("certified"):
+        rows.append(("proof", _proof(report["certified"])))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
     rows.append(("checkpoint", report["checkpoint"] or "none"))
     width = max(len(name) for name, _ in rows)
@@ -27,7 +29,7 @@ def table(report: dict[str, Any], trivial_loss: float | None) -> str:
 
 
 def _verdict(report: Mapping[str, Any]) -> Rows:
-    """Return for how long the network remembers at each moment, and what to try if its states drift."""
+    """Return how long the network remembers at each moment, and what to try if its states drift."""
     memory = {when: it for when, it in (report.get("memory") or {}).items() if it}
     spans = [_span(it, report["vaa"][when], report["vaa_sequences"]) for when, it in memory.items()]
     rows = [("memory", " -> ".join(spans))] if memory else []
@@ -40,9 +42,9 @@ def _verdict(report: Mapping[str, Any]) -> Rows:
 
 
 def _span(memory: Mapping[str, Any], vaa: float, sequences: int) -> str:
-    """Return for how long a network remembers, and how much if that is little.
+    """Return how long a network remembers, and how much if it has few places.
 
-    Only pairs of sequences that end in different places stay apart: 1 - 1/K of them for K equal places.
+    Only pairs of sequences that end in different places stay apart: with K equal places, 1 - 1/K of the pairs.
     """
     apart, pairs, limit = memory["apart"], memory["pairs"], memory["limit"]
     if apart == 0:
@@ -57,7 +59,7 @@ def _span(memory: Mapping[str, Any], vaa: float, sequences: int) -> str:
 
 
 def _multistability(report: Mapping[str, Any]) -> Rows:
-    """Return what is measured under a constant input, with the number of its steps."""
+    """Return what is measured under a constant input."""
     steps = f"{report['vaa_steps']:,} steps"
     rows = [
         (f"VAA of {report['vaa_sequences']} after {steps}", _list(report["vaa"], "{:.2f}".format)),
@@ -78,10 +80,6 @@ def _tests(report: Mapping[str, Any], trivial_loss: float | None) -> Rows:
         rows.append((f"test {name}", f"{value:.4g}{trivial}"))
     groups = sorted(name for name in report if "_at_" in name)
     return rows + [(group.replace("_", " "), _list(report[group], "{:.4g}".format)) for group in groups]
-
-
-def _policy(report: Mapping[str, Any]) -> Rows:
-    return [("proof", _proof(report["certified"]))] if report.get("certified") else []
 
 
 def _proof(certified: Mapping[str, Any]) -> str:
