@@ -13,6 +13,7 @@ from lightning_warmup.reporting.rows import markdown
 from studies.figures import panel_grid, save_with_legend
 from studies.grid import read_study
 from studies.groups import Result, pick
+from studies.statistics import share_interval
 from studies.tables import LEARNT, change, in_words, number, share, sign
 
 STUDY = Path(__file__).parent / "no_regret.yaml"
@@ -28,6 +29,10 @@ DRAWN = {"none": "without warmup", "warmup": "with warmup", "silent": "with a si
 """Procedures whose learning curves are drawn, and what the legend says."""
 AGENTS = {"tmaze", "gym"}
 HORIZONS = (30, 300, 2000)
+SILENT = ("silent", "silent-equal")
+"""Procedures that are judged: with as many units as none, and with as many parameters."""
+ENOUGH, NO_HARM = 3, "no harm"
+"""Seeds from which on a verdict stands, and what it says."""
 Runs = Mapping[str, Sequence[Result]]
 """The runs of a task with a cell by their variant."""
 
@@ -67,22 +72,35 @@ def points(results: Sequence[Result], metric: str) -> str:
     return texts[0] if len(values) == 1 else f"{texts[0]} ({' '.join(texts[1:])})"
 
 
-def verdict(task: str, runs: Runs, metric: str) -> str:
-    """Return what the rows at hand say about the goal.
+def verdict(task: str, runs: Runs, metric: str, ours: str) -> str:
+    """Return what the rows at hand say about the goal for one of the procedures.
 
-    Not worse: the median of silent is at least as good as the worst run without a warmup. Where memory is asked for
-    also: at least as good as the worst run of the best other procedure.
+    Not worse: its median is at least as good as the worst run without a warmup. Where memory is asked for also: at
+    least as good as the worst run of the best other procedure.
     """
-    if "none" not in runs or "silent" not in runs:
-        return "open"
+    if "none" not in runs or ours not in runs:
+        return "not run"
     good = {variant: goodness(results, metric) for variant, results in runs.items()}
-    ours = statistics.median(good.pop("silent"))
-    text = "no harm" if ours >= min(good["none"]) else "**harm**"
-    if task in MEMORY:
-        best = max(good, key=lambda variant: statistics.median(good[variant]))
-        text += ", as the best" if ours >= min(good[best]) else f", {best} is better"
-    seeds = min(len(runs["none"]), len(runs["silent"]))
-    return text if seeds >= 3 else f"{text} ({seeds} seed{'s' * (seeds > 1)})"
+    median = statistics.median(good[ours])
+    text = NO_HARM if median >= min(good["none"]) else "**harm**"
+    others = set(good) - {*SILENT}
+    if task in MEMORY and others > {"none"}:
+        best = max(sorted(others), key=lambda variant: statistics.median(good[variant]))
+        text += ", as the best" if median >= min(good[best]) else f", {best} is better"
+    seeds = min(len(runs["none"]), len(runs[ours]))
+    return text if seeds >= ENOUGH else f"{text} ({seeds} seed{'s' * (seeds > 1)})"
+
+
+def harmless(results: Iterable[Result], ours: str) -> str:
+    """Return in how many rows with three seeds or more a procedure does no harm, with the interval."""
+    found = []
+    for (task, _), runs in by_task(results).items():
+        if min(len(runs.get("none", [])), len(runs.get(ours, []))) >= ENOUGH:
+            found.append(verdict(task, runs, metric_of(runs), ours).startswith(NO_HARM))
+    if not found:
+        return "0 of 0"
+    low, high = share_interval(sum(found), len(found))
+    return f"{sum(found)} of {len(found)} [{low:.2f}, {high:.2f}]"
 
 
 def missing(results: Iterable[Result]) -> list[str]:
@@ -95,16 +113,27 @@ def missing(results: Iterable[Result]) -> list[str]:
     return [f"{task.replace('_', ' ')} ({' and '.join(cells)})" for task, cells in absent.items()]
 
 
-def judged(results: Iterable[Result]) -> str:
-    """Return a table, a row a task and cell: every procedure, silent against none, and the verdict."""
+def measured(results: Iterable[Result]) -> str:
+    """Return a table, a row a task and cell: the metric after every procedure."""
     rows = []
     for (task, cell), runs in by_task(results).items():
         metric = metric_of(runs)
-        ours, none = runs.get("silent", []), runs.get("none", [])
         found = [points(runs.get(variant, []), metric) for variant in VARIANTS]
-        what = [task.replace("_", " "), cell, in_words(metric)]
-        rows.append([*what, *found, *change(ours, none, metric), verdict(task, runs, metric)])
-    header = ["task", "cell", "metric", *VARIANTS, "silent against none", "P(better)", "verdict"]
+        rows.append([task.replace("_", " "), cell, in_words(metric), *found])
+    return markdown(["task", "cell", "metric", *VARIANTS], rows)
+
+
+def judged(results: Iterable[Result]) -> str:
+    """Return a table, a row a task and cell: the silent networks against none, and the verdicts."""
+    rows, header = [], ["task", "cell"]
+    for ours in SILENT:
+        header += [f"{ours} against none", "P(better)", "verdict"]
+    for (task, cell), runs in by_task(results).items():
+        metric, row = metric_of(runs), [task.replace("_", " "), cell]
+        for ours in SILENT:
+            changed = change(runs.get(ours, []), runs.get("none", []), metric)
+            row += [*changed, verdict(task, runs, metric, ours)]
+        rows.append(row)
     return markdown(header, rows)
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from studies.groups import Result
-from studies.regret import by_task, draw_learning, horizons, judged, learnt, metric_of, missing, verdict
+from studies.regret import (
+    by_task,
+    draw_learning,
+    harmless,
+    horizons,
+    judged,
+    learnt,
+    measured,
+    metric_of,
+    missing,
+    verdict,
+)
 
 
 def run(task: str, variant: str, seed: int, data: str = "copy_first_input", **metrics: float) -> Result:
@@ -24,9 +35,9 @@ def runs(task: str, data: str, metric: str, **values: list[float | None]) -> lis
     ]
 
 
-def told(results: list[Result]) -> str:
+def told(results: list[Result], ours: str = "silent") -> str:
     ((key, variants),) = by_task(results).items()
-    return verdict(key[0], variants, metric_of(variants))
+    return verdict(key[0], variants, metric_of(variants), ours)
 
 
 def test_a_loss_is_harm_beyond_the_worst_run_without_a_warmup() -> None:
@@ -42,7 +53,17 @@ def test_an_agent_that_never_learns_is_worst_and_one_seed_settles_nothing() -> N
     neither = runs("cartpole", "gym", "epochs_until_learnt", none=[None], silent=[None])
     assert told(learns) == "**harm** (1 seed)"
     assert told(neither) == "no harm (1 seed)"
-    assert told(learns[:1]) == "open"
+    assert told(learns[:1]) == "not run"
+
+
+def test_both_silent_networks_are_judged_and_counted_from_three_seeds_on() -> None:
+    values = {"none": [12.0, 7.0, 11.0], "silent": [15.0, 15.0, 11.0], "silent_equal": [15.0, 8.0, 7.0]}
+    results = runs("japanese_vowels", "series", "test_at_errors", **values)
+    assert told(results) == "**harm**"
+    assert told(results, "silent-equal") == "no harm"
+    assert harmless(results, "silent") == "0 of 1 [0.00, 0.97]"
+    assert harmless(results, "silent-equal") == "1 of 1 [0.03, 1.00]"
+    assert harmless(results[:2], "silent") == "0 of 0"
 
 
 def test_where_memory_is_asked_for_the_best_of_the_others_counts() -> None:
@@ -61,9 +82,10 @@ def test_tables_take_the_rows_there_are_and_name_the_rest(tmp_path: Path) -> Non
             result.metrics["memory.before.steps"] = 20.0
         looked = {"memory.before.limit": 2000.0, "epochs": 10.0}
         result.metrics.update(looked | {"curve.return.1": -0.5, "curve.return.last": 0.9})
-    assert "10" in judged(first)
-    assert "never" in judged(first)
-    assert "not run" in judged(first)
+    assert "10" in measured(first)
+    assert "never" in measured(first)
+    assert "not run" in measured(first)
+    assert "no harm, none is better" not in judged(first)
     assert "1 of 2 [0.01, 0.99]" in learnt(first)
     assert "| 0 to 30 | 1 of 2 [0.01, 0.99] |" in horizons(first)
     assert "| more than 2000 | 2 of 2 [0.16, 1.00] |" in horizons(first)
