@@ -83,9 +83,9 @@ up. *silent* is this network, *double* the published one, *silent-rest* the sile
 These have as many units as *none*; only *silent-equal* has more, so that it has as many parameters. An entry is the
 median, with all runs in brackets.
 
-With as many units, silent does no harm in {regret.harmless(results, "silent")} rows with three seeds. Its plain half
-has half of the units, and where nothing has to be held for long that costs a little: RepeatPrevious takes an epoch
-more, JapaneseVowels some errors of 370. With as many parameters, silent-equal does no harm in
+With as many units, silent does no harm in {regret.harmless(results, "silent")} rows with three seeds.
+Its plain half has half of the units. Where nothing has to be held for long that costs a little: RepeatPrevious takes
+an epoch more, and JapaneseVowels has some errors more, of 370. With as many parameters, silent-equal does no harm in
 {regret.harmless(results, "silent-equal")}. Where memory is asked for, silent learns where none does not, or sooner.
 The published warmup of the whole network still harms: it learns RepeatPrevious late or never.
 
