@@ -84,10 +84,10 @@ These have as many units as *none*; only *silent-equal* has more, so that it has
 median, with all runs in brackets.
 
 With as many units, silent does no harm in {regret.harmless(results, "silent")} rows with three seeds.
-Its plain half has half of the units. Where nothing has to be held for long that costs a little: RepeatPrevious takes
-an epoch more, and JapaneseVowels has some errors more, of 370. With as many parameters, silent-equal does no harm in
-{regret.harmless(results, "silent-equal")}. Where memory is asked for, silent learns where none does not, or sooner.
-The published warmup of the whole network still harms: it learns RepeatPrevious late or never.
+Its plain half has half of the units. Where nothing has to be held for long that costs a little: RepeatPrevious
+takes an epoch more, and JapaneseVowels has some errors more, of 370. With as many parameters, silent-equal does no
+harm in {regret.harmless(results, "silent-equal")}. Where memory is asked for, silent learns what none does not
+learn, or sooner. The published warmup of the whole network still harms: RepeatPrevious is learnt late or never.
 
 *No harm* means that the median is at least as good as the worst run without a warmup. *As the best* means
 the same against the best other procedure; it is asked where a task needs a long memory. Fewer than three seeds
