@@ -66,9 +66,10 @@ def _parse(argv: Sequence[str]) -> Any:
 
 def _run(options: Any) -> int:
     folders = [text for text in options.settings if text.startswith("run_dir=")]
-    settings = [text for text in options.settings if text not in folders]
-    # Agents of Weights & Biases need it online, whatever the study file says.
-    study = read_study(options.study, ["tracking.wandb=online"] * (options.where == "wandb") + settings)
+    settings = [text for text in options.settings if not text.startswith("run_dir=")]
+    if options.where == "wandb":  # its agents need it online, whatever the study file says
+        settings.insert(0, "tracking.wandb=online")
+    study = read_study(options.study, settings)
     folder = Path(folders[-1].partition("=")[2] if folders else Path("runs", study.name))
     table = options.study.parent / "results" / f"{study.name}.csv"
     runs = list(study.runs())
