@@ -29,6 +29,17 @@ ENTRIES = (
 )
 
 
+class _Named(SimpleNamespace):
+    """The gates of a step by name."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no gate {name!r}, only {', '.join(vars(self))}")
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return f"states of shape {', '.join(map(str, shapes))}"
+
+
 def loop(
     step: Step, gates: Mapping[str, Gate], x: Tensor, states: Sequence[Tensor], stacked: Weights
 ) -> tuple[Tensor, ...]:
@@ -43,6 +54,10 @@ def loop(
 
     Returns:
         The first state after every step, (T, B, H), and the final states, (B, H) each.
+
+    Raises:
+        AttributeError: If the step calls a gate that there is not.
+        ValueError: If the step returns states of another number or shape.
     """
 
     def value(weights: Weights, projection: Any, v: Any = None) -> Tensor:
@@ -59,7 +74,10 @@ def loop(
     outputs = []
     for _, *row in zip(range(len(x)), *projections, strict=False):
         gate = {name: partial(value, w, p) for (name, w), p in zip(parts.items(), row, strict=True)}
-        states = as_tuple(step(*states, SimpleNamespace(**gate)))
+        before, states = states, as_tuple(step(*states, _Named(**gate)))
+        found, wanted = [tuple(s.shape) for s in states], [tuple(s.shape) for s in before]
+        if found != wanted:
+            raise ValueError(f"step: must return {_shapes(wanted)}, not {_shapes(found)}")
         outputs.append(states[0])
     return torch.stack(outputs), *states
 

@@ -193,7 +193,7 @@ def test_an_initial_unit_of_brc_is_at_its_bifurcation() -> None:
 
 
 REFUSED = {
-    "features": (noise(T, B, I + 1), None, r"\(7, 2, 4\): must have 2 or 3 axes, the last of 3"),
+    "features": (noise(T, B, I + 1), None, r"^input has 4 features: must be 3$"),
     "axes": (noise(I), None, "must have 2 or 3 axes"),
     "no steps": (noise(0, B, I), None, "at least 1 time step"),
     "state": (

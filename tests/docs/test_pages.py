@@ -77,7 +77,7 @@ def test_sequences_of_a_csv_file_are_read_as_the_page_says(tmp_path: Path) -> No
     run(DOCS / "run.md", tmp_path)
     found = read_sequences(tmp_path / "mine.npz", "NTC", labelled=True)
     assert found.lengths.tolist() == [5 + sequence for sequence in range(9)]
-    assert found.labels.tolist() == [sequence % 2 for sequence in range(9)]
+    assert found.labels.tolist() == [str(sequence % 2) for sequence in range(9)]
     assert found.values[-1].tolist() == pytest.approx([1.2, 96])
 
 

@@ -445,3 +445,47 @@ def test_every_weight_has_a_gradient() -> None:
     for cell in (make(Shift), LSTM(I, H, dtype=torch.float64)):
         cell(noise(3, B, I))[0].sum().backward()
         assert all(parameter.grad is not None for parameter in cell.parameters())
+
+
+class OtherName(GatedCell):
+    gates = {"f": Gate(), "c": Gate()}
+
+    def step(self, h: Tensor, gate: Any) -> Tensor:
+        return gate.candidate(h) * gate.f(h)
+
+
+class OtherShape(GatedCell):
+    gates = {"f": Gate()}
+
+    def step(self, h: Tensor, gate: Any) -> Tensor:
+        return gate.f(h)[:, :2]
+
+
+class OtherNumber(GatedCell):
+    gates = {"f": Gate()}
+
+    def step(self, h: Tensor, gate: Any) -> tuple[Tensor, Tensor]:
+        return gate.f(h), h
+
+
+@pytest.mark.parametrize(
+    ("cell_class", "error", "message"),
+    [
+        (OtherName, AttributeError, "^there is no gate 'candidate', only f, c$"),
+        (
+            OtherShape,
+            ValueError,
+            r"^step: must return states of shape \(3, 4\), not states of shape \(3, 2\)$",
+        ),
+        (
+            OtherNumber,
+            ValueError,
+            r"^step: must return states of shape \(3, 4\), not states of shape \(3, 4\), \(3, 4\)$",
+        ),
+    ],
+)
+def test_a_mistake_in_a_step_is_one_line(
+    cell_class: type[GatedCell], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        cell_class(1, 4)(torch.randn(5, 3, 1))
