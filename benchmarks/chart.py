@@ -31,8 +31,8 @@ def bars(axes: Axes, found: Sequence[Measurement], title: str, unit: str) -> Non
 
 def size_in_words(each: Measurement) -> str:
     """Return the size of a measured network in words, for a title."""
-    layers = f"{each.L} layers of " * ((each.L or 1) > 1)
-    length = f", {each.T} steps" * (each.T is not None)
+    layers = f"{each.L} layers of " if each.L and each.L > 1 else ""
+    length = f", {each.T} steps" if each.T else ""
     return f"{layers}{each.H} units, batches of {each.B}{length}"
 
 

@@ -86,8 +86,8 @@ def make_benchmark(settings: Data, seed: int = 0, trained: Mapping[str, Any] | N
     Args:
         settings: Settings of the benchmark.
         seed: Seed of the datamodule.
-        trained: For predictions, the content of the checkpoint. The class must have a method ``predictions``, and a
-            third argument ``trained`` for the datamodule's state in the checkpoint.
+        trained: For predictions, the content of the checkpoint. The class must then have a method ``predictions``,
+            and a third argument ``trained``, the datamodule's state in the checkpoint.
 
     Raises:
         ValueError: If there is no such benchmark, it refuses a setting, or its class lacks an attribute.
@@ -101,14 +101,16 @@ def make_benchmark(settings: Data, seed: int = 0, trained: Mapping[str, Any] | N
         raise ValueError(f"ckpt: does not hold the units of {settings.name}; train the network anew")
     else:
         datamodule = kind(settings, seed, state)
-    protocol = ControlBenchmark if getattr(datamodule, "task", None) == "control" else Benchmark
-    names = [key for base in protocol.__mro__[::-1] for key in (*inspect.get_annotations(base), *vars(base))]
-    if lacks := [
-        key
-        for key in names
-        if key[0] != "_" and not hasattr(type(datamodule), key) and key not in vars(datamodule)
-    ]:
-        raise ValueError(
-            f"data.name={settings.name!r}: {type(datamodule).__name__} must have {', '.join(lacks)}"
-        )
+    if lacks := _lacking(datamodule):
+        raise ValueError(f"data.name={settings.name!r}: {kind.__name__} must have {', '.join(lacks)}")
     return datamodule
+
+
+def _lacking(datamodule: Any) -> list[str]:
+    """Return the attributes of its protocol that a datamodule lacks, without a look at their values."""
+    protocol = ControlBenchmark if getattr(datamodule, "task", None) == "control" else Benchmark
+    there = {*dir(type(datamodule)), *vars(datamodule)}
+    required: list[str] = []
+    for base in reversed(protocol.__mro__):
+        required += [*inspect.get_annotations(base), *vars(base)]
+    return [name for name in required if not name.startswith("_") and name not in there]

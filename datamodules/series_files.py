@@ -39,8 +39,11 @@ class LabelledSequences:
 
     def kind(self) -> str:
         """Describe the labels in words."""
-        count = "" if self.classes or self.labels.shape[1] == 1 else f"{self.labels.shape[1]} "
-        return f"{count}{'classes' if self.classes else 'values'}{' for each step' * self.each_step}"
+        kind = "classes"
+        if not self.classes:
+            values = self.labels.shape[1]
+            kind = f"{values} values" if values > 1 else "values"
+        return f"{kind} for each step" if self.each_step else kind
 
     def check_like(self, other: LabelledSequences) -> None:
         """Raise a ValueError if another file has other channels or labels, or lacks a class of this one."""

@@ -58,8 +58,9 @@ def draw_portrait(axes: Axes, name: str, taken: Portrait) -> None:
         axes.scatter(ends[:, 0], ends[:, 1], s=25, facecolor=face, edgecolor=colour, zorder=2)
     places = round(STATES * float(taken.vaa[-1]))
     resting = int(taken.resting.sum())
-    still = {0: "none", STATES: "all"}.get(resting, str(resting)) + " at rest"
-    axes.set_title(f"{LABELS[name]}:\n{places} place{'s' * (places > 1)}, {still}", fontsize=10)
+    where = "1 place" if places == 1 else f"{places} places"
+    still = {0: "none", STATES: "all"}.get(resting, str(resting))
+    axes.set_title(f"{LABELS[name]}:\n{where}, {still} at rest", fontsize=10)
     axes.set(xticks=[], yticks=[], xmargin=0.1, ymargin=0.1)
 
 

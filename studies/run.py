@@ -13,7 +13,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
 from studies.grid import Run, read_study
-from studies.launch import OUTPUT, local, slurm, write_sweeps
+from studies.launch import OUTPUT, Ending, local, slurm, write_sweeps
 from studies.results import REPORT, add_rows, identity, read_rows, read_run, settings_in
 
 
@@ -66,9 +66,10 @@ def _parse(argv: Sequence[str]) -> Any:
 
 def _run(options: Any) -> int:
     folders = [text for text in options.settings if text.startswith("run_dir=")]
-    settings = [text for text in options.settings if text not in folders]
-    # Agents of Weights & Biases need it online, whatever the study file says.
-    study = read_study(options.study, ["tracking.wandb=online"] * (options.where == "wandb") + settings)
+    settings = [text for text in options.settings if not text.startswith("run_dir=")]
+    if options.where == "wandb":  # its agents need it online, whatever the study file says
+        settings.insert(0, "tracking.wandb=online")
+    study = read_study(options.study, settings)
     folder = Path(folders[-1].partition("=")[2] if folders else Path("runs", study.name))
     table = options.study.parent / "results" / f"{study.name}.csv"
     runs = list(study.runs())
@@ -89,14 +90,7 @@ def _run(options: Any) -> int:
     finished = [folder / name for name in state if (folder / name / REPORT).is_file()]
     add_rows(table, [read_run(path, study.name) for path in finished])
     todo = [run for run in runs if state[run.name] != "finished"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
-    if options.where == "slurm":
-        ending = slurm(todo, folder, options.jobs, study.slurm)
-    else:
-        ending = local(todo, folder, options.jobs or 1)
+    ending = _start(todo, folder, options, study.slurm)
     progress = tqdm(ending, study.name, len(runs), initial=len(runs) - len(todo), unit="run")
     with closing(ending), progress:
         failed = _follow(progress, folder, table)
@@ -104,6 +98,17 @@ def _run(options: Any) -> int:
         print(f"failed: {name}, see {folder / name / OUTPUT}", file=sys.stderr)
     print(f"{len(runs) - len(failed)} of {len(runs)} runs finished, in {folder} and {table}")
     return int(bool(failed))
+
+
+def _start(todo: Sequence[Run], folder: Path, options: Any, parameters: Mapping[str, Any]) -> Ending:
+    """Make the folder, and start the runs on SLURM or on this machine."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
+    if options.where == "slurm":
+        return slurm(todo, folder, options.jobs, parameters)
+    return local(todo, folder, options.jobs or 1)
 
 
 def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:

@@ -94,7 +94,7 @@ def comparison(
         columns = [runs.get(procedure, []) for procedure in procedures]
         if sum(map(bool, columns)) > 1:
             metric = first_metric(runs, metrics)
-            spreads = [spread(members, metric) or "never" * bool(members) for members in columns]
+            spreads = [spread(members, metric) or ("never" if members else "") for members in columns]
             rows.append([*key, in_words(metric), *spreads, *change(columns[-1], columns[-2], metric)])
     return markdown(header, rows)
 

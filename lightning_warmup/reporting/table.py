@@ -48,14 +48,15 @@ def _span(memory: Mapping[str, Any], vaa: float, sequences: int) -> str:
     """
     apart, pairs, limit = memory["apart"], memory["pairs"], memory["limit"]
     if apart == 0:
-        return f"forgets within {math.ceil(memory['steps']):,} step{'s' * (math.ceil(memory['steps']) != 1)}"
+        steps = math.ceil(memory["steps"])
+        return f"forgets within {steps:,} {'step' if steps == 1 else 'steps'}"
     text = f"holds for more than {limit:,}"
     if apart < pairs:
         text = f"{apart} of {pairs} pairs still apart after {limit:,} steps"
     places = round(vaa * sequences)
     if vaa >= MANY or places < 2:
         return text
-    return f"{text} ({places} places, {math.log2(places):.2g} bit{'s' * (places > 2)})"
+    return f"{text} ({places} places, {math.log2(places):.2g} {'bits' if places > 2 else 'bit'})"
 
 
 def _multistability(report: Mapping[str, Any]) -> Rows:

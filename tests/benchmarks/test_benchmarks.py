@@ -1,4 +1,4 @@
-"""The benchmarks run, and their figures are what they promise; nothing here is about speed."""
+"""The benchmarks run, and their measurements are what they promise; nothing here is about speed."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def _seed() -> None:
 
 @pytest.mark.parametrize(("subject", "contenders"), SUBJECTS.values(), ids=SUBJECTS)
 def test_a_subject_has_its_contenders(subject, contenders: set[str]) -> None:
-    figures = list(subject())
-    assert {figure.contender for figure in figures} == contenders
-    assert all(math.isfinite(f.value) and (f.value > 0 or f.quantity == "furthest apart") for f in figures)
-    times = [figure for figure in figures if figure.quantity == "ms"]
-    assert {figure.contender for figure in times} == contenders
+    found = list(subject())
+    assert {each.contender for each in found} == contenders
+    assert all(math.isfinite(f.value) and (f.value > 0 or f.quantity == "furthest apart") for f in found)
+    times = [each for each in found if each.quantity == "ms"]
+    assert {each.contender for each in times} == contenders
 
 
 def test_a_loop_is_compared_with_the_cell_it_runs_and_cells_with_those_of_torch() -> None:
-    figures = training.training_step(3, 2, 4, 2, 0)
-    ratios = {(figure.contender, figure.quantity) for figure in figures}
+    found = training.training_step(3, 2, 4, 2, 0)
+    ratios = {(each.contender, each.quantity) for each in found}
     assert {
         ("loop gru", "/ gru"),
         ("gru", "/ nn.GRU"),
@@ -89,8 +89,8 @@ def test_a_warmup_one_by_one_has_the_losses_of_the_warmup(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", ["gru", "brc", "nbrc"])
 def test_vaa_is_the_same_with_early_stop_and_without(cell: str) -> None:
-    figures = list(procedures.settling("net", RecurrentNetwork(1, 8, 1, 2, cell), 6, 400))
-    early, every = (figure.value for figure in figures if figure.quantity == "VAA")
+    found = list(procedures.settling("net", RecurrentNetwork(1, 8, 1, 2, cell), 6, 400))
+    early, every = (each.value for each in found if each.quantity == "VAA")
     assert f"{early:.4f}" == f"{every:.4f}"
 
 
@@ -102,7 +102,7 @@ def test_peak_memory_holds_what_the_gradient_needs() -> None:
 
 
 def test_the_parts_of_an_epoch_add_up() -> None:
-    seconds = {figure.contender: figure.value for figure in epoch.epoch(*SMALL) if figure.quantity == "s"}
+    seconds = {each.contender: each.value for each in epoch.epoch(*SMALL) if each.quantity == "s"}
     rest = "loops, logs, callbacks and checkpoints"
     assert list(seconds) == [*epoch.PARTS, "optimiser", rest, "whole epoch", "warmup, once"]
     assert seconds[rest] >= 0
@@ -127,17 +127,17 @@ def test_a_ratio_is_the_median_over_the_turns() -> None:
     assert (ratio.contender, ratio.quantity, ratio.value) == ("a", "/ b", 1)
 
 
-def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
-    figures = [
+def test_measurements_are_read_as_they_were_written(tmp_path: Path) -> None:
+    found = [
         Measurement("s", "a, b", "/ nn.GRU", 0.5, 3, 7, T=100, M=10_000),
         Measurement("s", "c", "ms", 1e-7),
     ]
-    measure.write(tmp_path / "results.csv", "a machine", figures)
-    assert measure.read(tmp_path / "results.csv") == ("a machine", figures)
+    measure.write(tmp_path / "results.csv", "a machine", found)
+    assert measure.read(tmp_path / "results.csv") == ("a machine", found)
 
 
 @pytest.mark.parametrize("output", ["", "SPEED.md"])
-def test_a_run_prints_its_figures_and_writes_csv_chart_and_page(
+def test_a_run_prints_its_measurements_and_writes_csv_chart_and_page(
     tmp_path, monkeypatch, capsys, output: str
 ) -> None:
     def measured(quick: bool) -> Iterator[Measurement]:
@@ -160,7 +160,7 @@ def test_a_run_prints_its_figures_and_writes_csv_chart_and_page(
     assert (tmp_path / (output or page.PAGE)).read_text() == text
 
 
-def test_the_page_of_this_repository_is_that_of_its_figures(tmp_path: Path) -> None:
+def test_the_page_of_this_repository_is_that_of_its_measurements(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / page.CSV).write_bytes((ROOT / page.CSV).read_bytes())
     everything.main(["--page-only", "--output", str(tmp_path)])

@@ -1,4 +1,4 @@
-"""The page on many runs, from run folders and tables with known figures."""
+"""The page on many runs, from run folders and tables with known metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_run(
     losses: Sequence[float] = LEARNING,
     vaa: Sequence[float] = (),
     curve: Sequence[float] = (),
-    figure: str = "loss",
+    metric: str = "loss",
     every: int = 1,
     lasts: float = 0.75,
 ) -> Path:
@@ -42,24 +42,24 @@ def write_run(
     report = {
         "vaa": {"before": 1 / 64, "after": None, "final": 0.5},
         "vaa_steps": 2000,
-        "test": {figure: losses[-1] + config.seed / 1000},
-        "test_at_length" if figure == "loss" else f"{figure}_at_length": {"200": lasts},
+        "test": {metric: losses[-1] + config.seed / 1000},
+        "test_at_length" if metric == "loss" else f"{metric}_at_length": {"200": lasts},
         "seconds": {"warmup": 1.0, "fit": 3599.0},
         "epochs": len(losses),
         "seed": config.seed,
-        "trivial_loss": 1.0 if figure == "loss" else None,
+        "trivial_loss": 1.0 if metric == "loss" else None,
         "checkpoint": "best.ckpt",
     }
     (folder / "report.json").write_text(json.dumps(report))
     origin = {"commit": "0123abc" * 6, "dirty": True, "changes": [" M studies/results/some.csv"]}
     (folder / "provenance.json").write_text(json.dumps(origin))
     with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "epoch", f"val/{figure}", "val/optimal", "monitor_M1000/vaa"])
+        writer = csv.DictWriter(file, ["step", "epoch", f"val/{metric}", "val/optimal", "monitor_M1000/vaa"])
         writer.writeheader()
         for index, value in enumerate(losses):
-            optimal = {} if figure == "loss" else {"val/optimal": float(value >= 4)}
+            optimal = {} if metric == "loss" else {"val/optimal": float(value >= 4)}
             writer.writerow(
-                {"step": 10 * index + 9, "epoch": every * (index + 1) - 1, f"val/{figure}": value, **optimal}
+                {"step": 10 * index + 9, "epoch": every * (index + 1) - 1, f"val/{metric}": value, **optimal}
             )
         for index, value in enumerate(vaa):
             writer.writerow({"step": 10 * index, "monitor_M1000/vaa": value})
@@ -102,10 +102,10 @@ def test_a_row_has_all_that_a_run_says_in_numbers(tmp_path: Path) -> None:
         "study": "some", "run": "run", "settings": "data.name=copy_first_input model.cell=lstm", "seed": "3",
         "commit": "0123abc0123a", "dirty": "false",
     }  # fmt: skip
-    figures = {
+    metrics = {
         name: float(value) for name, value in row.items() if re.match(r"curve|vaa_at|epochs|test|vaa\.", name)
     }
-    assert figures == {
+    assert metrics == {
         "vaa.before": 0.015625, "vaa.final": 0.5, "test.loss": 0.303, "test_at_length.200": 0.75, "epochs": 6,
         "epochs_until_learnt": 5, "epochs_until_risen": 1, "curve.loss.1": 0.9, "curve.loss.2": 0.8,
         "curve.loss.4": 0.6, "curve.loss.last": 0.3, "curve.vaa.0": 0.02, "curve.vaa.1": 0.2, "curve.vaa.2": 1,
@@ -122,7 +122,7 @@ def test_epochs_are_counted_whenever_they_are_validated(tmp_path: Path) -> None:
 
 
 def test_in_the_maze_learnt_is_an_optimal_policy(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", "data.name=tmaze", losses=[0.1, 0.2, 4.0], figure="return")
+    run = write_run(tmp_path / "run", "data.name=tmaze", losses=[0.1, 0.2, 4.0], metric="return")
     row = read_run(run)
     assert row["epochs_until_learnt"] == "3"
     assert row["curve.return.last"] == "4"
@@ -132,9 +132,9 @@ def test_a_table_keeps_its_rows_and_gains_columns(tmp_path: Path) -> None:
     path = tmp_path / "results" / "some.csv"
     first, second = (read_run(write_run(tmp_path / name, f"seed={name}"), "some") for name in "01")
     add_rows(path, [first])
-    add_rows(path, [second | {"new.figure": "1"}])
+    add_rows(path, [second | {"new.metric": "1"}])
     add_rows(path, [first | {"run": "again"}])
-    assert read_rows(path) == [first | {"run": "again"}, second | {"new.figure": "1"}]
+    assert read_rows(path) == [first | {"run": "again"}, second | {"new.metric": "1"}]
 
 
 def test_a_page_holds_tables_figures_and_studies(

@@ -1,4 +1,4 @@
-"""The section on harm, from rows with known figures."""
+"""The section on harm, from rows with known metrics."""
 
 from __future__ import annotations
 
