@@ -1,7 +1,7 @@
 """One page about many runs: ``python -m studies.page FOLDER-or-CSV ... --output RESULTS.md``.
 
 A page is a list of sections: a few sentences, tables and figures. The rows of this repository's own studies make
-the page of `studies.claims`; other runs make an overview.
+the page of `studies.results_page`; other runs make an overview.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.compose import ConfigError
-from studies import claims
-from studies.claims import Section
+from studies import results_page
 from studies.figures import AXES, draw_curves
 from studies.groups import Result, group, read_results
+from studies.section import Section
 from studies.tables import LEARNT, in_words, studies_table, table
 
 _USUAL = ("test.loss", "test.accuracy", "test.return", LEARNT, "vaa.final", "resting_vaa.final")
@@ -65,8 +65,8 @@ def main(argv: Sequence[str]) -> int:
         results = read_results(options.sources)
         if not results:
             raise ConfigError(f"no finished run in {', '.join(map(str, options.sources))}")
-        ours = {result["study"] for result in results} >= claims.STUDIES
-        write((claims.page if ours else overview)(results, figures), options.output)
+        ours = {result["study"] for result in results} >= results_page.STUDIES
+        write((results_page.page if ours else overview)(results, figures), options.output)
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
