@@ -120,6 +120,24 @@ class Automaton:
             path.append(state)
         return path
 
+    def by_last_symbol(self) -> Automaton:
+        """Return the same language with a state for each state and symbol that led to it, such as "odd 1".
+
+        A network of one layer may reach the same state in different places, by the symbol that it has just heard.
+        Then one box for all of them would reach over others; a box for each does not.
+        """
+        old = self.states[0]
+        start, reached = f"{old} before any", sorted({(t, a) for (_, a), t in self.transitions.items()})
+        moves = {(start, a): f"{t} {a}" for (s, a), t in self.transitions.items() if s == old}
+        for state, last in reached:
+            moves |= {
+                (f"{state} {last}", a): f"{t} {a}" for (s, a), t in self.transitions.items() if s == state
+            }
+        answers = {f"{s} {a}": self.answers[s] for s, a in reached if s in self.answers}
+        if old in self.answers:
+            answers[start] = self.answers[old]
+        return Automaton([start, *(f"{s} {a}" for s, a in reached)], self.symbols, moves, answers)
+
     def to_arrays(self) -> dict[str, Any]:
         """Return all there is to it as arrays, from which :meth:`from_arrays` makes it again."""
         return {

@@ -82,11 +82,12 @@ def test_sequences_of_a_csv_file_are_read_as_the_page_says(tmp_path: Path) -> No
 
 
 def test_the_page_of_proofs_finds_one(tmp_path: Path) -> None:
-    before, counterexample, after, again = run(DOCS / "proofs.md", tmp_path)
+    before, counterexample, after, again, counting = run(DOCS / "proofs.md", tmp_path)
     assert before.startswith("False")
     assert counterexample.startswith("(")
     assert after.startswith("True")
     assert after.split()[1] == again
+    assert counting.startswith("True 1 ")
 
 
 def test_every_page_with_code_is_run() -> None:

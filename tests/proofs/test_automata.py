@@ -56,3 +56,16 @@ def test_mistakes_are_told_in_one_line(change: dict[str, Any], message: str) -> 
     Automaton(**right)
     with pytest.raises(ValueError, match=message):
         Automaton(**(right | change))
+
+
+def test_states_are_told_apart_by_the_last_symbol() -> None:
+    automaton, split = language(), language().by_last_symbol()
+    assert split.states[0] == "start before any"
+    assert len(split.states) == 1 + 2 + 2  # set or hold lead to "one", reset or hold to "zero"
+    string = ["set", "hold", "reset", "hold", "hold", "set"]
+    plain, told = automaton.run(string), split.run(string)
+    assert told == [f"{state} {symbol}" for state, symbol in zip(plain, string, strict=True)]
+    assert [automaton.answers[state] for state in plain] == [split.answers[state] for state in told]
+    assert automaton.strings(5) == split.strings(5)
+    with pytest.raises(ValueError, match="must not follow"):
+        split.run(["hold"])
