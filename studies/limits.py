@@ -130,7 +130,7 @@ most {most:.1g}.
 def certified(results: Sequence[Result], figures: Path) -> Section:
     """Networks that are proven right for strings of every length."""
     tried = [run for run in pick(results, study=["certified", "proofs"]) if "seconds.proof" in run.metrics]
-    names = ["benchmark", "cell", "seed"]
+    names = ["benchmark", "cell", "procedure", "seed"]
     metrics = {
         "radius": "certified.radius",
         "disturbance": "certified.disturbance",

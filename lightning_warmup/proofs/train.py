@@ -204,10 +204,12 @@ class _Training:
         leaving = leaving + held * _outside(after[again], box, 0.0)
         room = torch.minimum(after[again].lower - box.lower, box.upper - after[again].upper)
         slow = torch.relu(torch.log(DISTURBANCE / room.clamp(min=LEAST)))
+        # Images are counted for each symbol. Unless answers weigh as much, boxes of different answers merge.
+        symbols = len(before.lower) / len(self.recurrent)
         return Losses(
             leaving.sum(),
             torch.where(held & (room > LEAST), slow, 0 * slow).sum(),
-            torch.relu(LEAD - lead).sum(),
+            symbols * torch.relu(LEAD - lead).sum(),
             bool((room >= -NEARLY).all() & (lead > 0).all()),
         )
 
