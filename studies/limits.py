@@ -142,7 +142,7 @@ def certified(results: Sequence[Result], figures: Path) -> Section:
 long, in real arithmetic. In a box each unit may be at least 0.05 from the middle; the least such distance is the
 radius. The disturbance is how far all units may be moved at every step. A run without a radius has no proof, and
 its network is left as it was. A proof was found in {share(tried, "certified.radius")} runs. The seconds were
-measured on a core that was often shared.
+measured on a core that was often shared; the run of seed 28 was held up for most of them.
 
 The figure (`python -m studies.boxes`) has 64 histories in a corridor of 2,000 steps, moved at random by as much as
 the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup,
