@@ -115,7 +115,7 @@ def export(config: Config, folder: RunFolder) -> dict[str, Any]:
     assert folder.checkpoint is not None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that are not needed
     path = folder.path / "step.onnx"
-    with mistakes(), files.replacing(path) as partial:
+    with mistakes(ModuleNotFoundError), files.replacing(path) as partial:
         export_step(network_of(checkpoints.read_checkpoint(folder.checkpoint)), partial)
     go_on(config, folder)
     print(f"\nstep  {path}")
@@ -132,7 +132,7 @@ def make_data_and_module(config: Config, checkpoint: Path | None) -> tuple[Any, 
     from lightning_warmup.modules import DQNModule, SequenceModule
     from lightning_warmup.runtime.checkpoints import check_same_network, read_checkpoint
 
-    saved = None if checkpoint is None else read_checkpoint(checkpoint)
+    saved = {} if checkpoint is None else read_checkpoint(checkpoint)
     datamodule = make_benchmark(config.data, config.seed, saved if config.stages == ["predict"] else None)
     config.check_against(datamodule)
     sizes = {"input_size": datamodule.input_size, "output_size": datamodule.output_size}
@@ -142,7 +142,7 @@ def make_data_and_module(config: Config, checkpoint: Path | None) -> tuple[Any, 
         module = DQNModule(network, partial(config.optim.make, mode="max"), **dict(config.agent))
     else:
         module = SequenceModule(network, datamodule.task, config.optim.make)
-    if checkpoint and saved:
+    if checkpoint is not None:
         check_same_network(checkpoint, saved, module)
         module.load_state_dict(saved["state_dict"])
     return datamodule, module

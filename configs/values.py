@@ -35,15 +35,16 @@ class ConfigError(Exception):
 
 
 @contextmanager
-def mistakes() -> Iterator[None]:
-    """Take what the library refuses here for mistakes in the configuration: a value, or a package that is missing.
+def mistakes(*others: type[Exception]) -> Iterator[None]:
+    """Take what the library refuses here for mistakes in the configuration.
 
     Raises:
-        ConfigError: In place of a ``ValueError`` or a ``ModuleNotFoundError``.
+        ConfigError: In place of a ``ValueError``, or of one of the other kinds.
     """
+    kinds: tuple[type[Exception], ...] = (ValueError, *others)
     try:
         yield
-    except (ValueError, ModuleNotFoundError) as error:
+    except kinds as error:
         raise ConfigError(str(error)) from error
 
 

@@ -13,8 +13,7 @@ from lightning_warmup.reporting.rows import markdown
 from studies.figures import panel_grid, save_with_legend
 from studies.grid import read_study
 from studies.groups import Result, pick
-from studies.statistics import share_interval
-from studies.tables import LEARNT, change, in_words, number, share, sign
+from studies.tables import LEARNT, change, count_of, first_metric, in_words, number, share, sign
 
 STUDY = Path(__file__).parent / "no_regret.yaml"
 VARIANTS = ("none", "warmup", "double", "silent", "silent-equal", "silent-rest")
@@ -51,8 +50,7 @@ def metric_of(runs: Runs) -> str:
     members = [result for results in runs.values() for result in results]
     if members[0]["data.name"] in AGENTS:
         return LEARNT
-    there = {name for result in members for name in result.metrics}
-    return next((name for name in METRICS if name in there), METRICS[-1])
+    return first_metric(runs, METRICS)
 
 
 def goodness(results: Sequence[Result], metric: str) -> list[float]:
@@ -99,8 +97,7 @@ def harmless(results: Iterable[Result], ours: str) -> str:
             found.append(verdict(task, runs, metric_of(runs), ours).startswith(NO_HARM))
     if not found:
         return "0 of 0"
-    low, high = share_interval(sum(found), len(found))
-    return f"{sum(found)} of {len(found)} [{low:.2f}, {high:.2f}]"
+    return count_of(sum(found), len(found))
 
 
 def missing(results: Iterable[Result]) -> list[str]:

@@ -46,8 +46,13 @@ def share(results: Sequence[Result], metric: str = LEARNT) -> str:
     if not results:
         return ""
     having = sum(metric in result.metrics for result in results)
-    low, high = share_interval(having, len(results))
-    return f"{having} of {len(results)} [{low:.2f}, {high:.2f}]"
+    return count_of(having, len(results))
+
+
+def count_of(having: int, total: int) -> str:
+    """Return a count with the interval of its share: ``4 of 5 [0.28, 0.99]``."""
+    low, high = share_interval(having, total)
+    return f"{having} of {total} [{low:.2f}, {high:.2f}]"
 
 
 def table(groups: Groups, names: Sequence[str], metrics: Mapping[str, str]) -> str:

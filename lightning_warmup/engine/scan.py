@@ -71,12 +71,11 @@ def loop(
         repeat(None) if w.weight_ih is None else F.linear(x, w.weight_ih, w.bias_ih).unbind(0)
         for w in parts.values()
     ]
-    outputs = []
+    outputs, wanted = [], [tuple(state.shape) for state in states]
     for _, *row in zip(range(len(x)), *projections, strict=False):
         gate = {name: partial(value, w, p) for (name, w), p in zip(parts.items(), row, strict=True)}
-        before, states = states, as_tuple(step(*states, _Named(**gate)))
-        found, wanted = [tuple(s.shape) for s in states], [tuple(s.shape) for s in before]
-        if found != wanted:
+        states = as_tuple(step(*states, _Named(**gate)))
+        if (found := [tuple(s.shape) for s in states]) != wanted:
             raise ValueError(f"step: must return {_shapes(wanted)}, not {_shapes(found)}")
         outputs.append(states[0])
     return torch.stack(outputs), *states
