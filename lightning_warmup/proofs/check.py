@@ -14,8 +14,9 @@ moved in each of its steps beyond K.
 **Proof.** By induction over the length. After K symbols the state is in its box by (3). Let it be in B_s, and let a
 symbol a, with an input x, follow that leads to t. By (1) the next state is in B_t however it is moved by up to d.
 By (2) the answer is right wherever it is in there. So it is after every further symbol. (3) is a statement about
-finitely many strings; they are followed one by one in interval arithmetic, and their answers are looked at on the
-way: a wrong one costs the strings of its length, and all longer ones that begin with it.
+finitely many strings; they are followed in interval arithmetic, one by one or, where they are many, in bounds on
+all that lead to the same state. Their answers are looked at on the way: a wrong one costs the strings of its
+length, and all longer ones that begin with it.
 
 With an automaton that waits, the theorem says that a policy is optimal at all horizons in the sense of "Temporal
 horizon generalization" (Bakija et al. 2026, arXiv 2605.12206); boxes apart, each of which waiting maps into itself,
@@ -40,7 +41,7 @@ from lightning_warmup.proofs.intervals import Interval, widened
 from lightning_warmup.proofs.machine import Machine
 
 STRINGS, SYMBOLS = 1024, 2000
-"""Most strings that are followed side by side before they enter boxes, and for how many symbols."""
+"""Most strings that are followed one by one before they enter boxes, and for how many symbols."""
 
 
 class Boxes(NamedTuple):
@@ -147,7 +148,7 @@ def misleads(machine: Machine, automaton: Automaton, boxes: Boxes) -> str | None
     return f"{state}: on its box the lead of the answer {answer} falls to {float(lead[row]):.2g}"
 
 
-class _Front(NamedTuple):
+class Front(NamedTuple):
     """Strings that have not entered their boxes: automaton states ``(N,)`` and bounds on the network's."""
 
     states: Tensor
@@ -156,19 +157,23 @@ class _Front(NamedTuple):
 
 @torch.no_grad()
 def follow(machine: Machine, automaton: Automaton, boxes: Boxes) -> Finding:
-    """Follow all strings from the start until they are in their boxes, which are a proof from there on."""
+    """Follow all strings from the start until they are in their boxes, which are a proof from there on.
+
+    Where there are too many, those that lead to the same state are followed in bounds that hold all of them.
+    """
     zero = torch.zeros(1, machine.units, dtype=torch.float64)
-    front = _Front(torch.tensor([0]), Interval(zero, zero))
-    endless, from_length, symbols = automaton.endless, 1, 0
+    front = Front(torch.tensor([0]), Interval(zero, zero))
+    endless, from_length, symbols, many = automaton.endless, 1, 0, False
     front = _outside(front, automaton, boxes)
     while len(front.states):
-        if len(front.states) > STRINGS or symbols == SYMBOLS:
+        if symbols == SYMBOLS:
             name = automaton.states[int(front.states[0])]
-            return Finding(
-                f"{name}: after {symbols} symbols states of {len(front.states)} strings are not in their boxes"
-            )
+            return Finding(f"{name}: after {symbols} symbols there are states that are not in its box")
+        many = many or len(front.states) > STRINGS
+        if many:
+            front = merged(front)
         symbols += 1
-        front = _advance(machine, automaton, front)
+        front = advance(machine, automaton, front)
         for state in front.states[_undecided(machine, automaton, front)].tolist():
             if state in endless:
                 answer = automaton.answers[automaton.states[state]]
@@ -180,23 +185,34 @@ def follow(machine: Machine, automaton: Automaton, boxes: Boxes) -> Finding:
     return Finding(None, from_length, symbols)
 
 
-def _advance(machine: Machine, automaton: Automaton, front: _Front) -> _Front:
+def advance(machine: Machine, automaton: Automaton, front: Front) -> Front:
     """Let every symbol follow that may."""
     rows, edges = (front.states[:, None] == automaton.edges[None, :, 0]).nonzero(as_tuple=True)
-    return _Front(
+    return Front(
         automaton.edges[edges, 2], images(machine, automaton, front.values[rows], automaton.edges[edges, 1])
     )
 
 
-def _outside(front: _Front, automaton: Automaton, boxes: Boxes) -> _Front:
+def merged(front: Front) -> Front:
+    """Return bounds on all strings that lead to the same state, together."""
+    states, index = front.states.unique(return_inverse=True)
+    shape, index = (len(states), front.values.shape[1]), index[:, None].expand(front.values.shape)
+    lower = front.values.lower.new_full(shape, torch.inf).scatter_reduce(0, index, front.values.lower, "amin")
+    upper = front.values.lower.new_full(shape, -torch.inf).scatter_reduce(
+        0, index, front.values.upper, "amax"
+    )
+    return Front(states, Interval(lower, upper))
+
+
+def _outside(front: Front, automaton: Automaton, boxes: Boxes) -> Front:
     """Return the strings that are not in their boxes and can go on."""
     box, values = boxes.of(front.states), front.values
     inside = (box.lower <= values.lower).all(1) & (values.upper <= box.upper).all(1)
     left = ~inside & torch.isin(front.states, automaton.edges[:, 0])
-    return _Front(front.states[left], values[left])
+    return Front(front.states[left], values[left])
 
 
-def _undecided(machine: Machine, automaton: Automaton, front: _Front) -> Tensor:
+def _undecided(machine: Machine, automaton: Automaton, front: Front) -> Tensor:
     """Return which strings are not known to be answered right."""
     answers = automaton.answer_of[front.states]
     lost = torch.zeros(len(answers), dtype=torch.bool)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs.automata import Automaton
 from lightning_warmup.proofs.certify import Certificate, certify, check_sizes, fill, widen
-from lightning_warmup.proofs.check import STILL, Boxes, Moved, check
+from lightning_warmup.proofs.check import STILL, Boxes, Front, Moved, advance, check, merged
 from lightning_warmup.proofs.check import STRINGS as MOST_STRINGS
 from lightning_warmup.proofs.explore import explore
 from lightning_warmup.proofs.intervals import Interval
@@ -22,11 +22,13 @@ LR, BOXES_LR = 3e-3, 1e-2
 """Learning rates of Adam, for weights and for boxes; in the second half they fall to a twentieth."""
 ROOM, LEAD, DISTURBANCE = 0.2, 0.1, 1e-3
 """What is asked for: room of images in their boxes, in radii, the least lead of an answer, and a disturbance."""
-LEAVING, MISLEADING, ENTERING, SLOW = 0.3, 3.0, 0.3, 0.01
+LEAVING, MISLEADING, ENTERING, SLOW = 0.3, 30.0, 0.3, 0.01
 """Weights of images that leave a box, of answers that do not lead, of strings that are not in their boxes, and of
-units that tolerate less than the disturbance."""
+units that tolerate less than the disturbance. Where answers give way, boxes of different ones merge, for good."""
 STRINGS = 8
 """Strings of a step."""
+FOLLOWED, FAR = 8, 0.3
+"""Symbols that bounds on all strings are followed for, and how far from boxes they may end to look for a proof."""
 LOOK = 10
 """Steps between two looks whether there is a proof."""
 NEARLY = 1e-3
@@ -62,9 +64,9 @@ def prove(
     gradients: weights and boxes move until images stay in their boxes and right answers lead on all of them, with
     something to spare. Where a unit holds its state there is hardly a gradient through the gate that holds it: its
     candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
-    ``longest`` symbols are to end in their boxes; where there are too many of them to be followed, all have to
-    enter a box at the first state that has one. Wherever the network was right on strings up to ``longest``, its
-    outputs are to stay.
+    ``longest`` symbols are to end in their boxes; where there are too many of them, bounds on all of them are to
+    enter the boxes within a few symbols. Wherever the network was right on strings up to ``longest``, its outputs
+    are to stay.
 
     It ends once there is a proof that tolerates a disturbance of 5e-4 in every unit and step; else it keeps the
     last proof that there was. A network without a proof at the end is left as it was.
@@ -149,9 +151,9 @@ class _Training:
         again = torch.zeros(len(automaton.states), dtype=torch.bool)
         again[self.recurrent] = True
         self.again, self.edges = again, automaton.edges[again[automaton.edges[:, 0]]]
-        self.at_once = automaton.strings(longest) > MOST_STRINGS
+        self.many = automaton.strings(longest) > MOST_STRINGS
         met = explore(Machine(network, readout), automaton, symbols=4 * longest, seed=seed)
-        hulls = met.boxes(len(again), 0 if self.at_once else longest, 0.0, automaton.recurrent)
+        hulls = met.boxes(len(again), 0 if self.many else longest, 0.0, automaton.recurrent)
         lower, upper = (end[self.recurrent].nan_to_num(0.0, 0.0, 0.0) for end in hulls)
         self.centre = ((lower + upper) / 2).requires_grad_()
         self.extra = ((upper - lower) / 2).clamp(max=SPREAD).requires_grad_()
@@ -171,10 +173,12 @@ class _Training:
         machine, boxes = Machine(self.network, self.readout), self.boxes()
         bounds = self._bounds(machine, boxes)
         kept, entering = self._strings(machine, boxes, next(self.strings))
-        if self.at_once:
-            entering = self._first_entries(machine, boxes)
+        proves = bounds.proves
+        if self.many:
+            entering = self._all_strings(machine, boxes)
+            proves = proves and bool(entering < FAR)
         loss = LEAVING * bounds.leaving + MISLEADING * bounds.misleading + SLOW * bounds.slow
-        return loss + ENTERING * entering + kept, bounds.proves
+        return loss + ENTERING * entering + kept, proves
 
     @torch.no_grad()
     def proof(self) -> tuple[Boxes, bool] | None:
@@ -204,12 +208,10 @@ class _Training:
         leaving = leaving + held * _outside(after[again], box, 0.0)
         room = torch.minimum(after[again].lower - box.lower, box.upper - after[again].upper)
         slow = torch.relu(torch.log(DISTURBANCE / room.clamp(min=LEAST)))
-        # Images are counted for each symbol. Unless answers weigh as much, boxes of different answers merge.
-        symbols = len(before.lower) / len(self.recurrent)
         return Losses(
             leaving.sum(),
             torch.where(held & (room > LEAST), slow, 0 * slow).sum(),
-            symbols * torch.relu(LEAD - lead).sum(),
+            torch.relu(LEAD - lead).sum(),
             bool((room >= -NEARLY).all() & (lead > 0).all()),
         )
 
@@ -241,20 +243,18 @@ class _Training:
         values = machine.joined(final)[enters]
         return kept, _outside(Interval(values, values), boxes.of(last[enters]), ROOM * self.radius).sum()
 
-    def _first_entries(self, machine: Machine, boxes: Boxes) -> Tensor:
-        """Return how far all strings are from their box at the first state that has one."""
-        front, loss = [(0, self.centre.new_zeros(1, machine.units))], self.centre.new_zeros(())
-        while front:
-            state, value = front.pop()
-            if self.again[state]:
-                box = boxes.of(torch.tensor([state]))
-                loss = loss + _outside(Interval(value, value), box, ROOM * self.radius).sum()
-                continue
-            for source, symbol, target in self.automaton.edges.tolist():
-                if source == state:
-                    ends = self.automaton.lower[symbol], self.automaton.upper[symbol]
-                    front.append((target, machine.step((ends[0] + ends[1])[None] / 2, value)))
-        return loss
+    def _all_strings(self, machine: Machine, boxes: Boxes) -> Tensor:
+        """Return how far bounds on all strings end from boxes, and leads on them fall short until then."""
+        zero = self.centre.new_zeros(1, machine.units)
+        front, loss = Front(torch.tensor([0]), Interval(zero, zero)), self.centre.new_zeros(())
+        for _ in range(FOLLOWED):
+            front = merged(advance(machine, self.automaton, front))
+            loss = loss + torch.relu(LEAD - self._leads(machine, front.values, front.states)).sum()
+            far = _outside(front.values, boxes.of(front.states), ROOM * self.radius).sum(1)
+            if not (left := far > 0).any():
+                return loss
+            front, far = Front(front.states[left], front.values[left]), far[left]
+        return loss + far[self.again[front.states]].sum()
 
 
 def _outside(values: Interval, box: Interval, gap: float) -> Tensor:

@@ -9,10 +9,11 @@ import torch
 from latch import HOLD, RESET, SET, language, latch
 from rationals import proves
 
+from lightning_warmup.engine.gates import gate_weights
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs import Automaton, Certificate, certify
 from lightning_warmup.proofs.certify import check_again
-from lightning_warmup.proofs.check import Boxes, check
+from lightning_warmup.proofs.check import STRINGS, Boxes, check
 from lightning_warmup.proofs.explore import replay
 from lightning_warmup.proofs.machine import Machine
 
@@ -156,6 +157,28 @@ def test_a_length_from_which_on_it_is_right() -> None:
         string = ("set", *["hold"] * (length - 2), "ask")
         wrong = replay(Machine(network), waiting(), string)[-1] != 0
         assert wrong == (length < found.from_length)
+
+
+def test_strings_too_many_to_be_told_apart_are_followed_in_common_bounds() -> None:
+    """A bit is written half, and six steps of holding, each by one of six symbols, lead it to its box."""
+    network = latch(hold=1.0)
+    with torch.no_grad():
+        gate_weights(network.layers[0])["z"].weight_ih[0, :2] = 0.0
+    waits = [f"wait {number}" for number in range(6)]
+    symbols = {"set": SET, "reset": RESET} | dict.fromkeys(waits, HOLD)
+    moves = {("start", "set"): "one", ("start", "reset"): "zero"}
+    moves |= {(state, wait): state for state in ("one", "zero") for wait in waits}
+    bits = Automaton(["start", "one", "zero"], symbols, moves, {"one": 0, "zero": 1})
+    none = torch.full((1, 1), torch.inf, dtype=torch.float64)
+    place = torch.tensor([[0.9], [-1.0]], dtype=torch.float64)
+    boxes = Boxes(torch.cat([none, place]), torch.cat([-none, place + 0.1]))
+
+    state, symbol_count = network(SET[None, None])[1], 1
+    while state.item() < 0.9:
+        state, symbol_count = network(HOLD[None, None], state)[1], symbol_count + 1
+    assert bits.strings(symbol_count - 1) > STRINGS
+    finding = check(Machine(network), bits, boxes)
+    assert (finding.condition, finding.from_length, finding.entered) == (None, 1, symbol_count)
 
 
 def test_sizes_must_be_those_of_the_network() -> None:
