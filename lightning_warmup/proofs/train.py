@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import huber_loss
 
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs.automata import Automaton
@@ -22,9 +23,10 @@ LR, BOXES_LR = 3e-3, 1e-2
 """Learning rates of Adam, for weights and for boxes; in the second half they fall to a twentieth."""
 ROOM, LEAD, DISTURBANCE = 0.2, 0.1, 1e-3
 """What is asked for: room of images in their boxes, in radii, the least lead of an answer, and a disturbance."""
-LEAVING, MISLEADING, ENTERING, SLOW = 0.3, 30.0, 0.3, 0.01
-"""Weights of images that leave a box, of answers that do not lead, of strings that are not in their boxes, and of
-units that tolerate less than the disturbance. Where answers give way, boxes of different ones merge, for good."""
+LEAVING, ENTERING, SLOW, MISLEADING = 0.3, 0.3, 0.01, (30.0, 3.0)
+"""Weights of images that leave a box, of strings that are not in their boxes, of units that tolerate less than the
+disturbance, and of answers that do not lead: at first, and from a third of the steps on. Boxes of different answers
+that merge at first do not part again; later boxes must be able to move."""
 STRINGS = 8
 """Strings of a step."""
 FOLLOWED, FAR = 8, 0.3
@@ -117,7 +119,7 @@ def _train(
     best = None
     for step in range(steps + 1):
         with torch.enable_grad():
-            loss, proves = training.loss()
+            loss, proves = training.loss(step / steps)
         if proves and step % LOOK == 0 and (found := training.proof()) is not None:
             boxes, tolerant = found
             best = [parameter.detach().clone() for parameter in parameters], boxes
@@ -168,8 +170,8 @@ class _Training:
             (-empty).index_copy(0, self.recurrent, self.centre + half),
         )
 
-    def loss(self) -> tuple[Tensor, bool]:
-        """Return the loss of a step, and whether the boxes may be a proof."""
+    def loss(self, progress: float) -> tuple[Tensor, bool]:
+        """Return the loss of a step, and whether the boxes may be a proof, by the share of steps taken."""
         machine, boxes = Machine(self.network, self.readout), self.boxes()
         bounds = self._bounds(machine, boxes)
         kept, entering = self._strings(machine, boxes, next(self.strings))
@@ -177,7 +179,9 @@ class _Training:
         if self.many:
             entering = self._all_strings(machine, boxes)
             proves = proves and bool(entering < FAR)
-        loss = LEAVING * bounds.leaving + MISLEADING * bounds.misleading + SLOW * bounds.slow
+        first, later = MISLEADING
+        misleading = later + (first - later) * max(0.0, 1 - 3 * progress)
+        loss = LEAVING * bounds.leaving + misleading * bounds.misleading + SLOW * bounds.slow
         return loss + ENTERING * entering + kept, proves
 
     @torch.no_grad()
@@ -211,7 +215,7 @@ class _Training:
         return Losses(
             leaving.sum(),
             torch.where(held & (room > LEAST), slow, 0 * slow).sum(),
-            torch.relu(LEAD - lead).sum(),
+            _short(lead),
             bool((room >= -NEARLY).all() & (lead > 0).all()),
         )
 
@@ -249,7 +253,7 @@ class _Training:
         front, loss = Front(torch.tensor([0]), Interval(zero, zero)), self.centre.new_zeros(())
         for _ in range(FOLLOWED):
             front = merged(advance(machine, self.automaton, front))
-            loss = loss + torch.relu(LEAD - self._leads(machine, front.values, front.states)).sum()
+            loss = loss + _short(self._leads(machine, front.values, front.states))
             far = _outside(front.values, boxes.of(front.states), ROOM * self.radius).sum(1)
             if not (left := far > 0).any():
                 return loss
@@ -260,6 +264,12 @@ class _Training:
 def _outside(values: Interval, box: Interval, gap: float) -> Tensor:
     """Return how far values reach beyond a box that is smaller by a gap all around."""
     return torch.relu(box.lower + gap - values.lower) + torch.relu(values.upper + gap - box.upper)
+
+
+def _short(leads: Tensor) -> Tensor:
+    """Return how far leads fall short in all; it is smooth at what is asked for."""
+    gap = torch.relu(LEAD - leads)
+    return huber_loss(gap, torch.zeros_like(gap), reduction="sum", delta=LEAD) / LEAD
 
 
 def run(network: nn.Module, readout: nn.Linear | None, inputs: Tensor) -> tuple[Tensor, Any]:
