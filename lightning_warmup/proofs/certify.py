@@ -202,10 +202,7 @@ def hulls(machine: Machine, automaton: Automaton, boxes: Boxes, moved: Moved = S
     """Return for each state the hull of the images that reach it."""
     edges = live_edges(automaton, boxes)
     after = images(machine, automaton, boxes.of(edges[:, 0]), edges[:, 1], moved)
-    index = edges[:, 2:].expand(-1, machine.units)
-    lower = torch.full_like(boxes.lower, torch.inf).scatter_reduce(0, index, after.lower, "amin")
-    upper = torch.full_like(boxes.upper, -torch.inf).scatter_reduce(0, index, after.upper, "amax")
-    return Boxes(lower, upper)
+    return Boxes.around(edges[:, 2], after, len(automaton.states))
 
 
 def fill(machine: Machine, automaton: Automaton, boxes: Boxes, moved: Sequence[Moved] = (STILL,)) -> Boxes:

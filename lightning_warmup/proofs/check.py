@@ -50,6 +50,14 @@ class Boxes(NamedTuple):
     lower: Tensor
     upper: Tensor
 
+    @classmethod
+    def around(cls, states: Tensor, values: Interval, count: int) -> Boxes:
+        """Return for each of ``count`` states the hull of the values ``(N, U)`` in it, states being ``(N,)``."""
+        shape, index = (count, values.shape[1]), states[:, None].expand(values.shape)
+        lower = values.lower.new_full(shape, torch.inf).scatter_reduce(0, index, values.lower, "amin")
+        upper = values.upper.new_full(shape, -torch.inf).scatter_reduce(0, index, values.upper, "amax")
+        return cls(lower, upper)
+
     @property
     def live(self) -> Tensor:
         """Which boxes are not empty, ``(S,)``."""
@@ -171,7 +179,7 @@ def follow(machine: Machine, automaton: Automaton, boxes: Boxes) -> Finding:
             return Finding(f"{name}: after {symbols} symbols there are states that are not in its box")
         many = many or len(front.states) > STRINGS
         if many:
-            front = merged(front)
+            front = merged(automaton, front)
         symbols += 1
         front = advance(machine, automaton, front)
         for state in front.states[_undecided(machine, automaton, front)].tolist():
@@ -193,15 +201,10 @@ def advance(machine: Machine, automaton: Automaton, front: Front) -> Front:
     )
 
 
-def merged(front: Front) -> Front:
+def merged(automaton: Automaton, front: Front) -> Front:
     """Return bounds on all strings that lead to the same state, together."""
-    states, index = front.states.unique(return_inverse=True)
-    shape, index = (len(states), front.values.shape[1]), index[:, None].expand(front.values.shape)
-    lower = front.values.lower.new_full(shape, torch.inf).scatter_reduce(0, index, front.values.lower, "amin")
-    upper = front.values.lower.new_full(shape, -torch.inf).scatter_reduce(
-        0, index, front.values.upper, "amax"
-    )
-    return Front(states, Interval(lower, upper))
+    states = front.states.unique()
+    return Front(states, Boxes.around(front.states, front.values, len(automaton.states)).of(states))
 
 
 def _outside(front: Front, automaton: Automaton, boxes: Boxes) -> Front:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_warmup.proofs.automata import Automaton
 from lightning_warmup.proofs.check import Boxes
+from lightning_warmup.proofs.intervals import Interval
 from lightning_warmup.proofs.machine import Machine
 
 STRINGS, SYMBOLS = 32, 320
@@ -36,11 +37,8 @@ class Met:
         States that strings do not come back to, or that were not met, get an empty one.
         """
         wanted = self.ages >= from_age
-        index = self.states[wanted][:, None].expand(-1, self.values.shape[1])
-        lower = torch.full((count, self.values.shape[1]), torch.inf, dtype=torch.float64)
-        lower.scatter_reduce_(0, index, self.values[wanted] - radius, "amin")
-        upper = torch.full_like(lower, -torch.inf)
-        upper.scatter_reduce_(0, index, self.values[wanted] + radius, "amax")
+        values = self.values[wanted]
+        lower, upper = Boxes.around(self.states[wanted], Interval(values - radius, values + radius), count)
         others = [state for state in range(count) if state not in recurrent]
         lower[others], upper[others] = torch.inf, -torch.inf
         return Boxes(lower, upper)

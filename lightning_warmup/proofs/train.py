@@ -174,11 +174,13 @@ class _Training:
         """Return the loss of a step, and whether the boxes may be a proof, by the share of steps taken."""
         machine, boxes = Machine(self.network, self.readout), self.boxes()
         bounds = self._bounds(machine, boxes)
-        kept, entering = self._strings(machine, boxes, next(self.strings))
-        proves = bounds.proves
+        strings, proves = next(self.strings), bounds.proves
+        kept, final = self._kept(strings)
         if self.many:
             entering = self._all_strings(machine, boxes)
             proves = proves and bool(entering < FAR)
+        else:
+            entering = self._ends(boxes, strings, machine.joined(final))
         first, later = MISLEADING
         misleading = later + (first - later) * max(0.0, 1 - 3 * progress)
         loss = LEAVING * bounds.leaving + misleading * bounds.misleading + SLOW * bounds.slow
@@ -227,8 +229,8 @@ class _Training:
             return values.lower.new_zeros(0)
         return machine.leads(values[asked], answers[asked]).lower.flatten()
 
-    def _strings(self, machine: Machine, boxes: Boxes, strings: Strings) -> tuple[Tensor, Tensor]:
-        """Return how far outputs are from the teacher's and from right ones, and final states from boxes."""
+    def _kept(self, strings: Strings) -> tuple[Tensor, Any]:
+        """Return how far outputs are from the teacher's and from right ones, and the network's final states."""
         outputs, final = run(self.network, self.readout, strings.inputs)
         with torch.no_grad():
             taught, _ = run(self.teacher, self.taught_readout, strings.inputs)
@@ -242,17 +244,21 @@ class _Training:
         known = ~asked | (lead(taught) > 0)
         kept = ((outputs - taught).square().mean(2) * known).mean()
         kept = kept + (torch.relu(LEAD - lead(outputs)) * asked).mean()
+        return kept, final
+
+    def _ends(self, boxes: Boxes, strings: Strings, final: Tensor) -> Tensor:
+        """Return how far final states ``(N, U)`` of the longest strings are from boxes."""
         last = strings.states[-1]
         enters = self.again[last] & (len(strings.states) == self.longest)
-        values = machine.joined(final)[enters]
-        return kept, _outside(Interval(values, values), boxes.of(last[enters]), ROOM * self.radius).sum()
+        values = final[enters]
+        return _outside(Interval(values, values), boxes.of(last[enters]), ROOM * self.radius).sum()
 
     def _all_strings(self, machine: Machine, boxes: Boxes) -> Tensor:
         """Return how far bounds on all strings end from boxes, and leads on them fall short until then."""
         zero = self.centre.new_zeros(1, machine.units)
         front, loss = Front(torch.tensor([0]), Interval(zero, zero)), self.centre.new_zeros(())
         for _ in range(FOLLOWED):
-            front = merged(advance(machine, self.automaton, front))
+            front = merged(self.automaton, advance(machine, self.automaton, front))
             loss = loss + _short(self._leads(machine, front.values, front.states))
             far = _outside(front.values, boxes.of(front.states), ROOM * self.radius).sum(1)
             if not (left := far > 0).any():
