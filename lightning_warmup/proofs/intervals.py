@@ -32,6 +32,8 @@ CORRECTLY_ROUNDED, ELEMENTARY = 2, 16
 """By how many eps, relative to themselves, ends move after an operation of each kind."""
 UNDERFLOWS = 64
 """By how many least normal numbers they move besides."""
+LEAST_SHARE = 1e-12
+"""Least share of a candidate in a step: an LSTM that forgets less is not known to move anywhere."""
 
 Bounded: TypeAlias = "Interval | Tensor | float"
 
@@ -44,8 +46,8 @@ class Interval:
 
     Args:
         lower, upper: The ends, floating-point tensors of one shape.
-        held: Whether these are the states before a step. ``lerp`` between a held interval and another one notes the
-            latter as the ``candidate`` of its result: what the states move towards.
+        held: Whether these are the states before a step. ``lerp`` and ``addcmul`` note what a held interval moves
+            towards as the ``candidate`` of their result. Trainings use it; it is not rounded outwards.
 
     Raises:
         TypeError: Where a function is asked for that has no bounds here.
@@ -155,9 +157,19 @@ def mul(a: Bounded, b: Bounded) -> Interval:
 
 
 def addcmul(a: Bounded, b: Bounded, c: Bounded, *, value: float = 1) -> Interval:
-    """Add a product, ``value`` times."""
+    """Add a product, ``value`` times.
+
+    With b in [0, 1], as the forget gate of an LSTM, a + b c is a convex combination of c and of a / (1 - b).
+    """
     product = mul(b, c)
-    return add(a, product if value == 1 else mul(product, value))
+    result = add(a, product if value == 1 else mul(product, value))
+    if isinstance(c, Interval) and c.held and value == 1:
+        a, b = as_interval(a, c), as_interval(b, c)
+        if bool(((b.lower >= 0) & (b.upper <= 1)).all()):
+            shares = [(1 - end).clamp(min=LEAST_SHARE) for end in (b.lower, b.upper)]
+            lower, upper = ([end / share for share in shares] for end in (a.lower, a.upper))
+            result.candidate = Interval(torch.minimum(*lower), torch.maximum(*upper))
+    return result
 
 
 def lerp(start: Bounded, end: Bounded, weight: Bounded) -> Interval:

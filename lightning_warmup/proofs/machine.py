@@ -82,7 +82,8 @@ class Machine:
         """Return the states after one more input, and what they move towards.
 
         Units that are a convex combination of a candidate and of themselves move towards the candidate: a box
-        that holds the candidates holds the states after the step. Others move to where they are after it.
+        that holds the candidates holds the states after the step. For the cell of an LSTM, f c + i g, the candidate
+        is i g / (1 - f), which may be far. Others move to where they are after the step.
 
         Args:
             input: Inputs.

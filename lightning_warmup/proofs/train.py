@@ -37,6 +37,8 @@ NEARLY = 1e-3
 """By how much images may leave boxes that are worth widening."""
 SPREAD = 0.1
 """Greatest half-width, beside the radius, that boxes start with for what was met."""
+FARTHEST = 4.0
+"""Greatest middle of a box at first, either way: a cell of an LSTM may count for ever, and tanh hides it."""
 LEAST = 1e-13
 """Room below which its logarithm is not looked at, for roundings."""
 
@@ -157,7 +159,7 @@ class _Training:
         met = explore(Machine(network, readout), automaton, symbols=4 * longest, seed=seed)
         hulls = met.boxes(len(again), 0 if self.many else longest, 0.0, automaton.recurrent)
         lower, upper = (end[self.recurrent].nan_to_num(0.0, 0.0, 0.0) for end in hulls)
-        self.centre = ((lower + upper) / 2).requires_grad_()
+        self.centre = ((lower + upper) / 2).clamp(-FARTHEST, FARTHEST).requires_grad_()
         self.extra = ((upper - lower) / 2).clamp(max=SPREAD).requires_grad_()
         self.trained = [self.centre, self.extra]
 
@@ -211,7 +213,7 @@ class _Training:
         held = moves < self.radius  # the unit is in about the same place before and after
         gap = ROOM * self.radius
         leaving = torch.where(held, _outside(towards[again], box, gap), _outside(after[again], box, gap))
-        leaving = leaving + held * _outside(after[again], box, 0.0)
+        leaving = torch.log1p(leaving + held * _outside(after[again], box, 0.0))  # candidates may be far
         room = torch.minimum(after[again].lower - box.lower, box.upper - after[again].upper)
         slow = torch.relu(torch.log(DISTURBANCE / room.clamp(min=LEAST)))
         return Losses(

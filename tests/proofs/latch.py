@@ -38,3 +38,18 @@ def latch(feedback: float = 4.0, hold: float = 2.0) -> RecurrentNetwork:
         weights["m"].weight_hh.fill_(feedback)
         network.readout.weight.copy_(torch.tensor([[1.0], [-1.0]]))
     return network
+
+
+def counter() -> RecurrentNetwork:
+    """An LSTM of one unit whose cell goes further from zero with every hold, for thousands of them."""
+    network = RecurrentNetwork(3, 1, 2, cell="lstm")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        weights = gate_weights(network.layers[0])
+        weights["f"].weight_ih.copy_(torch.tensor([[-8.0, -8.0, 8.0]]))
+        weights["g"].weight_ih.copy_(torch.tensor([[9.0, -9.0, 0.0]]))
+        weights["g"].weight_hh.fill_(4.0)
+        weights["o"].bias_ih.fill_(8.0)
+        network.readout.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    return network

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from latch import language, latch
+from latch import counter, language, latch
 from torch import Tensor, nn
 
 from lightning_warmup.networks import RecurrentNetwork
@@ -27,6 +27,15 @@ def test_a_network_that_forgets_is_trained_to_hold() -> None:
     assert found.radius >= 0.05
     assert found.disturbance >= 5e-4
     assert certify(network, language()).proven
+
+
+def test_a_cell_that_counts_is_trained_to_come_to_rest() -> None:
+    network = counter()
+    assert not certify(network, language()).proven
+    found = prove(network, language(), longest=8, steps=600)
+    assert found.proven
+    assert found.boxes is not None
+    assert float(found.boxes.upper.max()) < 10
 
 
 def test_what_a_network_answers_right_stays() -> None:
