@@ -19,7 +19,7 @@ LENGTH, HORIZON, TEST_WEEKS = 104, 26, 520
 
 
 def read(path: str | Path) -> Array:
-    """Return the column ``co2`` of a CSV file, ``(T,)``; weeks without a number lie on a line between those with one."""
+    """Return the column ``co2`` of a CSV file, ``(T,)``, with missing weeks on a line between their neighbours."""
     with Path(path).open(newline="") as file:
         numbers = np.array([float(row["co2"] or "nan") for row in csv.DictReader(file)])
     weeks, known = np.arange(len(numbers)), ~np.isnan(numbers)
@@ -27,14 +27,14 @@ def read(path: str | Path) -> Array:
 
 
 def windows(numbers: Array) -> tuple[Array, Array]:
-    """Return all windows ``(N, LENGTH, 1)`` of a series and what follows each ``(N, HORIZON)``, less its last number."""
+    """Return all windows ``(N, LENGTH, 1)`` and what follows each ``(N, HORIZON)``, less a window's last number."""
     rows = np.lib.stride_tricks.sliding_window_view(numbers, LENGTH + HORIZON)
     rows = rows - rows[:, LENGTH - 1, None]
     return rows[:, :LENGTH, None], rows[:, LENGTH:]
 
 
 def write(numbers: Array, folder: Path) -> None:
-    """Write ``train.npz`` and ``test.npz``: no window of the first reaches into a week that the second forecasts."""
+    """Write ``train.npz`` and ``test.npz``; the first has no week that the second forecasts."""
     folder.mkdir(parents=True, exist_ok=True)
     known = len(numbers) - TEST_WEEKS
     for name, part in (("train", numbers[:known]), ("test", numbers[known - LENGTH :])):
