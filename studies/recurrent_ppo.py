@@ -1,8 +1,8 @@
 """Does a warmup harm, or help, a policy of sb3-contrib? ``python -m studies.recurrent_ppo``, ten minutes a run.
 
 Each row of ``studies/recurrent_ppo.csv`` is a RecurrentPPO of 80,000 steps on an environment of POPGym: with its
-plain LSTMs, with these warmed up, and with a memory at their side, which alone is warmed up. Rows that exist are
-not computed again. It needs ``pip install -e ".[popgym,strangers]"``.
+plain LSTMs of 128 units, with these warmed up, and with LSTMs of as many parameters that have a memory at their side,
+which alone is warmed up. Rows that exist are not computed again. It needs ``pip install -e ".[popgym,strangers]"``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from studies.fill import fill
 TABLE = Path(__file__).with_suffix(".csv")
 WHAT = ("environment", "procedure", "seed")
 ENVIRONMENTS = ("RepeatFirstEasy", "RepeatPreviousEasy")
-PROCEDURES = ("none", "warmup", "silent")
+UNITS = {"none": 128, "warmup": 128, "silent-equal": 180}
+"""Units of the LSTMs by procedure."""
 STEPS, EPISODES = 80_000, 40
 
 
@@ -83,12 +84,12 @@ def learn(environment: str, procedure: str, seed: int) -> dict[str, str]:
 
     since = time.perf_counter()
     agent = RecurrentPPO(
-        SidePolicy if procedure == "silent" else "MlpLstmPolicy",
+        SidePolicy if procedure == "silent-equal" else "MlpLstmPolicy",
         make_vec_env(f"popgym-{environment}-v0", 8, seed),
         n_steps=128,
         gamma=0.9,
         learning_rate=1e-3,
-        policy_kwargs={"lstm_hidden_size": 128},
+        policy_kwargs={"lstm_hidden_size": UNITS[procedure]},
         seed=seed,
         device="cpu",
     )
@@ -107,8 +108,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser("python -m studies.recurrent_ppo", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--procedures", nargs="+", choices=list(UNITS), default=list(UNITS))
     options = parser.parse_args(argv)
-    cases = product(range(options.seeds), ENVIRONMENTS, PROCEDURES)
+    cases = product(range(options.seeds), ENVIRONMENTS, options.procedures)
     fill(TABLE, WHAT, [(environment, procedure, seed) for seed, environment, procedure in cases], learn)
     return 0
 
