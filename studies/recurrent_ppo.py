@@ -2,7 +2,8 @@
 
 Each row of ``studies/recurrent_ppo.csv`` is a RecurrentPPO of 80,000 steps on an environment of POPGym: with its
 plain LSTMs of 128 units, with these warmed up, and with LSTMs of as many parameters that have a memory at their
-side, which alone is warmed up. Rows that exist are not computed again. It needs ``pip install -e ".[popgym,strangers]"``.
+side, which alone is warmed up. Rows that exist are not computed again. It needs the packages of
+``pip install -e ".[popgym,strangers]"``.
 """
 
 from __future__ import annotations
