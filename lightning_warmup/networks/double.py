@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import torch
 from torch import Tensor, nn
 
 from lightning_warmup.cells import cell_by_name
 from lightning_warmup.engine.state import State, map_state
+
+Call: TypeAlias = Callable[[nn.Module, Tensor, "State | None"], Any]
+"""How a half is run: ``(half, input, state) -> (output, state)``."""
 
 
 class DoubleLayer(nn.Module):
@@ -38,14 +44,23 @@ class DoubleLayer(nn.Module):
         self.second = make(input_size, hidden_size // 2, batch_first=batch_first)
 
     def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
-        first, h_first = self.first(input, None if h_0 is None else self.first_state(h_0))
-        second, h_second = self.second(input, None if h_0 is None else half_of(h_0, 1))
+        return self.run(input, h_0, as_called)
+
+    def run(self, input: Tensor, h_0: State | None, call: Call) -> tuple[Tensor, State]:
+        """Return what the layer's call does, with both halves run in another way."""
+        first, h_first = call(self.first, input, None if h_0 is None else self.first_state(h_0))
+        second, h_second = call(self.second, input, None if h_0 is None else half_of(h_0, 1))
         h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
         return torch.cat([first, second], dim=-1), h_n
 
     def first_state(self, state: State) -> State:
         """Return the first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
         return half_of(state, 0)
+
+
+def as_called(half: nn.Module, input: Tensor, state: State | None) -> Any:
+    """Run a half by its own call."""
+    return half(input, state)
 
 
 def half_of(state: State, index: int) -> State:

@@ -14,15 +14,16 @@ from lightning_warmup.cells import LSTM, GatedCell
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.state import State
 from lightning_warmup.networks import observed
-from lightning_warmup.networks.double import DoubleLayer, half_of
+from lightning_warmup.networks.double import Call, DoubleLayer, half_of
 from lightning_warmup.networks.layout import batch_first
 from lightning_warmup.networks.recurrent import RecurrentNetwork
 from lightning_warmup.networks.side_memory import SideMemory
-from lightning_warmup.networks.torch_layer import TorchLayer
+from lightning_warmup.networks.torch_layer import TorchLayer, rows_at
 from lightning_warmup.networks.unrolled import Unrolled
 from lightning_warmup.networks.whole import Whole
 
 Run = Callable[[Tensor, State | None], tuple[Tensor, State]]
+RunTo = Callable[[Tensor, State | None, Tensor], tuple[Tensor, State]]
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Layer:
         warmed: Parameters that a warmup may move.
         frozen: Parameters that a partial warmup does not move.
         part: Picks from the layer's state the part that is warmed up.
-        run_part: As ``run``, with that part of the state alone; None where it is the whole state.
         run_to: ``(input, state, steps) -> (output, state)``, the state of each row after so many steps of its own,
             ``(B,)``, from 1 to T; None if the layer can't.
+        alone: The layer that runs the warmed part alone, with its state; None where that is the whole layer.
     """
 
     run: Run
@@ -45,8 +46,8 @@ class Layer:
     warmed: list[nn.Parameter]
     frozen: list[nn.Parameter] = field(default_factory=list)
     part: Callable[[State], State] = lambda state: state
-    run_part: Run | None = None
-    run_to: Callable[[Tensor, State | None, Tensor], tuple[Tensor, State]] | None = None
+    run_to: RunTo | None = None
+    alone: Layer | None = None
 
 
 def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[Layer]:
@@ -78,12 +79,11 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     if isinstance(rnn, SideMemory) and _calls(rnn, SideMemory):
         return [_side_layer(rnn, index) for index in range(rnn.num_layers)]
     if isinstance(rnn, DoubleLayer) and _calls(rnn, DoubleLayer):
-        halves = list(rnn.first.parameters()), list(rnn.second.parameters())
-        return [Layer(_time_first(rnn), rnn.input_size, *halves, rnn.first_state, _time_first(rnn.first))]
+        return [_double_layer(rnn)]
     if isinstance(rnn, nn.RNNBase) and _calls(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
         return [_torch_layer(TorchLayer(rnn, index)) for index in range(rnn.num_layers)]
     if isinstance(rnn, GatedCell):
-        return [Layer(_time_first(rnn), rnn.input_size, list(rnn.parameters()))]
+        return [_cell_layer(rnn)]
     whole = Whole(Unrolled(rnn) if isinstance(rnn, nn.RNNCellBase) else rnn)
     return [Layer(partial(chunked, whole), whole.input_size, list(rnn.parameters()))]
 
@@ -105,13 +105,67 @@ def _time_first(rnn: nn.Module) -> Run:
     return run
 
 
+def _cell_layer(cell: nn.Module) -> Layer:
+    """Return a cell of this library as a layer."""
+    if isinstance(cell, LSTM):
+        return _torch_layer(TorchLayer(cell, 0))
+    assert isinstance(cell, GatedCell)
+    run = _time_first(cell)
+
+    def run_to(input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
+        output, _ = run(input, state)
+        return output, rows_at(output, steps)
+
+    whole = cell.states == 1  # then its output is its state
+    return Layer(run, cell.input_size, list(cell.parameters()), run_to=run_to if whole else None)
+
+
+def _double_layer(rnn: DoubleLayer) -> Layer:
+    """Return a double layer, of which the first half is warmed up."""
+    first, second = _cell_layer(rnn.first), _cell_layer(rnn.second)
+
+    def run_to(input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
+        return rnn.run(input, state, _ending(steps))
+
+    return Layer(
+        _time_first(rnn),
+        rnn.input_size,
+        first.warmed,
+        second.warmed,
+        rnn.first_state,
+        run_to if first.run_to else None,
+        first,
+    )
+
+
 def _side_layer(rnn: SideMemory, index: int) -> Layer:
     """Return a layer of a memory and its plain network."""
-    warmed, frozen = list(rnn.memory[index].parameters()), list(rnn.plain[index].parameters())
-    input_size = rnn.hidden_size if index else rnn.input_size
+    memory, plain = _cell_layer(rnn.memory[index]), _cell_layer(rnn.plain[index])
     below = [rnn.gains[index - 1]] if index else []
-    run, memory = partial(rnn.run_layer, index), partial(half_of, index=0)
-    return Layer(run, input_size, warmed, frozen + below, memory, rnn.memory[index])
+
+    def run_to(input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
+        return rnn.run_layer(index, input, state, _ending(steps))
+
+    return Layer(
+        partial(rnn.run_layer, index),
+        memory.input_size,
+        memory.warmed,
+        plain.warmed + below,
+        partial(half_of, index=0),
+        run_to if memory.run_to else None,
+        memory,
+    )
+
+
+def _ending(steps: Tensor) -> Call:
+    """Return a call of a half that ends each row after its own number of steps."""
+
+    def call(half: nn.Module, input: Tensor, state: State | None) -> tuple[Tensor, State]:
+        run_to = _cell_layer(half).run_to
+        assert run_to is not None
+        return run_to(input, state, steps)
+
+    return call
 
 
 def _torch_layer(layer: TorchLayer) -> Layer:

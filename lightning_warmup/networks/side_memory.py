@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lightning_warmup.cells import cell_by_name
 from lightning_warmup.engine.state import State, map_state
-from lightning_warmup.networks.double import half_of
+from lightning_warmup.networks.double import Call, as_called, half_of
 from lightning_warmup.networks.packed import run_packed
 
 
@@ -86,17 +86,19 @@ class SideMemory(nn.Module):
         h_n = map_state(lambda *tensors: torch.cat(tensors), *states)
         return torch.cat([self.gains[-1] * memory, plain], -1), h_n
 
-    def run_layer(self, index: int, input: Tensor, h_0: State | None) -> tuple[Tensor, State]:
+    def run_layer(
+        self, index: int, input: Tensor, h_0: State | None, call: Call = as_called
+    ) -> tuple[Tensor, State]:
         """Return the output of a layer, ``(T, B, H)``, and its states, ``(1, B, H)``, before its gains.
 
-        An upper layer takes the output of the layer below before its gains, too.
+        An upper layer takes the output of the layer below before its gains, too. Both halves are run by ``call``.
         """
         heard = input
         if index > 0:
             memory, plain = input.chunk(2, -1)
             heard = plain + self.gains[index - 1] * memory
-        first, h_first = self.memory[index](input, None if h_0 is None else half_of(h_0, 0))
-        second, h_second = self.plain[index](heard, None if h_0 is None else half_of(h_0, 1))
+        first, h_first = call(self.memory[index], input, None if h_0 is None else half_of(h_0, 0))
+        second, h_second = call(self.plain[index], heard, None if h_0 is None else half_of(h_0, 1))
         h_n = map_state(lambda one, other: torch.cat([one, other], -1), h_first, h_second)
         return torch.cat([first, second], -1), h_n
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 
 from lightning_warmup._compat import functorch_active
-from lightning_warmup.cells import GRU, LSTM, RNN
+from lightning_warmup.cells import GRU, RNN
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.gates import Weights
 from lightning_warmup.engine.scan import scan
@@ -54,9 +54,8 @@ class TorchLayer:
         self.input_size = self._output_size if index else rnn.input_size
         self.parameters = _parameters_of(rnn, index)
         self._two_states = rnn.mode == "LSTM"
-        own = isinstance(rnn, LSTM)  # a cell of this library: its numbers stay the same, to the last bit
         # The kernel for CUDA wants weights of its own.
-        self._may_change_weights = self._two_states and not (own or self._weights[0].is_cuda)
+        self._may_change_weights = self._two_states and not self._weights[0].is_cuda
         self.stops = self._may_change_weights or not self._two_states
 
     def run(self, input: Tensor, state: State | None) -> tuple[Tensor, State]:
@@ -76,10 +75,9 @@ class TorchLayer:
 
         The output of a row is of no use beyond them.
         """
-        rows = torch.arange(len(steps), device=input.device)
         if not self._two_states:
             output, _ = self.run(input, state)
-            return output, output[steps - 1, rows].unsqueeze(0)
+            return output, rows_at(output, steps)
         require_features(input, self.input_size)
         state = self._zeros(input) if state is None else state
         # Once a row has ended, one more feature opens its forget gates and shuts its input gates: c stays.
@@ -89,7 +87,7 @@ class TorchLayer:
         weights = [torch.cat([weight, column.unsqueeze(1)], 1), *others]
         longer = torch.cat([input, ended.unsqueeze(2).to(input)], 2)
         output, (_, c) = self._run_torch(weights, self._rnn.bias, longer, state)
-        return output, (output[steps - 1, rows].unsqueeze(0), c)
+        return output, (rows_at(output, steps), c)
 
     @property
     def _weights(self) -> list[Tensor]:
@@ -138,6 +136,11 @@ class TorchLayer:
         step = partial(cast(Any, cell).step, None)  # it has no weights of its own, those are in its gates
         output, h = scan(step, cell.gates, input, [state[0]], weights)
         return output, h.unsqueeze(0)
+
+
+def rows_at(output: Tensor, steps: Tensor) -> Tensor:
+    """Return the output ``(T, B, H)`` of each row after its own number of steps, ``(1, B, H)``."""
+    return output[steps - 1, torch.arange(len(steps), device=output.device)].unsqueeze(0)
 
 
 def _lstm_step(

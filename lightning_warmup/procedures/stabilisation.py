@@ -50,10 +50,12 @@ def settle_alone(
     Arguments as for :func:`loss_of`.
     """
     sequences, settled = batch[0], []
+    last = layers[-1].alone or layers[-1]  # nothing reads what the rest of it computes
+    layers = [*layers[:-1], last]
     for layer, state in zip(layers, _draw_states(layers, batch, generator), strict=True):
         input = torch.randn(layer.input_size or sequences.shape[2], generator=generator).to(sequences)
-        run = layer.run_part or layer.run
-        _, state = run(input.expand(stabilization, sequences.shape[1], -1), layer.part(state))
+        alone = layer.alone or layer
+        _, state = alone.run(input.expand(stabilization, sequences.shape[1], -1), layer.part(state))
         states = flatten_state(state)
         star = vaa_star(states, plan.objective.epsilon)
         settled.append(SettledLayer(states, star, states.new_zeros(())))

@@ -115,10 +115,10 @@ def test_the_layers_lead_to_the_states_of_the_call(cell: str) -> None:
 def test_the_memory_runs_alone_as_it_does_beside_the_plain_network(cell: str) -> None:
     x = torch.randn(9, 4, 3)
     for layer in layers_of(heard(cell)):
-        assert layer.run_part is not None
+        assert layer.alone is not None
         state = layer.run(x, None)[1]
         again = torch.randn(5, 4, x.shape[2])
-        alone, beside = layer.run_part(again, layer.part(state)), layer.run(again, state)
+        alone, beside = layer.alone.run(again, layer.part(state)), layer.run(again, state)
         torch.testing.assert_close(alone[1], layer.part(beside[1]), rtol=0, atol=0)
         x = layer.run(x, None)[0]
 

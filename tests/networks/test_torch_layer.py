@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.cells import LSTM
 from lightning_warmup.dynamics.reachable import reachable_states
 from lightning_warmup.engine.state import State, flatten_state
 from lightning_warmup.networks.layers import layers_of
@@ -82,13 +81,3 @@ def test_padding_may_be_no_number(kind: type[nn.RNNBase]) -> None:
         flatten_state(reachable_states(layers_of(rnn), input, LENGTHS)[0]).sum().backward()
         gradients.append([p.grad.clone() for p in rnn.parameters() if p.grad is not None])
     torch.testing.assert_close(gradients[1], gradients[0])
-
-
-def test_numbers_of_a_cell_of_this_library_stay_those_of_its_call() -> None:
-    """Where they were a warmup's before, to the last bit: rows drop out, and no input goes into a bias."""
-    torch.manual_seed(0)
-    cell = LSTM(2, 8)
-    (layer,) = layers_of(cell)
-    assert layer.run_to is None
-    held = torch.randn(1, 1, 2).expand(HELD, ROWS, -1)
-    torch.testing.assert_close(layer.run(held, None), cell(held), rtol=0, atol=0)
