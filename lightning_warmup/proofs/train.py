@@ -38,7 +38,8 @@ NEARLY = 1e-3
 SPREAD = 0.1
 """Greatest half-width, beside the radius, that boxes start with for what was met."""
 FARTHEST = 4.0
-"""Greatest middle of a box at first, either way: a cell of an LSTM may count for ever, and tanh hides it."""
+"""Greatest middle of a box at first, either way: a cell of an LSTM may count for ever, and tanh hides it. Units of
+other cells never get so far."""
 LEAST = 1e-13
 """Room below which its logarithm is not looked at, for roundings."""
 
@@ -213,11 +214,11 @@ class _Training:
         held = moves < self.radius  # the unit is in about the same place before and after
         gap = ROOM * self.radius
         leaving = torch.where(held, _outside(towards[again], box, gap), _outside(after[again], box, gap))
-        leaving = torch.log1p(leaving + held * _outside(after[again], box, 0.0))  # candidates may be far
+        leaving = leaving + held * _outside(after[again], box, 0.0)
         room = torch.minimum(after[again].lower - box.lower, box.upper - after[again].upper)
         slow = torch.relu(torch.log(DISTURBANCE / room.clamp(min=LEAST)))
         return Losses(
-            leaving.sum(),
+            _compressed(leaving).sum(),
             torch.where(held & (room > LEAST), slow, 0 * slow).sum(),
             _short(lead),
             bool((room >= -NEARLY).all() & (lead > 0).all()),
@@ -272,6 +273,11 @@ class _Training:
 def _outside(values: Interval, box: Interval, gap: float) -> Tensor:
     """Return how far values reach beyond a box that is smaller by a gap all around."""
     return torch.relu(box.lower + gap - values.lower) + torch.relu(values.upper + gap - box.upper)
+
+
+def _compressed(distance: Tensor) -> Tensor:
+    """Return distances that grow as their logarithm from ``FARTHEST`` on: candidates of an LSTM may be far."""
+    return distance.clamp(max=FARTHEST) + FARTHEST * torch.log(distance.clamp(min=FARTHEST) / FARTHEST)
 
 
 def _short(leads: Tensor) -> Tensor:
