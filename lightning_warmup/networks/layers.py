@@ -132,9 +132,9 @@ def _double_layer(rnn: DoubleLayer) -> Layer:
         rnn.input_size,
         first.warmed,
         second.warmed,
-        rnn.first_state,
-        run_to if first.run_to else None,
-        first,
+        part=rnn.first_state,
+        run_to=run_to if first.run_to else None,
+        alone=first,
     )
 
 
@@ -151,9 +151,9 @@ def _side_layer(rnn: SideMemory, index: int) -> Layer:
         memory.input_size,
         memory.warmed,
         plain.warmed + below,
-        partial(half_of, index=0),
-        run_to if memory.run_to else None,
-        memory,
+        part=partial(half_of, index=0),
+        run_to=run_to if memory.run_to else None,
+        alone=memory,
     )
 
 
