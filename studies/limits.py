@@ -145,8 +145,8 @@ was. A proof was found in {share(tried, "certified.radius")} runs. Entries are m
 The seconds, of the proof alone, were measured on a core that was often shared.
 
 Two networks without a proof were looked at, an MGU and an LSTM of seed 21: one unit alone remembers the cue, and
-slowly forgets it. A warmup that is kept up in the training (regularize 0.1) gives the training more units that hold:
-the MGUs are then proven, the LSTMs not all.
+slowly forgets it. If the warmup is kept up in the training (regularize 0.1), there are more units that hold: the
+MGUs are then proven, the LSTMs not all.
 
 The figure (`python -m studies.boxes`) has 64 histories in a corridor of 2,000 steps, moved at random by as much as
 the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup,
