@@ -11,14 +11,13 @@ import csv
 from pathlib import Path
 
 import numpy as np
-
-from datamodules.series_files import Array
+from numpy.typing import NDArray
 
 LENGTH, HORIZON, TEST_WEEKS = 104, 26, 520
 """Weeks of a window, weeks to forecast, and last weeks, which only the test forecasts."""
 
 
-def read(path: str | Path) -> Array:
+def read(path: str | Path) -> NDArray[np.float64]:
     """Return the column ``co2`` of a CSV file, ``(T,)``, with missing weeks on a line between their neighbours."""
     with Path(path).open(newline="") as file:
         numbers = np.array([float(row["co2"] or "nan") for row in csv.DictReader(file)])
@@ -26,14 +25,14 @@ def read(path: str | Path) -> Array:
     return np.interp(weeks, weeks[known], numbers[known])
 
 
-def windows(numbers: Array) -> tuple[Array, Array]:
+def windows(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return all windows ``(N, LENGTH, 1)`` and what follows each ``(N, HORIZON)``, less a window's last number."""
     rows = np.lib.stride_tricks.sliding_window_view(numbers, LENGTH + HORIZON)
     rows = rows - rows[:, LENGTH - 1, None]
     return rows[:, :LENGTH, None], rows[:, LENGTH:]
 
 
-def write(numbers: Array, folder: Path) -> None:
+def write(numbers: NDArray[np.float64], folder: Path) -> None:
     """Write ``train.npz`` and ``test.npz``; the first has no week that the second forecasts."""
     folder.mkdir(parents=True, exist_ok=True)
     known = len(numbers) - TEST_WEEKS
