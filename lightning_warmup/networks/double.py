@@ -15,6 +15,11 @@ Call: TypeAlias = Callable[[nn.Module, Tensor, "State | None"], Any]
 """How a half is run: ``(half, input, state) -> (output, state)``."""
 
 
+def as_called(half: nn.Module, input: Tensor, state: State | None) -> Any:
+    """Run a half by its own call."""
+    return half(input, state)
+
+
 class DoubleLayer(nn.Module):
     """Two independent recurrent cells of half the size on the same input, their outputs concatenated.
 
@@ -44,25 +49,27 @@ class DoubleLayer(nn.Module):
         self.second = make(input_size, hidden_size // 2, batch_first=batch_first)
 
     def forward(self, input: Tensor, h_0: State | None = None) -> tuple[Tensor, State]:
-        return self.run(input, h_0, as_called)
+        return self.run(input, h_0)
 
-    def run(self, input: Tensor, h_0: State | None, call: Call) -> tuple[Tensor, State]:
-        """Return what the layer's call does, with both halves run in another way."""
-        first, h_first = call(self.first, input, None if h_0 is None else self.first_state(h_0))
-        second, h_second = call(self.second, input, None if h_0 is None else half_of(h_0, 1))
-        h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
-        return torch.cat([first, second], dim=-1), h_n
+    def run(self, input: Tensor, h_0: State | None, call: Call = as_called) -> tuple[Tensor, State]:
+        """Return what the layer's call does, with both halves run by ``call``."""
+        return run_halves((self.first, self.second), (input, input), h_0, call)
 
     def first_state(self, state: State) -> State:
         """Return the first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
         return half_of(state, 0)
 
 
-def as_called(half: nn.Module, input: Tensor, state: State | None) -> Any:
-    """Run a half by its own call."""
-    return half(input, state)
-
-
 def half_of(state: State, index: int) -> State:
     """Return the first or the second half of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
     return map_state(lambda tensor: tensor.chunk(2, dim=-1)[index].contiguous(), state)
+
+
+def run_halves(
+    halves: tuple[nn.Module, nn.Module], inputs: tuple[Tensor, Tensor], h_0: State | None, call: Call
+) -> tuple[Tensor, State]:
+    """Run two halves, each on its input and its half of the state; return outputs and states side by side."""
+    states = (None, None) if h_0 is None else (half_of(h_0, 0), half_of(h_0, 1))
+    (first, h_first), (second, h_second) = map(call, halves, inputs, states)
+    h_n = map_state(lambda one, other: torch.cat([one, other], dim=-1), h_first, h_second)
+    return torch.cat([first, second], dim=-1), h_n

@@ -123,17 +123,13 @@ def _cell_layer(cell: nn.Module) -> Layer:
 def _double_layer(rnn: DoubleLayer) -> Layer:
     """Return a double layer, of which the first half is warmed up."""
     first, second = _cell_layer(rnn.first), _cell_layer(rnn.second)
-
-    def run_to(input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
-        return rnn.run(input, state, _ending(steps))
-
     return Layer(
         _time_first(rnn),
         rnn.input_size,
         first.warmed,
         second.warmed,
         part=rnn.first_state,
-        run_to=run_to if first.run_to else None,
+        run_to=_halves_to(rnn.run, {rnn.first: first.run_to, rnn.second: second.run_to}),
         alone=first,
     )
 
@@ -141,31 +137,30 @@ def _double_layer(rnn: DoubleLayer) -> Layer:
 def _side_layer(rnn: SideMemory, index: int) -> Layer:
     """Return a layer of a memory and its plain network."""
     memory, plain = _cell_layer(rnn.memory[index]), _cell_layer(rnn.plain[index])
-    below = [rnn.gains[index - 1]] if index else []
-
-    def run_to(input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
-        return rnn.run_layer(index, input, state, _ending(steps))
-
+    below, run = [rnn.gains[index - 1]] if index else [], partial(rnn.run_layer, index)
     return Layer(
-        partial(rnn.run_layer, index),
+        run,
         memory.input_size,
         memory.warmed,
         plain.warmed + below,
         part=partial(half_of, index=0),
-        run_to=run_to if memory.run_to else None,
+        run_to=_halves_to(run, {rnn.memory[index]: memory.run_to, rnn.plain[index]: plain.run_to}),
         alone=memory,
     )
 
 
-def _ending(steps: Tensor) -> Call:
-    """Return a call of a half that ends each row after its own number of steps."""
+def _halves_to(
+    run: Callable[[Tensor, State | None, Call], tuple[Tensor, State]], ends: dict[nn.Module, RunTo | None]
+) -> RunTo | None:
+    """Return how a layer of two halves ends each row at a step of its own; None if a half can't."""
+    able = {half: end for half, end in ends.items() if end is not None}
+    if len(able) < len(ends):
+        return None
 
-    def call(half: nn.Module, input: Tensor, state: State | None) -> tuple[Tensor, State]:
-        run_to = _cell_layer(half).run_to
-        assert run_to is not None
-        return run_to(input, state, steps)
+    def run_to(input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
+        return run(input, state, lambda half, heard, held: able[half](heard, held, steps))
 
-    return call
+    return run_to
 
 
 def _torch_layer(layer: TorchLayer) -> Layer:

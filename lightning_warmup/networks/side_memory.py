@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lightning_warmup.cells import cell_by_name
 from lightning_warmup.engine.state import State, map_state
-from lightning_warmup.networks.double import Call, as_called, half_of
+from lightning_warmup.networks.double import Call, as_called, run_halves
 from lightning_warmup.networks.packed import run_packed
 
 
@@ -97,10 +97,7 @@ class SideMemory(nn.Module):
         if index > 0:
             memory, plain = input.chunk(2, -1)
             heard = plain + self.gains[index - 1] * memory
-        first, h_first = call(self.memory[index], input, None if h_0 is None else half_of(h_0, 0))
-        second, h_second = call(self.plain[index], heard, None if h_0 is None else half_of(h_0, 1))
-        h_n = map_state(lambda one, other: torch.cat([one, other], -1), h_first, h_second)
-        return torch.cat([first, second], -1), h_n
+        return run_halves((self.memory[index], self.plain[index]), (input, heard), h_0, call)
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"

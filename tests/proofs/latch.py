@@ -20,6 +20,16 @@ def language() -> Automaton:
     return Automaton(["start", "one", "zero"], symbols, moves, {"one": 0, "zero": 1})
 
 
+def reader(cell: str) -> RecurrentNetwork:
+    """A network of one unit whose sign is its answer; all other weights are 0."""
+    network = RecurrentNetwork(3, 1, 2, cell=cell)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.readout.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    return network
+
+
 def latch(feedback: float = 4.0, hold: float = 2.0) -> RecurrentNetwork:
     """A GRU of one unit, which holds its sign if ``feedback`` is above 1.
 
@@ -27,29 +37,23 @@ def latch(feedback: float = 4.0, hold: float = 2.0) -> RecurrentNetwork:
         feedback: Slope of the candidate with the state.
         hold: Logit of the share of itself that it keeps in a step of holding.
     """
-    network = RecurrentNetwork(3, 1, 2)
+    network = reader("gru")
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
         weights = gate_weights(network.layers[0])
         weights["r"].bias_ih.fill_(8.0)
         weights["z"].weight_ih.copy_(torch.tensor([[-8.0, -8.0, hold]]))
         weights["n"].weight_ih.copy_(torch.tensor([[9.0, -9.0, 0.0]]))
         weights["m"].weight_hh.fill_(feedback)
-        network.readout.weight.copy_(torch.tensor([[1.0], [-1.0]]))
     return network
 
 
 def counter() -> RecurrentNetwork:
     """An LSTM of one unit whose cell goes further from zero with every hold, for thousands of them."""
-    network = RecurrentNetwork(3, 1, 2, cell="lstm")
+    network = reader("lstm")
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
         weights = gate_weights(network.layers[0])
         weights["f"].weight_ih.copy_(torch.tensor([[-8.0, -8.0, 8.0]]))
         weights["g"].weight_ih.copy_(torch.tensor([[9.0, -9.0, 0.0]]))
         weights["g"].weight_hh.fill_(4.0)
         weights["o"].bias_ih.fill_(8.0)
-        network.readout.weight.copy_(torch.tensor([[1.0], [-1.0]]))
     return network
