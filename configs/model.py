@@ -21,15 +21,16 @@ class Model(Settings):
 
     cell: Cell = "gru"
     """Kind of recurrent cell."""
-    hidden_size: int = Field(128, ge=1)
-    """Units in a layer; in a double layer, both halves together."""
+    hidden_size: int = Field(168, ge=1)
+    """Units in a layer, with double=true those of both halves: 168 have as many parameters as 128 without."""
     num_layers: int = Field(2, ge=1)
     """Number of recurrent layers."""
-    double: bool = False
-    """Split each layer into two halves; the warmup changes only the first."""
+    double: bool = True
+    """Each layer has two halves, a memory, which alone is warmed up, and a plain network. false = one network, all
+    of which is warmed up."""
     silent: bool = True
-    """With double=true, start from the plain network of the second halves; training can learn to use the first.
-    false = the published double layer, which uses both from the start."""
+    """With double=true, start from the plain network; training can learn to use the memory at its side. false = the
+    published double layer, which uses both halves from the start."""
     init: Initialisation = "default"
     """Initialisation of the cell."""
     t_max: int = Field(600, ge=3)

@@ -24,7 +24,7 @@ def no_regret(results: Sequence[Result], figures: Path) -> Section:
     )
     text = f"""
 The question for anybody's project: can the warmup be left in? A network with a memory at its side
-(`model.double=true`, `SideMemory`) starts as the plain network of its other half, and only that memory is warmed
+(the default, and `SideMemory`) starts as the plain network of its other half, and only that memory is warmed
 up. *silent* is this network, *double* the published one, *silent-rest* the silent one with the warmup for rest.
 These have as many units as *none*; only *silent-equal* has more, so that it has as many parameters. An entry is the
 median, with all runs in brackets.

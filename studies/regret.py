@@ -24,7 +24,7 @@ MEMORY = {
 """Tasks that ask for a long memory, by their names in the study."""
 METRICS = ("test.errors", "test.accuracy", "test.loss")
 """What a task is judged by, the first that its runs have; where an agent learns, the epochs until it has."""
-DRAWN = {"none": "without warmup", "warmup": "with warmup", "silent": "with a silent memory, warmed up"}
+DRAWN = {"none": "without warmup", "warmup": "with warmup", "silent-equal": "with a silent memory, warmed up"}
 """Procedures whose learning curves are drawn, and what the legend says."""
 AGENTS = {"tmaze", "gym"}
 HORIZONS = (30, 300, 2000)

@@ -36,7 +36,7 @@ def write_run(
     lasts: float = 0.75,
 ) -> Path:
     """A run folder: validation and monitored VAA by epoch, and VAA(M) before training."""
-    config = compose(settings)
+    config = compose(["model.double=false", *settings])
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(to_yaml(config))
     report = {
@@ -99,8 +99,8 @@ def test_a_row_has_all_that_a_run_says_in_numbers(tmp_path: Path) -> None:
     )
     row = read_run(tmp_path / "run", "some")
     assert {name: row[name] for name in ("study", "run", "settings", "seed", "commit", "dirty")} == {
-        "study": "some", "run": "run", "settings": "data.name=copy_first_input model.cell=lstm", "seed": "3",
-        "commit": "0123abc0123a", "dirty": "false",
+        "study": "some", "run": "run", "settings": "data.name=copy_first_input model.cell=lstm model.double=false",
+        "seed": "3", "commit": "0123abc0123a", "dirty": "false",
     }  # fmt: skip
     metrics = {
         name: float(value) for name, value in row.items() if re.match(r"curve|vaa_at|epochs|test|vaa\.", name)
@@ -213,7 +213,7 @@ def test_a_table_of_runs_says_the_same_as_their_folders(study: Path, tmp_path: P
 def test_a_real_run_makes_a_page(whole_run: tuple[Path, str], tmp_path: Path) -> None:
     assert main([str(whole_run[0]), "--output", str(tmp_path / "page.md")]) == 0
     text = (tmp_path / "page.md").read_text()
-    assert "| GRU | with warmup | 1 |" in text
+    assert "| GRU | with warmup, silent double layer | 1 |" in text
     assert len(re.findall(r"!\[", text)) >= 3
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from command import SMALL
@@ -113,7 +114,7 @@ def test_a_study_is_every_combination_with_every_seed(study: Path) -> None:
         (["variant=[warm]", "seed=1", "data.seq_length=[20]"], 2, {"seed": {1}, "data.seq_length": {20}}),
         (["optim.patience=3"], 2, {"model.init": {"chrono"}}),
         (["model.t_max=50"], 20, {"model.t_max": {50}}),
-        (["model.hidden_size=9", "model.cell=mgu", "data.name=denoising"], 8, {"model.hidden_size": {9}}),
+        (["model.hidden_size=10", "model.cell=mgu", "data.name=denoising"], 8, {"model.hidden_size": {10}}),
     ],
 )
 def test_arguments_pick_from_the_grid_or_hold_for_all(
@@ -329,7 +330,9 @@ def test_a_study_of_real_runs(tmp_path: Path) -> None:
     (row,) = read_rows(tmp_path / "results" / "tiny.csv")
     assert (row["study"], row["run"], row["seed"]) == ("tiny", "gru-seed_3", "3")
     assert float(row["test.loss"]) == pytest.approx(report["test"]["loss"], rel=1e-5)
-    assert float(row["vaa_at.full"]) == pytest.approx(report["vaa"]["after"], rel=1e-5)
+    with np.load(tmp_path / "out" / "gru-seed_3" / "portraits" / "warmup.npz") as portrait:
+        assert float(row["vaa_at.full"]) == pytest.approx(portrait["vaa"][-1], rel=1e-5)
+    assert float(row["vaa.after"]) == pytest.approx(report["vaa"]["after"], rel=1e-5)
     assert {"curve.loss.1", "curve.loss.last", "seconds.fit"} <= set(row)
     assert "trivial predictor" in (tmp_path / "out" / "gru-seed_3" / "output.txt").read_text()
 
