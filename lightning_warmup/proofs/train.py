@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss
 
-from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs.automata import Automaton
 from lightning_warmup.proofs.certify import Certificate, certify, check_sizes, fill, widen
 from lightning_warmup.proofs.check import STILL, Boxes, Front, Moved, advance, check, merged
@@ -17,12 +16,14 @@ from lightning_warmup.proofs.check import STRINGS as MOST_STRINGS
 from lightning_warmup.proofs.explore import explore
 from lightning_warmup.proofs.intervals import Interval
 from lightning_warmup.proofs.machine import Machine
+from lightning_warmup.proofs.outputs import LEAD, changed, run
+from lightning_warmup.proofs.practise import practise
 from lightning_warmup.proofs.strings import Strings, draw
 
 LR, BOXES_LR = 3e-3, 1e-2
 """Learning rates of Adam, for weights and for boxes; in the second half they fall to a twentieth."""
-ROOM, LEAD, DISTURBANCE = 0.2, 0.1, 1e-3
-"""What is asked for: room of images in their boxes, in radii, the least lead of an answer, and a disturbance."""
+ROOM, DISTURBANCE = 0.2, 1e-3
+"""What is asked for, beside the lead of an answer: room of images in their boxes, in radii, and a disturbance."""
 LEAVING, ENTERING, SLOW, MISLEADING = 0.3, 0.3, 0.01, (30.0, 3.0)
 """Weights of images that leave a box, of strings that are not in their boxes, of units that tolerate less than the
 disturbance, and of answers that do not lead: at first, and from a third of the steps on. Boxes of different answers
@@ -65,13 +66,14 @@ def prove(
 ) -> Certificate:
     """Train a network, in place, until it is proven right for every string of an automaton.
 
-    A box, of the given radius at least, is drawn for each state that strings come back to. Interval bounds have
-    gradients: weights and boxes move until images stay in their boxes and right answers lead on all of them, with
-    something to spare. Where a unit holds its state there is hardly a gradient through the gate that holds it: its
-    candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
-    ``longest`` symbols are to end in their boxes; where there are too many of them, bounds on all of them are to
-    enter the boxes within a few symbols. Wherever the network was right on strings up to ``longest``, its outputs
-    are to stay.
+    First it learns to hold what it remembers, see :mod:`lightning_warmup.proofs.practise`. Then a box, of the
+    given radius at least, is drawn for each state that strings come back to. Interval bounds have gradients:
+    weights and boxes move until images stay in their boxes and right answers lead on all of them, with
+    something to spare. Where a unit holds its state there is hardly a gradient through the gate that holds it:
+    its candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
+    ``longest`` symbols are to end in their boxes; where there are too many of them, bounds on all of them are
+    to enter the boxes within a few symbols. Wherever the network was right on strings up to ``longest``, its
+    outputs are to stay.
 
     It ends once there is a proof that tolerates a disturbance of 5e-4 in every unit and step; else it keeps the
     last proof that there was. A network without a proof at the end is left as it was.
@@ -80,7 +82,7 @@ def prove(
         network: A :class:`RecurrentNetwork`, or ``torch.nn.GRU``, ``LSTM`` or ``RNN`` with a ``readout``.
         automaton: The language and its answers.
         longest: Symbols of strings that the network is known to be right on, such as those of its training.
-        steps: Most gradient steps.
+        steps: Most gradient steps with boxes.
         radius: Least half-width of the boxes.
         readout: The linear layer that answers; None is the network's own.
         seed: Seed of the strings.
@@ -99,7 +101,9 @@ def prove(
     check_sizes(Machine(network, readout), automaton)
     parameters = [*network.parameters(), *(() if readout is None else readout.parameters())]
     before = [parameter.detach().clone() for parameter in parameters]
-    best = _train(_Training(network, readout, automaton, longest, radius, seed), parameters, steps)
+    teacher = copy.deepcopy((network, readout))
+    practise(network, readout, teacher, automaton, longest, radius, seed)
+    best = _train(_Training(network, readout, teacher, automaton, longest, radius, seed), parameters, steps)
     boxes = None
     if best is not None:
         weights, boxes = best
@@ -144,14 +148,15 @@ class _Training:
         self,
         network: nn.Module,
         readout: nn.Linear | None,
+        teacher: tuple[nn.Module, nn.Linear | None],
         automaton: Automaton,
         longest: int,
         radius: float,
         seed: int,
     ) -> None:
-        self.network, self.readout, self.automaton, self.radius = network, readout, automaton, radius
+        self.network, self.readout, self.teacher = network, readout, teacher
+        self.automaton, self.radius = automaton, radius
         self.longest, self.strings = longest, draw(automaton, STRINGS, longest, seed)
-        self.teacher, self.taught_readout = copy.deepcopy((network, readout))
         self.recurrent = torch.tensor(automaton.recurrent)
         again = torch.zeros(len(automaton.states), dtype=torch.bool)
         again[self.recurrent] = True
@@ -178,7 +183,7 @@ class _Training:
         machine, boxes = Machine(self.network, self.readout), self.boxes()
         bounds = self._bounds(machine, boxes)
         strings, proves = next(self.strings), bounds.proves
-        kept, final = self._kept(strings)
+        changed, final = self._changed(strings)
         if self.many:
             entering = self._all_strings(machine, boxes)
             proves = proves and bool(entering < FAR)
@@ -187,7 +192,7 @@ class _Training:
         first, later = MISLEADING
         misleading = later + (first - later) * max(0.0, 1 - 3 * progress)
         loss = LEAVING * bounds.leaving + misleading * bounds.misleading + SLOW * bounds.slow
-        return loss + ENTERING * entering + kept, proves
+        return loss + ENTERING * entering + changed, proves
 
     @torch.no_grad()
     def proof(self) -> tuple[Boxes, bool] | None:
@@ -232,22 +237,12 @@ class _Training:
             return values.lower.new_zeros(0)
         return machine.leads(values[asked], answers[asked]).lower.flatten()
 
-    def _kept(self, strings: Strings) -> tuple[Tensor, Any]:
+    def _changed(self, strings: Strings) -> tuple[Tensor, Any]:
         """Return how far outputs are from the teacher's and from right ones, and the network's final states."""
         outputs, final = run(self.network, self.readout, strings.inputs)
         with torch.no_grad():
-            taught, _ = run(self.teacher, self.taught_readout, strings.inputs)
-        answers = self.automaton.answer_of[strings.states]
-        asked, right = answers >= 0, answers.clamp(min=0)[..., None]
-
-        def lead(values: Tensor) -> Tensor:
-            others = values.scatter(2, right, -torch.inf).amax(2)
-            return values.gather(2, right).squeeze(2) - others
-
-        known = ~asked | (lead(taught) > 0)
-        kept = ((outputs - taught).square().mean(2) * known).mean()
-        kept = kept + (torch.relu(LEAD - lead(outputs)) * asked).mean()
-        return kept, final
+            taught, _ = run(*self.teacher, strings.inputs)
+        return changed(outputs, taught, self.automaton, strings.states), final
 
     def _ends(self, boxes: Boxes, strings: Strings, final: Tensor) -> Tensor:
         """Return how far final states ``(N, U)`` of the longest strings are from boxes."""
@@ -284,16 +279,6 @@ def _short(leads: Tensor) -> Tensor:
     """Return how far leads fall short in all; it is smooth at what is asked for."""
     gap = torch.relu(LEAD - leads)
     return huber_loss(gap, torch.zeros_like(gap), reduction="sum", delta=LEAD) / LEAD
-
-
-def run(network: nn.Module, readout: nn.Linear | None, inputs: Tensor) -> tuple[Tensor, Any]:
-    """Return the outputs ``(T, N, O)`` of a network and its final states, for inputs ``(T, N, I)``."""
-    dtype = next(network.parameters()).dtype
-    batch_first = bool(getattr(network, "batch_first", False))
-    x = inputs.to(dtype)
-    outputs, state = network(x.transpose(0, 1) if batch_first else x)
-    outputs = outputs if isinstance(network, RecurrentNetwork) or readout is None else readout(outputs)
-    return outputs.transpose(0, 1) if batch_first else outputs, state
 
 
 @torch.no_grad()

@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from latch import counter, language, latch
+from latch import HOLD, SET, counter, language, latch
 from torch import Tensor, nn
 
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs import certify, prove
 from lightning_warmup.proofs.machine import Machine
+from lightning_warmup.proofs.outputs import run
+from lightning_warmup.proofs.practise import practise
 from lightning_warmup.proofs.strings import draw
-from lightning_warmup.proofs.train import run
 
 
 def outputs(network: nn.Module, inputs: Tensor) -> Tensor:
@@ -27,6 +28,18 @@ def test_a_network_that_forgets_is_trained_to_hold() -> None:
     assert found.radius >= 0.05
     assert found.disturbance >= 5e-4
     assert certify(network, language()).proven
+
+
+def test_a_memory_that_fades_practises_to_last() -> None:
+    network, held = latch(feedback=0.5), torch.stack([SET, *[HOLD] * 63])[:, None]
+
+    def lead() -> float:
+        first, second = outputs(network, held)[-1, 0].tolist()
+        return first - second
+
+    assert lead() < 0.05
+    practise(network, None, (latch(feedback=0.5), None), language(), longest=8, radius=0.05, seed=0)
+    assert lead() > 0.2
 
 
 def test_a_cell_that_counts_is_trained_to_come_to_rest() -> None:
