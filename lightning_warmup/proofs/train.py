@@ -66,14 +66,14 @@ def prove(
 ) -> Certificate:
     """Train a network, in place, until it is proven right for every string of an automaton.
 
-    First it learns to hold what it remembers, see :mod:`lightning_warmup.proofs.practise`. Then a box, of the
-    given radius at least, is drawn for each state that strings come back to. Interval bounds have gradients:
-    weights and boxes move until images stay in their boxes and right answers lead on all of them, with
-    something to spare. Where a unit holds its state there is hardly a gradient through the gate that holds it:
-    its candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
-    ``longest`` symbols are to end in their boxes; where there are too many of them, bounds on all of them are
-    to enter the boxes within a few symbols. Wherever the network was right on strings up to ``longest``, its
-    outputs are to stay.
+    A box, of the given radius at least, is drawn for each state that strings come back to. Interval bounds have
+    gradients: weights and boxes move until images stay in their boxes and right answers lead on all of them, with
+    something to spare. Where a unit holds its state there is hardly a gradient through the gate that holds it: its
+    candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
+    ``longest`` symbols are to end in their boxes; where there are too many of them, bounds on all of them are to
+    enter the boxes within a few symbols. Wherever the network was right on strings up to ``longest``, its outputs
+    are to stay. If no proof is found, all is tried once more with a network that has learnt to hold what it
+    remembers: see :mod:`lightning_warmup.proofs.practise`.
 
     It ends once there is a proof that tolerates a disturbance of 5e-4 in every unit and step; else it keeps the
     last proof that there was. A network without a proof at the end is left as it was.
@@ -82,7 +82,7 @@ def prove(
         network: A :class:`RecurrentNetwork`, or ``torch.nn.GRU``, ``LSTM`` or ``RNN`` with a ``readout``.
         automaton: The language and its answers.
         longest: Symbols of strings that the network is known to be right on, such as those of its training.
-        steps: Most gradient steps with boxes.
+        steps: Most gradient steps with boxes, in each of the two attempts.
         radius: Least half-width of the boxes.
         readout: The linear layer that answers; None is the network's own.
         seed: Seed of the strings.
@@ -102,8 +102,13 @@ def prove(
     parameters = [*network.parameters(), *(() if readout is None else readout.parameters())]
     before = [parameter.detach().clone() for parameter in parameters]
     teacher = copy.deepcopy((network, readout))
-    practise(network, readout, teacher, automaton, longest, radius, seed)
     best = _train(_Training(network, readout, teacher, automaton, longest, radius, seed), parameters, steps)
+    if best is None:
+        _restore(parameters, before)
+        practise(network, readout, teacher, automaton, longest, radius, seed)
+        best = _train(
+            _Training(network, readout, teacher, automaton, longest, radius, seed), parameters, steps
+        )
     boxes = None
     if best is not None:
         weights, boxes = best
