@@ -21,9 +21,9 @@ class Model(Settings):
 
     cell: Cell = "gru"
     """Kind of recurrent cell."""
-    hidden_size: int = Field(168, ge=1)
-    """Units in a layer, with double=true those of both halves: 168 have as many parameters as 128 without."""
-    num_layers: int = Field(2, ge=1)
+    hidden_size: int = Field(180, ge=1)
+    """Units in a layer, with double=true those of both halves: 180 have about as many parameters as 128 without."""
+    num_layers: int = Field(1, ge=1)
     """Number of recurrent layers."""
     double: bool = True
     """Each layer has two halves, a memory, which alone is warmed up, and a plain network. false = one network, all

@@ -50,8 +50,8 @@ class Proof(Settings):
     """A proof that the network is right at every length; the benchmark must have an automaton."""
 
     steps: int = Field(0, ge=0)
-    """Maximum number of gradient steps that make the best network provable after the training, in each of two
-    attempts; 0 = no proof."""
+    """Maximum number of gradient steps that make the best network provable after the training, in each of at most
+    four attempts; 0 = no proof."""
     radius: float = Field(0.05, gt=0)
     """Required half-width of the boxes of hidden states."""
 

@@ -26,6 +26,8 @@ METRICS = ("test.errors", "test.accuracy", "test.loss")
 """What a task is judged by, the first that its runs have; where an agent learns, the epochs until it has."""
 DRAWN = {"none": "without warmup", "warmup": "with warmup", "silent-equal": "with a silent memory, warmed up"}
 """Procedures whose learning curves are drawn, and what the legend says."""
+LONGER = {"errors": "errors_at_length.", "return": "return_at_length.", "loss": "test_at_length."}
+"""What is measured on longer sequences; the first that its runs have counts."""
 AGENTS = {"tmaze", "gym"}
 HORIZONS = (30, 300, 2000)
 SILENT = ("silent", "silent-equal")
@@ -134,6 +136,27 @@ def judged(results: Iterable[Result]) -> str:
     return markdown(header, rows)
 
 
+def longer(results: Iterable[Result]) -> str:
+    """Return a table, a row a task and cell: the medians at the greatest length beyond that of the training."""
+    rows = []
+    for (task, cell), runs in by_task(results).items():
+        names = {name for group in runs.values() for result in group for name in result.metrics}
+        for metric, prefix in LONGER.items():
+            lengths = [int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)]
+            if lengths:
+                longest = max(lengths)
+                medians = [median(runs.get(variant, []), f"{prefix}{longest}") for variant in VARIANTS]
+                rows.append([task.replace("_", " "), cell, metric, str(longest), *medians])
+                break
+    return markdown(["task", "cell", "metric", "length", *VARIANTS], rows)
+
+
+def median(results: Sequence[Result], metric: str) -> str:
+    """Return the median of the runs that have a metric."""
+    values = [result.metrics[metric] for result in results if metric in result.metrics]
+    return number(statistics.median(values)) if values else "not run"
+
+
 def learnt(results: Iterable[Result]) -> str:
     """Return a table of how many runs learnt, with intervals, by what the task asks for."""
     rows = []
@@ -173,7 +196,7 @@ def _horizon(result: Result) -> float:
 
 
 def seconds(results: Iterable[Result]) -> str:
-    """Return a table: the part of a fit that its warmup takes, the median of tasks, cells and seeds."""
+    """Return a table: the seconds of a warmup in parts of those of the training, over tasks, cells and seeds."""
     rows = []
     for variant in VARIANTS[1:]:
         parts = [
@@ -185,7 +208,7 @@ def seconds(results: Iterable[Result]) -> str:
         if parts:
             values = [f"{value:.2f}" for value in (statistics.median(parts), min(parts), max(parts))]
             rows.append([variant, str(len(parts)), *values])
-    return markdown(["procedure", "runs", "part of the fit, median", "least", "most"], rows)
+    return markdown(["procedure", "runs", "median", "least", "most"], rows)
 
 
 def draw_learning(results: Iterable[Result], tasks: Mapping[str, str], output: Path) -> Path | None:

@@ -41,6 +41,8 @@ SPREAD = 0.1
 FARTHEST = 4.0
 """Greatest middle of a box at first, either way: a cell of an LSTM may count for ever, and tanh hides it. Units of
 other cells never get so far."""
+ATTEMPTS = 4
+"""Attempts to find a proof; before all but the first the network practises."""
 LEAST = 1e-13
 """Room below which its logarithm is not looked at, for roundings."""
 
@@ -52,7 +54,7 @@ class Losses(NamedTuple):
     slow: Tensor
     misleading: Tensor
     proves: bool
-    """Whether the boxes are a proof but for the strings that are to enter them."""
+    """Whether the boxes may be widened to a proof, but for the strings that are to enter them."""
 
 
 def prove(
@@ -72,8 +74,8 @@ def prove(
     candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
     ``longest`` symbols are to end in their boxes; where there are too many of them, bounds on all of them are to
     enter the boxes within a few symbols. Wherever the network was right on strings up to ``longest``, its outputs
-    are to stay. If no proof is found, all is tried once more with a network that has learnt to hold what it
-    remembers: see :mod:`lightning_warmup.proofs.practise`.
+    are to stay. If no proof is found, it is tried up to three times more
+    from a network that has learnt to hold what it remembers: see :mod:`lightning_warmup.proofs.practise`.
 
     It ends once there is a proof that tolerates a disturbance of 5e-4 in every unit and step; else it keeps the
     last proof that there was. A network without a proof at the end is left as it was.
@@ -82,7 +84,7 @@ def prove(
         network: A :class:`RecurrentNetwork`, or ``torch.nn.GRU``, ``LSTM`` or ``RNN`` with a ``readout``.
         automaton: The language and its answers.
         longest: Symbols of strings that the network is known to be right on, such as those of its training.
-        steps: Most gradient steps with boxes, in each of the two attempts.
+        steps: Most gradient steps with boxes, in each attempt.
         radius: Least half-width of the boxes.
         readout: The linear layer that answers; None is the network's own.
         seed: Seed of the strings.
@@ -102,13 +104,14 @@ def prove(
     parameters = [*network.parameters(), *(() if readout is None else readout.parameters())]
     before = [parameter.detach().clone() for parameter in parameters]
     teacher = copy.deepcopy((network, readout))
-    best = _train(_Training(network, readout, teacher, automaton, longest, radius, seed), parameters, steps)
-    if best is None:
-        _restore(parameters, before)
-        practise(network, readout, teacher, automaton, longest, radius, seed)
-        best = _train(
-            _Training(network, readout, teacher, automaton, longest, radius, seed), parameters, steps
-        )
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            _restore(parameters, before)
+            practise(network, readout, teacher, automaton, longest, seed + attempt)
+        training = _Training(network, readout, teacher, automaton, longest, radius, seed)
+        best = _train(training, parameters, steps)
+        if best is not None:
+            break
     boxes = None
     if best is not None:
         weights, boxes = best

@@ -38,7 +38,7 @@ def test_a_memory_that_fades_practises_to_last() -> None:
         return first - second
 
     assert lead() < 0.05
-    practise(network, None, (latch(feedback=0.5), None), language(), longest=8, radius=0.05, seed=0)
+    practise(network, None, (latch(feedback=0.5), None), language(), longest=8, seed=0)
     assert lead() > 0.2
 
 

@@ -12,6 +12,7 @@ from studies.regret import (
     horizons,
     judged,
     learnt,
+    longer,
     measured,
     metric_of,
     missing,
@@ -46,6 +47,16 @@ def test_a_loss_is_harm_beyond_the_worst_run_without_a_warmup() -> None:
     beyond = runs("forecast", "forecast", "test_at_loss", none=none, silent=[0.31, 0.5, 0.1])
     assert told(within) == "no harm"
     assert told(beyond) == "**harm**"
+
+
+def test_the_longest_sequences_have_a_table_of_medians() -> None:
+    results = [
+        Result(run("copy_50", variant, seed).what, {"test_at_length.500": value, "test_at_length.90": 9})
+        for variant, values in {"none": [1.0, 3.0, 2.0], "silent-equal": [5.0]}.items()
+        for seed, value in enumerate(values)
+    ]
+    (row,) = [line for line in longer(results).splitlines() if "copy 50" in line]
+    assert row == "| copy 50 | gru | loss | 500 | 2 | not run | not run | not run | 5 | not run |"
 
 
 def test_an_agent_that_never_learns_is_worst_and_one_seed_settles_nothing() -> None:
