@@ -20,6 +20,7 @@ from benchmarks.reference import Looped
 from lightning_warmup.cells import cell_by_name, cell_names
 from lightning_warmup.cells._gated import GatedCell
 from lightning_warmup.dynamics.functional import vaa, vaa_star
+from lightning_warmup.networks import SideMemory
 
 TORCH: dict[str, Any] = {"nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM}
 LOOP_STEPS = 30_000  # of all sequences in a batch together; with more, loops take minutes
@@ -27,9 +28,14 @@ GROWING = ("nn.GRU", "gru", "mgu", "nbrc", "brc")
 
 
 def make(name: str, H: int, L: int) -> nn.ModuleList:
-    """Return L layers by name: "mgu" for a cell, "loop mgu" for the cell in a loop, "nn.GRU" for torch's layer."""
+    """Return L layers by name: "mgu" for a cell, "loop mgu" for the cell in a loop, "nn.GRU" for torch's layer.
+
+    "memory gru" is a GRU with a memory at its side, and about as many parameters as a GRU of H units.
+    """
     if name in TORCH:
         return nn.ModuleList([TORCH[name](1, H, L)])
+    if name.startswith("memory "):
+        return nn.ModuleList([SideMemory(name.removeprefix("memory "), 1, 2 * round(H / 2**0.5), L)])
     cell = cell_by_name(name.removeprefix("loop "))
     cells = [cell(H if index else 1, H) for index in range(L)]
     return nn.ModuleList(map(Looped, cells) if name.startswith("loop ") else cells)
@@ -76,6 +82,15 @@ def measure_cells(quick: bool) -> Iterator[Measurement]:
     for B, T, H, L in product(batches, lengths, (64, 256), (1, 2)):
         yield from training_step(T, B, H, L, budget=2 if quick else 10)
     yield from vanishing_gradient(300, 32, 128 if quick else 256, budget=1 if quick else 4)
+    for T, L in product(lengths, (1, 2)):
+        yield from side_memory(T, 32, 128, L, budget=1 if quick else 5)
+
+
+def side_memory(T: int, B: int, H: int, L: int, budget: float) -> list[Measurement]:
+    """Compare networks that have a memory at their side with plain ones of H units."""
+    pairs = [("memory gru", "nn.GRU"), ("memory lstm", "nn.LSTM")]
+    seconds = in_turns(training([name for pair in pairs for name in pair], T, B, H, L), budget)
+    return medians("side memory", seconds, pairs, T=T, B=B, H=H, L=L)
 
 
 def peak(name: str, T: int, B: int, H: int, L: int) -> float:

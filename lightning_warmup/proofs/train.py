@@ -104,14 +104,18 @@ def prove(
     parameters = [*network.parameters(), *(() if readout is None else readout.parameters())]
     before = [parameter.detach().clone() for parameter in parameters]
     teacher = copy.deepcopy((network, readout))
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            _restore(parameters, before)
-            practise(network, readout, teacher, automaton, longest, seed + attempt)
-        training = _Training(network, readout, teacher, automaton, longest, radius, seed)
-        best = _train(training, parameters, steps)
-        if best is not None:
-            break
+    try:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                _restore(parameters, before)
+                practise(network, readout, teacher, automaton, longest, seed + attempt)
+            training = _Training(network, readout, teacher, automaton, longest, radius, seed)
+            best = _train(training, parameters, steps)
+            if best is not None:
+                break
+    except BaseException:  # also if the user ends it
+        _restore(parameters, before)
+        raise
     boxes = None
     if best is not None:
         weights, boxes = best

@@ -66,6 +66,18 @@ def test_a_network_without_a_proof_is_left_as_it_was() -> None:
     assert all(map(torch.equal, before, network.parameters()))
 
 
+def test_a_network_is_left_as_it_was_if_the_user_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    network = latch(feedback=0.9)
+    before = [parameter.clone() for parameter in network.parameters()]
+    monkeypatch.setattr(torch.optim.lr_scheduler.LambdaLR, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prove(network, language(), longest=8)
+    assert all(map(torch.equal, before, network.parameters()))
+
+
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_states_are_joined_as_a_machine_has_them(cell: str, double: bool) -> None:
