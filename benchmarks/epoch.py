@@ -58,7 +58,12 @@ def epoch(*settings: str) -> Iterator[Measurement]:
     parts |= {"loops, logs, callbacks and checkpoints": whole - sum(parts.values()), "whole epoch": whole}
     for part, seconds in parts.items():
         yield Measurement("epoch", part, "s", seconds / epochs, turns=epochs)
-    yield Measurement("epoch", "warmup, once", "s", total("WarmupStage.on_fit_start"))
+    (warmup,) = (
+        sum(seconds)
+        for name, seconds in durations.items()
+        if "WarmupStage" in name and name.endswith(".on_fit_start")
+    )
+    yield Measurement("epoch", "warmup, once", "s", warmup)
     yield Measurement("epoch", "whole epoch", "batches", len(durations["run_training_batch"]) // epochs)
 
 
