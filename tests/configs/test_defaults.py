@@ -21,7 +21,7 @@ from lightning_warmup.proofs import prove
 from lightning_warmup.settings import Settings
 
 DIFFER = {
-    (Model, "num_layers"): "one layer in the library, as in torch",
+    (Model, "double"): "a plain network in the library, as in torch",
     (Pretrain, "task"): "none in a configuration, where a pretraining is not asked for",
     (Proof, "steps"): "none in a configuration, where a proof is not asked for",
     (Warmup, "objective"): "its name in the library",
