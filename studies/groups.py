@@ -108,7 +108,7 @@ def _procedure(settings: Mapping[str, str]) -> str:
     words += [f"{task} pretraining"] if task != "none" else []
     words = words or ["without warmup"]
     if settings["model.double"] == "true":
-        words.append("silent double layer" if settings["model.silent"] == "true" else "double layer")
+        words.append("memory at its side" if settings["model.silent"] == "true" else "double layer")
     words += ["consolidated"] if settings.get("agent.consolidate", "0") != "0" else []
     words += ["proven"] if settings["proof.steps"] != "0" else []
     return ", ".join(words).replace("_", " ")

@@ -15,7 +15,7 @@ from studies.tables import comparison, counts, share, spread, table
 
 
 def no_regret(results: Sequence[Result], figures: Path) -> Section:
-    """Whether a silent double layer can be left in."""
+    """Whether a memory at the network's side can be left in."""
     absent = ", ".join(regret.missing(results))
     rest = (
         f"\n{textwrap.fill(f'Not yet run with none, or not with silent-equal: {absent}.', 116)}\n"

@@ -213,7 +213,7 @@ def test_a_table_of_runs_says_the_same_as_their_folders(study: Path, tmp_path: P
 def test_a_real_run_makes_a_page(whole_run: tuple[Path, str], tmp_path: Path) -> None:
     assert main([str(whole_run[0]), "--output", str(tmp_path / "page.md")]) == 0
     text = (tmp_path / "page.md").read_text()
-    assert "| GRU | with warmup, silent double layer | 1 |" in text
+    assert "| GRU | with warmup, memory at its side | 1 |" in text
     assert len(re.findall(r"!\[", text)) >= 3
 
 
@@ -235,7 +235,7 @@ def test_no_runs_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str],
         (
             ["warmup.objective=rest", "model.double=true"],
             "copy first input",
-            "with warmup for rest, silent double layer",
+            "with warmup for rest, memory at its side",
         ),
         (["model.double=true", "model.silent=false"], "copy first input", "with warmup, double layer"),
         ([PLAIN, "pretrain.task=autoencode"], "copy first input", "autoencode pretraining"),
