@@ -24,7 +24,11 @@ MEMORY = {
 """Tasks that ask for a long memory, by their names in the study."""
 METRICS = ("test.errors", "test.accuracy", "test.loss")
 """What a task is judged by, the first that its runs have; where an agent learns, the epochs until it has."""
-DRAWN = {"none": "without warmup", "warmup": "with warmup", "silent-equal": "with a memory at its side, warmed up"}
+DRAWN = {
+    "none": "without warmup",
+    "warmup": "with warmup",
+    "silent-equal": "with a memory at its side, warmed up",
+}
 """Procedures whose learning curves are drawn, and what the legend says."""
 LONGER = {"errors": "errors_at_length.", "return": "return_at_length.", "loss": "test_at_length."}
 """What is measured on longer sequences; the first that its runs have counts."""
