@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from lightning_warmup.reporting.figures import style
@@ -13,7 +12,18 @@ from lightning_warmup.reporting.rows import markdown
 from studies.figures import panel_grid, save_with_legend
 from studies.grid import read_study
 from studies.groups import Result, pick
-from studies.tables import LEARNT, change, count_of, first_metric, in_words, number, share, sign
+from studies.tables import (
+    LEARNT,
+    change,
+    count_of,
+    first_metric,
+    goodness,
+    in_words,
+    number,
+    share,
+    sign,
+    values_of,
+)
 
 STUDY = Path(__file__).parent / "no_regret.yaml"
 VARIANTS = ("none", "warmup", "double", "silent", "silent-equal", "silent-rest")
@@ -33,7 +43,6 @@ DRAWN = {
 LONGER = {"errors": "errors_at_length.", "return": "return_at_length.", "loss": "test_at_length."}
 """What is measured on longer sequences; the first that its runs have counts."""
 AGENTS = {"tmaze", "gym"}
-HORIZONS = (30, 300, 2000)
 SILENT = ("silent", "silent-equal")
 """Procedures that are judged: with as many units as none, and with as many parameters."""
 ENOUGH, NO_HARM = 3, "no harm"
@@ -59,19 +68,14 @@ def metric_of(runs: Runs) -> str:
     return first_metric(runs, METRICS)
 
 
-def goodness(results: Sequence[Result], metric: str) -> list[float]:
-    """Return a metric with its sign, greater is better, run by run; a run that never got there is the worst."""
-    factor = sign(metric)
-    return [factor * result.metrics.get(metric, -factor * math.inf) for result in results]
-
-
 def points(results: Sequence[Result], metric: str) -> str:
     """Return the median and all points: ``0.92 (0.9 0.92 0.94)``."""
     if not results:
         return "not run"
-    values = [sign(metric) * value for value in goodness(results, metric)]
+    values = [goodness(result, metric) for result in results]
     texts = [
-        "never" if math.isinf(value) else number(value) for value in [statistics.median(values), *values]
+        "never" if math.isinf(value) else number(sign(metric) * value)
+        for value in [statistics.median(values), *values]
     ]
     return texts[0] if len(values) == 1 else f"{texts[0]} ({' '.join(texts[1:])})"
 
@@ -80,19 +84,21 @@ def verdict(task: str, runs: Runs, metric: str, ours: str) -> str:
     """Return what the rows at hand say about the goal for one of the procedures.
 
     Not worse: its median is at least as good as the worst run without a warmup. Where memory is asked for also: at
-    least as good as the worst run of the best other procedure.
+    least as good as the worst run of the best other procedure with enough seeds.
     """
     if "none" not in runs or ours not in runs:
         return "not run"
-    good = {variant: goodness(results, metric) for variant, results in runs.items()}
+    good = {variant: [goodness(run, metric) for run in results] for variant, results in runs.items()}
     median = statistics.median(good[ours])
     text = NO_HARM if median >= min(good["none"]) else "**harm**"
-    others = set(good) - {*SILENT}
+    others = {name for name, values in good.items() if name not in SILENT and len(values) >= ENOUGH}
     if task in MEMORY and others > {"none"}:
         best = max(sorted(others), key=lambda variant: statistics.median(good[variant]))
         text += ", as the best" if median >= min(good[best]) else f", {best} is better"
     seeds = min(len(runs["none"]), len(runs[ours]))
-    return text if seeds >= ENOUGH else f"{text} ({seeds} seed{'s' * (seeds > 1)})"
+    if seeds >= ENOUGH:
+        return text
+    return f"{text} (one seed)" if seeds == 1 else f"{text} ({seeds} seeds)"
 
 
 def harmless(results: Iterable[Result], ours: str) -> str:
@@ -157,46 +163,22 @@ def longer(results: Iterable[Result]) -> str:
 
 def median(results: Sequence[Result], metric: str) -> str:
     """Return the median of the runs that have a metric."""
-    values = [result.metrics[metric] for result in results if metric in result.metrics]
+    values = values_of(results, metric)
     return number(statistics.median(values)) if values else "not run"
 
 
 def learnt(results: Iterable[Result]) -> str:
-    """Return a table of how many runs learnt, with intervals, by what the task asks for."""
+    """Return a table of how many runs learnt, with intervals, by what the task asks for.
+
+    It counts the tasks, with their cells, that have runs with each of the procedures that are drawn.
+    """
     rows = []
+    complete = {key: runs for key, runs in by_task(results).items() if DRAWN.keys() <= runs.keys()}
     for words, asked in (("a long memory", True), ("none, or a short one", False)):
-        tasks = [runs for (task, _), runs in by_task(results).items() if (task in MEMORY) == asked]
-        counted = []
-        for variant in VARIANTS:
-            members = [result for runs in tasks for result in runs.get(variant, [])]
-            counted.append(share(members))
-        rows.append([words, *counted])
-    return markdown(["asked for", *VARIANTS], rows)
-
-
-def horizons(results: Iterable[Result]) -> str:
-    """Return a table of how many runs learnt, by the memory that they begin their training with."""
-    rows = []
-    limits = [0.0, *map(float, HORIZONS), math.inf]
-    for low, high in pairwise(limits):
-        words = f"more than {low:.0f}" if math.isinf(high) else f"{low:.0f} to {high:.0f}"
-        row = [words]
-        for asked in (True, False):
-            tasks = [runs for (task, _), runs in by_task(results).items() if (task in MEMORY) == asked]
-            members = [result for runs in tasks for group in runs.values() for result in group]
-            there = [result for result in members if low < _horizon(result) <= high]
-            row.append(share(there))
-        rows.append(row)
-    return markdown(
-        ["steps of memory before training", "asked for a long one: learnt", "not asked for"], rows
-    )
-
-
-def _horizon(result: Result) -> float:
-    """Return the steps of memory that a run begins its training with; NaN if nobody looked."""
-    when = "after" if any(name.startswith("memory.after.") for name in result.metrics) else "before"
-    limit = math.inf if f"memory.{when}.limit" in result.metrics else math.nan
-    return result.metrics.get(f"memory.{when}.steps", limit)
+        tasks = [runs for (task, _), runs in complete.items() if (task in MEMORY) == asked]
+        counted = [share([run for runs in tasks for run in runs[variant]]) for variant in DRAWN]
+        rows.append([words, str(len(tasks)), *counted])
+    return markdown(["asked for", "tasks", *DRAWN], rows)
 
 
 def seconds(results: Iterable[Result]) -> str:
@@ -216,7 +198,7 @@ def seconds(results: Iterable[Result]) -> str:
 
 
 def draw_learning(results: Iterable[Result], tasks: Mapping[str, str], output: Path) -> Path | None:
-    """Draw the learning curves of none, warmup and silent, a panel a task and a line a run.
+    """Draw the learning curves of none, warmup and silent-equal, a panel a task and a line a run.
 
     Args:
         results: Runs of the study.

@@ -42,11 +42,11 @@ also says where a warmup harms, how long memory lasts, and what it costs.
 | 5. Other procedures raise multistability too | Chrono initialisation does, for a time |
 
 **How to read it.** A number is the median over seeds; (a to b) is the full range. Figures show every run. Square
-brackets hold 95 % intervals: Clopper-Pearson for counts, a bootstrap over pairs of equal seeds for the mean
-change. A change is a factor where less is better (`x 0.5` is half) and a difference elsewhere; it compares the
-last procedure of a row with the one before it. P(better) is the probability that a run of the last procedure beats
-a run of the other. Most rows have three or five seeds, so the intervals are wide: 5 of 5 still allows any share
-above .48, and 3 of 3 any above .29.
+brackets hold 95 % intervals: Clopper-Pearson for counts, and for the mean change Student's t over pairs of equal
+seeds. A change is a factor where less is better (`x 0.5` is half; its interval is that of the logarithm) and a
+difference elsewhere; it compares the last procedure of a row with the one before it. P(better) is the probability
+that a run of the last procedure beats a run of the other. Most rows have three or five seeds, so the intervals are
+wide: 5 of 5 still allows any share above .48, and 3 of 3 any above .29.
 
 **Words.** The VAA counts the places where 64 states end under one constant input, divided by 64; they read it for
 2,000 steps unless a number is given. One place gives 0.0156. The resting VAA counts only places that one more step

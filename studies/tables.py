@@ -26,6 +26,16 @@ def sign(metric: str) -> int:
     return 1 if metric.split(".")[-1] in _GREATER_IS_BETTER else -1
 
 
+def goodness(result: Result, metric: str) -> float:
+    """Return a metric with its sign, greater is better; a run without it never got there, and is the worst."""
+    return sign(metric) * result.metrics[metric] if metric in result.metrics else -math.inf
+
+
+def values_of(results: Sequence[Result], metric: str) -> list[float]:
+    """Return a metric of the runs that have it."""
+    return [result.metrics[metric] for result in results if metric in result.metrics]
+
+
 def number(value: float) -> str:
     """Return a number in three digits."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
@@ -33,7 +43,7 @@ def number(value: float) -> str:
 
 def spread(results: Sequence[Result], metric: str) -> str:
     """Return the median and the range, and how many runs have the metric if not all do: ``2 (1 to 3), 3 of 5``."""
-    values = [result.metrics[metric] for result in results if metric in result.metrics]
+    values = values_of(results, metric)
     if not values:
         return ""
     low, middle, high = map(number, (min(values), statistics.median(values), max(values)))
@@ -107,21 +117,20 @@ def comparison(
 def change(ours: Sequence[Result], theirs: Sequence[Result], metric: str) -> tuple[str, str]:
     """Return the mean change over pairs of equal seeds with its interval, and the probability of improvement.
 
-    The change is a factor if less is better, and otherwise a difference. A run without the metric never got there
-    and counts as the worst.
+    The change is a factor if less is better and no run is at 0, and otherwise a difference.
     """
     if not ours or not theirs:
         return "", ""
     first, second = (
-        {r["seed"]: r.metrics.get(metric, -sign(metric) * math.inf) for r in results}
-        for results in (ours, theirs)
+        {result["seed"]: goodness(result, metric) for result in results} for results in (ours, theirs)
     )
-    better = probability_of_improvement(
-        *([sign(metric) * value for value in values.values()] for values in (first, second))
-    )
+    better = probability_of_improvement(list(first.values()), list(second.values()))
     pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
-    factors = sign(metric) < 0 and all(min(pair) > 0 for pair in pairs)
-    differences = [math.log(a) - math.log(b) if factors else a - b for a, b in pairs]
+    factors = sign(metric) < 0 and all(max(pair) < 0 for pair in pairs)
+    if factors:
+        differences = [math.log(-a) - math.log(-b) for a, b in pairs]
+    else:
+        differences = [sign(metric) * (a - b) for a, b in pairs]
     interval = paired_interval(differences)
     if interval is None:
         return "", f"{better:.2f}"
