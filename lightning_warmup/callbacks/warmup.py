@@ -20,12 +20,18 @@ from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
+from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.regularize import add_gradient, takes_part
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.sequences import Batch, time_first
 from lightning_warmup.procedures.warmup import warmup_steps
+
+UNHEARD = (
+    "Warmup: the loss does not read the outputs of the memory at the network's side; if it reads h_n[-1], "
+    "take last_output(h_n), which is silent at first"
+)
 
 
 class WarmupStage(Stage):
@@ -89,6 +95,7 @@ class WarmupStage(Stage):
         self._length = 0  # of the sequences, in steps
         self._batch: Any = None
         self._watch: RemovableHandle | None = None
+        self._look = False  # whether the next gradients tell if the loss reads a memory's outputs
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the holding inputs of the datamodule, and run the stage."""
@@ -112,6 +119,7 @@ class WarmupStage(Stage):
         self.result = yield from warmup_steps(rnn, chain([first], batches), self.plan)
         self.memory = before, _memory(rnn, first)
         self._length = len(first[0])
+        self._look = True
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -127,7 +135,11 @@ class WarmupStage(Stage):
             self._batch = batch
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the gradient of the objective to the gradient of the training loss."""
+        """Say if the loss reads no outputs of a memory; add the gradient of the objective to that of the loss."""
+        if self._look:
+            self._look = False
+            if _is_unheard(find_network(pl_module, self.network)):
+                rank_zero_info(UNHEARD)
         if self._batch is None:
             return
         rnn = find_network(pl_module, self.network)
@@ -207,6 +219,13 @@ class WarmupStage(Stage):
             text = f"memory: {before} -> {after}; your sequences: {self._length:,}. {text}"
         asked = objective.steps
         return text + ("" if result.goal_reached else f"; try steps={3 * asked} instead of {asked}")
+
+
+def _is_unheard(rnn: nn.Module) -> bool:
+    """Return whether gradients of a loss reach a network, but not the outputs of a memory in it."""
+    memories = [part for part in rnn.modules() if isinstance(part, SideMemory)]
+    silent = any(memory.gains[-1].requires_grad and memory.gains[-1].grad is None for memory in memories)
+    return silent and any(parameter.grad is not None for parameter in rnn.parameters())
 
 
 def _memory(rnn: nn.Module, batch: Batch) -> Spans:

@@ -106,6 +106,7 @@ class GatedCell(nn.Module):
                 elif weight is not None:
                     nn.init.ones_(weight) if name == "weight_diag" else nn.init.xavier_uniform_(weight)
 
+    @torch.compiler.disable  # torch.compile would trace the loop over time step by step, for each length anew
     def forward(self, input: Tensor, h_0: Any = None) -> tuple[Tensor, Any]:
         x, states = self._arguments(input, h_0)
         with torch.autocast(x.device.type, enabled=False):

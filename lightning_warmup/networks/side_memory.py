@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lightning_warmup.cells import cell_by_name
+from lightning_warmup.engine.gates import as_tuple
 from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.networks.double import Call, as_called, run_halves
 from lightning_warmup.networks.packed import run_packed
@@ -37,10 +38,14 @@ class SideMemory(nn.Module):
 
     Shapes: input ``(T, B, I)``, output ``(T, B, H)``, states ``(L, B, H)``, a tuple of them for a cell with
     several; unbatched ``(T, I)``, ``(T, H)`` and ``(L, H)``. A packed input gives a packed output.
-    In outputs and states the memory comes first along H. Gains don't change the states.
+    In outputs and states the memory comes first along H.
+
+    Only the output is silent: gains do not change the states. What follows must read the output, or
+    :meth:`last_output`, and not ``h_n[-1]``.
 
     Raises:
-        ValueError: If a size is not positive, ``hidden_size`` is odd, or the cell is unknown.
+        ValueError: If a size is not positive, ``hidden_size`` is odd, or the cell is unknown. Where it runs: if the
+            states have other shapes.
 
     Examples:
         >>> output, h_n = SideMemory("gru", 3, 8, num_layers=2)(torch.randn(5, 2, 3))
@@ -48,8 +53,10 @@ class SideMemory(nn.Module):
         (torch.Size([5, 2, 8]), torch.Size([2, 2, 8]))
     """
 
+    bidirectional = False
+
     def __init__(
-        self, cell: str, input_size: int, hidden_size: int, num_layers: int = 1, batch_first: bool = False
+        self, cell: str, input_size: int, hidden_size: int, num_layers: int = 1, *, batch_first: bool = False
     ) -> None:
         super().__init__()
         if num_layers < 1:
@@ -63,17 +70,30 @@ class SideMemory(nn.Module):
         self.plain = nn.ModuleList(make(size, half) for size in [input_size] + [half] * above)
         self.gains = nn.ParameterList(torch.zeros(half) for _ in range(num_layers))
 
-    def forward(self, input: Any, h_0: State | None = None) -> tuple[Any, State]:
+    def forward(self, input: Any, hx: State | None = None) -> tuple[Any, State]:
+        h_0 = tuple(hx) if isinstance(hx, list) else hx
         if isinstance(input, PackedSequence):
+            self._check(h_0, int(input.batch_sizes[0]))
             return run_packed(self._run, input, h_0)
         if input.dim() == 2:
+            self._check(h_0)
             state = None if h_0 is None else map_state(lambda tensor: tensor.unsqueeze(1), h_0)
             output, h_n = self._run(input.unsqueeze(1), state)
             return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(1), h_n)
+        self._check(h_0, input.size(0 if self.batch_first else 1))
         if not self.batch_first:
             return self._run(input, h_0)
         output, h_n = self._run(input.transpose(0, 1), h_0)
         return output.transpose(0, 1), h_n
+
+    def _check(self, h_0: State | None, *batch: int) -> None:
+        """Raise a ValueError if states are not of the shape ``(L, *batch, H)``."""
+        if h_0 is None:
+            return
+        expected = self.num_layers, *batch, self.hidden_size
+        found = [tuple(tensor.shape) for tensor in as_tuple(h_0)]
+        if any(shape != expected for shape in found):
+            raise ValueError(f"hx has shapes {found}: must be {expected} each")
 
     def _run(self, input: Tensor, h_0: State | None) -> tuple[Tensor, State]:
         """Return the output, ``(T, B, H)``, and the states of all layers for an input ``(T, B, I)``."""
@@ -98,6 +118,24 @@ class SideMemory(nn.Module):
             memory, plain = input.chunk(2, -1)
             heard = plain + self.gains[index - 1] * memory
         return run_halves((self.memory[index], self.plain[index]), (input, heard), h_0, call)
+
+    def last_output(self, h_n: State) -> Tensor:
+        """Return the output at the step after which the states are ``h_n``: ``(L, B, H)`` to ``(B, H)``.
+
+        Classifiers of packed sequences read it in the place of ``h_n[-1]``, which is not silent.
+        """
+        memory, plain = as_tuple(h_n)[0][-1].chunk(2, -1)
+        return torch.cat([self.gains[-1] * memory, plain], -1)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights of all cells anew, and silence the memory."""
+        for cell in (*self.memory, *self.plain):
+            cell.reset_parameters()
+        for gain in self.gains:
+            nn.init.zeros_(gain)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing; torch's layers gather their weights on a GPU."""
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"

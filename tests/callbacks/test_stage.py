@@ -18,7 +18,7 @@ from stranger import Stranger, StrangersData, loader, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_warmup import WarmupDiverged, WarmupStage
+from lightning_warmup import SideMemory, WarmupDiverged, WarmupStage
 from lightning_warmup.callbacks.stage import require_whole_weights
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
@@ -46,6 +46,31 @@ def test_the_stage_makes_the_network_multistable(tmp_path: Path) -> None:
     assert multistability(module.rnn, sequences, steps=200).vaa == pytest.approx(1 / 32, abs=1e-3)
     trainer(tmp_path, WarmupStage(), max_steps=0).fit(module, loader())
     assert multistability(module.rnn, sequences, steps=200).vaa > 0.5
+
+
+class Classifier(LightningModule):
+    """Reads a network with a memory at its side: its states, as is usual, or its last output."""
+
+    def __init__(self, reads_states: bool) -> None:
+        super().__init__()
+        self.rnn, self.head, self.reads_states = SideMemory("gru", 1, 8), nn.Linear(8, 1), reads_states
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        _, h_n = self.rnn(batch[0].transpose(0, 1))
+        return self.head(h_n[-1] if self.reads_states else self.rnn.last_output(h_n)).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+@pytest.mark.parametrize("reads_states", [False, True])
+def test_a_memory_whose_outputs_are_not_read_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, reads_states: bool
+) -> None:
+    torch.manual_seed(0)
+    with caplog.at_level("INFO"):
+        trainer(tmp_path, WarmupStage(steps=2), max_steps=3).fit(Classifier(reads_states), loader())
+    assert caplog.text.count("the loss does not read the outputs of the memory") == reads_states
 
 
 def test_data_order_and_random_streams_do_not_depend_on_the_stage(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -166,6 +167,61 @@ def test_packed_sequences_are_those_sequences_one_by_one(
         torch.testing.assert_close(padded[row, :length], alone)
         torch.testing.assert_close(map_state(lambda h, r=row: h[:, r], h_n), last)
     torch.testing.assert_close(rnn(packed)[1], rnn(packed, map_state(torch.zeros_like, h_0))[1])
+
+
+@every_cell
+@every_depth
+def test_the_last_output_is_read_from_the_states(cell: str, num_layers: int) -> None:
+    rnn, x = heard(cell, num_layers), torch.randn(5, 9, 3)
+    lengths = torch.tensor([5, 1, 9, 5, 2])
+    output, h_n = rnn(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+    padded, _ = pad_packed_sequence(output)
+    torch.testing.assert_close(rnn.last_output(h_n), padded[lengths - 1, torch.arange(5)])
+    silent = SideMemory(cell, 3, 8, num_layers)
+    _, h_n = silent(x)
+    assert (silent.last_output(h_n)[:, :4] == 0).all()
+
+
+@every_cell
+def test_it_is_handled_as_torchs_layers_are(cell: str) -> None:
+    rnn, x = heard(cell), torch.randn(7, 4, 3)
+    output, h_n = rnn(x[:3])
+    assert not rnn.bidirectional
+    rnn.flatten_parameters()
+    states = list(h_n) if isinstance(h_n, tuple) else h_n
+    torch.testing.assert_close(rnn(x[3:], hx=states), rnn(x[3:], h_n))
+    rnn.reset_parameters()
+    assert all((gain == 0).all() for gain in rnn.gains)
+    assert not torch.equal(rnn(x[:3])[0][..., 4:], output[..., 4:])
+
+
+@every_cell
+def test_a_compiled_network_computes_the_same(cell: str) -> None:
+    rnn, x = heard(cell, 1), torch.randn(7, 4, 3)
+    expected = torch.autograd.grad(rnn(x)[0].square().sum(), list(rnn.parameters()))
+    compiled = torch.compile(lambda x: rnn(x)[0].square().sum(), backend="eager")
+    found = torch.autograd.grad(compiled(x), list(rnn.parameters()))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_states_of_another_shape_are_refused(cell: str) -> None:
+    rnn, x = heard(cell), torch.randn(7, 4, 3)
+    _, h_n = rnn(x)
+    count = len(h_n) if isinstance(h_n, tuple) else 1
+    packed = pack_padded_sequence(x, torch.tensor([7, 7, 3, 2]))
+    for wrong, shape in (
+        (lambda h: torch.cat([h, h]), (4, 4, 8)),
+        (lambda h: h[:1], (1, 4, 8)),
+        (lambda h: h[:, :3], (2, 3, 8)),
+        (lambda h: h[..., :4], (2, 4, 4)),
+    ):
+        said = re.escape(f"hx has shapes {[shape] * count}: must be (2, 4, 8) each")
+        for input in (x, packed):
+            with pytest.raises(ValueError, match=said):
+                rnn(input, map_state(wrong, h_n))
+    with pytest.raises(ValueError, match=re.escape("must be (2, 8) each")):
+        rnn(x[:, 0], h_n)
 
 
 @every_cell
