@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,11 +18,11 @@ def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> 
     """Compose the arguments, call ``run``, and return the exit status: 0 done, 1 failed, 2 for wrong arguments."""
     try:
         if "--help" in argv or "-h" in argv:
-            print(help_text())
+            show(help_text())
             return 0
         config = compose([argument for argument in argv if argument != "--cfg"])
         if "--cfg" in argv:
-            print(to_yaml(config), end="")
+            show(to_yaml(config).removesuffix("\n"))
             return 0
         folder = open_run_folder(config)
     except ConfigError as error:
@@ -35,6 +36,14 @@ def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> 
         first_line = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
         return _fail(1, first_line + _keep_trace(folder.path / "error.txt"))
     return 0
+
+
+def show(text: str) -> None:
+    """Print, also for a reader that stops early, as in ``| head``."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush to
 
 
 def _fail(status: int, message: str) -> int:

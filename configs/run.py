@@ -128,6 +128,8 @@ class Config(Settings):
         """
         most = getattr(datamodule, "sizes", {}).get("train", float("inf"))
         for name, size in self.stage_batches().items():
+            if most < 2:
+                raise ConfigError(f"{name}: needs at least 2 training sequences, and there is only {most}")
             if size > most:
                 raise ConfigError(
                     f"{name}.batch_size={size}: must be at most {most}, the number of training sequences"

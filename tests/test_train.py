@@ -321,6 +321,18 @@ def test_help_and_cfg_need_no_torch() -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("argument", ["--help", "--cfg"])
+def test_a_reader_may_stop_early(argument: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "train.py", argument], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_a_policy_is_proven_and_its_proof_can_be_checked_again(train: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     maze = ["data.name=tmaze", "data.length=6", "data.capacity=512", "data.samples=prefixes"]

@@ -486,6 +486,9 @@ def test_a_run_learns_from_a_file_of_sequences_of_several_lengths(tmp_path, trai
     assert predicted == [{"sequence": str(n), "class": name} for n, name in enumerate(["minus", "plus"] * 20)]
     _, errors = train("data.name=series", f"data.root={root}", "warmup.batch_size=99", status=2)
     assert errors == "error: warmup.batch_size=99: must be at most 72, the number of training sequences\n"
+    np.savez(root, x=np.zeros((3, 5, 1)), y=np.array(["minus", "plus", "plus"]))
+    _, errors = train("data.name=series", f"data.root={root}", status=2)
+    assert errors == "error: warmup: needs at least 2 training sequences, and there is only 1\n"
 
 
 @pytest.mark.parametrize(
