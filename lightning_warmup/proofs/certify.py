@@ -125,7 +125,8 @@ def certify(
         readout: The linear layer that answers; None is the network's own.
         radii: How far boxes are drawn around what is met; the first that gives a proof is taken.
         seed: Seed of the strings.
-        boxes: Boxes that are tried before any others, such as those of a training for them.
+        boxes: Boxes that are tried before any others, such as those of a training for them; those of states that
+            strings do not come back to are drawn anew.
 
     Raises:
         ValueError: If the sizes of the network are not those of the automaton, or it is another module.
@@ -135,6 +136,7 @@ def certify(
     check_sizes(machine, automaton)
     counterexample, finding = None, Finding("boxes=None: none are given")
     if boxes is not None:
+        boxes = fill(machine, automaton, boxes)
         finding = check(machine, automaton, boxes)
     if finding.condition is not None:
         met = explore(machine, automaton, seed=seed)
@@ -229,10 +231,11 @@ def _margins(machine: Machine, automaton: Automaton, boxes: Boxes) -> tuple[Boxe
         return None if lost else wider
 
     units = _greatest(lambda value: holds(value, 0.0) is not None)
-    inputs = _greatest(lambda value: holds(0.0, value) is not None)
+    inputs = _greatest(lambda value: holds(units, value) is not None)  # on the same boxes
     halves = ((boxes.upper - boxes.lower) / 2)[automaton.recurrent]
     wider = holds(units, inputs)
-    return boxes if wider is None else wider, {
+    assert wider is not None
+    return wider, {
         "disturbance": units,
         "input_disturbance": inputs,
         "radius": float(halves.min()),

@@ -90,6 +90,29 @@ def test_boxes_are_checked_again_from_the_file(proof: Certificate, tmp_path: Pat
     assert arrays["lower"].shape == arrays["upper"].shape == (3, 1)
 
 
+def test_both_disturbances_hold_on_the_boxes_that_are_saved(tmp_path: Path) -> None:
+    """After five questions in a row the answer leads by little; what may be moved before widens its box."""
+    network, path = latch(feedback=1.2, hold=0.0), tmp_path / "certificate.npz"
+    with torch.no_grad():
+        network.readout.bias.copy_(torch.tensor([-0.6, 0.6]))
+    proof = certify(network, waiting(questions=5))
+    assert proof.proven
+    assert proof.disturbance > 1e-3
+    assert proof.input_disturbance > 1e-4
+    proof.save(path)
+    found = check_again(network, path)
+    assert (found.condition, found.from_length) == (None, proof.from_length)
+
+
+def test_a_box_of_a_state_that_is_left_for_ever_is_drawn_anew(proof: Certificate, tmp_path: Path) -> None:
+    assert proof.boxes is not None
+    lower, upper = (end.clone() for end in proof.boxes)
+    lower[0], upper[0] = 0.0, 0.0  # where the network starts
+    given, path = certify(latch(), language(), boxes=Boxes(lower, upper)), tmp_path / "certificate.npz"
+    given.save(path)
+    assert given.entered == check_again(latch(), path).entered == 1
+
+
 @pytest.mark.parametrize(
     ("key", "place", "value", "condition"),
     [
