@@ -87,16 +87,30 @@ class Certificate:
         np.savez_compressed(path, **arrays)
 
 
+def read(path: str | Path) -> tuple[Automaton, Boxes, list[Moved]]:
+    """Read what :meth:`Certificate.save` wrote: the language, the boxes, and what may be moved.
+
+    Raises:
+        ValueError: If the file is something else or is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
+            moved = _moved(float(arrays["disturbance"]), float(arrays["input_disturbance"]))
+            return Automaton.from_arrays(arrays), boxes, moved
+    except OSError:
+        raise
+    except Exception as error:  # of many kinds, by what the file is
+        raise ValueError(f"{path}: not a certificate, or damaged ({type(error).__name__})") from None
+
+
 def check_again(network: nn.Module, path: str | Path, readout: nn.Linear | None = None) -> Finding:
     """Check saved boxes against a network, from its weights and the file alone.
 
     Raises:
-        ValueError: If the boxes are of another size than the network's states.
+        ValueError: If the file has no boxes, or they are of another size than the network's states.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        automaton = Automaton.from_arrays(arrays)
-        boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
-        moved = _moved(float(arrays["disturbance"]), float(arrays["input_disturbance"]))
+    automaton, boxes, moved = read(path)
     machine, shape = Machine(network, readout), tuple(boxes.lower.shape)
     expected = len(automaton.states), machine.units
     if boxes.lower.shape != expected or boxes.upper.shape != expected:
