@@ -2,10 +2,9 @@
 
 Each certified network is exported as ONNX in three precisions, and onnxruntime runs it on strings of its language.
 A row of ``studies/deployed.csv`` says how far one step is from real arithmetic, and whether the states stay in
-their boxes and the answers are right. ``proven`` says whether the proof holds if weights and states are rounded to
-float32 or float16, and all else is real arithmetic. Rounded weights are other weights; a rounded state is a
-disturbance, of at most 2^-12 in float16 for states between -1 and 1. Other rounding, and all that of int8, is only
-measured.
+their boxes and the answers are right. ``proven`` says whether there is a proof if weights, inputs and states are
+rounded to float32 or float16, these in every step, and all else is real arithmetic; then every string of
+``from_length`` symbols or more is answered right. Other rounding, and all that of int8, is only measured.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.checkpoint import network_of
 from lightning_warmup.networks.export import export_step
 from lightning_warmup.proofs import Automaton, certify
-from lightning_warmup.proofs.certify import check_again
-from lightning_warmup.proofs.check import Boxes
+from lightning_warmup.proofs.certify import check_again, read
+from lightning_warmup.proofs.check import Boxes, check
 from lightning_warmup.proofs.machine import Machine
 from studies.fill import fill
 
@@ -98,14 +97,12 @@ def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: 
     Raises:
         ValueError: If the certificate does not prove the network.
     """
-    with np.load(certificate, allow_pickle=False) as arrays:
-        automaton = Automaton.from_arrays(arrays)
-        boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
+    automaton, boxes, _ = read(certificate)
     checked = check_again(network, certificate)
     if (entered := checked.entered) is None:
         raise ValueError(f"{certificate}: does not prove the network, {checked.condition}")
     dtype = {"float32": torch.float32, "float16": torch.float16}.get(precision)
-    proven = dtype is not None and stands(network, automaton, boxes, dtype)
+    from_length = None if dtype is None else stands(network, automaton, boxes, dtype)
     machine, real = Machine(network), automaton.lower.numpy()
     with tempfile.TemporaryDirectory() as folder:
         deployed = Deployed(network, precision, Path(folder))
@@ -131,23 +128,22 @@ def follow(network: RecurrentNetwork, certificate: Path, precision: str, steps: 
         "steps": steps,
         "in_boxes": inside,
         "right": right,
-        "proven": proven,
+        "proven": from_length is not None,
+        "from_length": "" if from_length is None else from_length,
         "microseconds": f"{1e6 * seconds / steps:.0f}",
     }
 
 
-def stands(network: RecurrentNetwork, automaton: Automaton, boxes: Boxes, dtype: torch.dtype) -> bool:
-    """Return whether a proof holds with weights and states stored in a precision, and real arithmetic elsewhere."""
-    stored = copy.deepcopy(network).to(dtype).float()
-    found = certify(stored, automaton, boxes=boxes)
+def stands(network: RecurrentNetwork, automaton: Automaton, boxes: Boxes, dtype: torch.dtype) -> int | None:
+    """Return the length from which on every string is proven right in a precision; None without a proof.
+
+    Weights are rounded to it, and so are inputs and states in every step, from the first on; all else is real.
+    """
+    rounded = copy.deepcopy(network).to(dtype).float()
+    found = certify(rounded, automaton, boxes=boxes)
     if found.boxes is None:
-        return False
-    live = found.boxes.live
-    largest = torch.maximum(found.boxes.lower[live].abs(), found.boxes.upper[live].abs()).max()
-    scale = 2.0 ** float(largest.log2().ceil().clamp(min=0))
-    return (
-        found.disturbance >= scale * torch.finfo(dtype).eps / 4
-    )  # half a unit in the last place of the largest
+        return None
+    return check(Machine(rounded, precision=dtype), automaton, found.boxes).from_length
 
 
 def answered(automaton: Automaton, states: list[int], output: np.ndarray) -> bool:

@@ -146,9 +146,9 @@ def certified(results: Sequence[Result], figures: Path) -> Section:
     text = f"""
 `proof.steps` trains a network on until boxes of its states prove it right for every string of its task, however
 long, in real arithmetic. In a box each unit may be at least 0.05 from the middle; the least such distance is the
-radius. The disturbance is how far all units may be moved at every step. A network without a proof is left as it
-was. A proof was found in {share(tried, "certified.radius")} runs. Entries are medians over seeds, with the range.
-The seconds, of the proof alone, were measured on a core that was often shared.
+radius. The disturbance is how far all units may be moved in every step, once they are in their boxes. A network
+without a proof is left as it was. A proof was found in {share(tried, "certified.radius")} runs. Entries are medians
+over seeds, with the range. The seconds, of the proof alone, were measured on a core that was often shared.
 
 Two networks that got no proof at first, an MGU and an LSTM of seed 21, were looked at: one unit alone remembers the
 cue, and slowly forgets it. Such networks practise on longer strings, with states that were moved, and it is tried

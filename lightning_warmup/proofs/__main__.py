@@ -26,10 +26,16 @@ def main(argv: list[str]) -> int:
             print(f"error: {path}: there is no such file", file=sys.stderr)
             return 2
     try:
-        network = network_of(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        content = dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+    except Exception as error:  # of many kinds, by what the file is
+        reason = type(error).__name__
+        print(f"error: --checkpoint {checkpoint}: not a checkpoint, or damaged ({reason})", file=sys.stderr)
+        return 2
+    try:
+        network = network_of(content)
         start = time.perf_counter()
         found = check_again(network, boxes)
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     seconds = f"({time.perf_counter() - start:.2f} s)"

@@ -92,11 +92,12 @@ class Automaton:
 
     def strings(self, length: int) -> int:
         """Return how many strings of a length can go on for ever."""
-        counts = {0: 1}
+        counts, endless = {0: 1}, set(self.endless)
+        edges = [(source, target) for source, _, target in self.edges.tolist() if target in endless]
         for _ in range(length):
             new: dict[int, int] = {}
-            for source, _, target in self.edges.tolist():
-                if source in counts and target in self.endless:
+            for source, target in edges:
+                if source in counts:
                     new[target] = new.get(target, 0) + counts[source]
             counts = new
         return sum(counts.values())

@@ -87,16 +87,30 @@ class Certificate:
         np.savez_compressed(path, **arrays)
 
 
+def read(path: str | Path) -> tuple[Automaton, Boxes, list[Moved]]:
+    """Read what :meth:`Certificate.save` wrote: the language, the boxes, and what may be moved.
+
+    Raises:
+        ValueError: If the file is something else or is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
+            moved = _moved(float(arrays["disturbance"]), float(arrays["input_disturbance"]))
+            return Automaton.from_arrays(arrays), boxes, moved
+    except OSError:
+        raise
+    except Exception as error:  # of many kinds, by what the file is
+        raise ValueError(f"{path}: not a certificate, or damaged ({type(error).__name__})") from None
+
+
 def check_again(network: nn.Module, path: str | Path, readout: nn.Linear | None = None) -> Finding:
     """Check saved boxes against a network, from its weights and the file alone.
 
     Raises:
-        ValueError: If the boxes are of another size than the network's states.
+        ValueError: If the file has no boxes, or they are of another size than the network's states.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        automaton = Automaton.from_arrays(arrays)
-        boxes = Boxes(*(torch.from_numpy(arrays[name]) for name in ("lower", "upper")))
-        moved = _moved(float(arrays["disturbance"]), float(arrays["input_disturbance"]))
+    automaton, boxes, moved = read(path)
     machine, shape = Machine(network, readout), tuple(boxes.lower.shape)
     expected = len(automaton.states), machine.units
     if boxes.lower.shape != expected or boxes.upper.shape != expected:
@@ -125,7 +139,8 @@ def certify(
         readout: The linear layer that answers; None is the network's own.
         radii: How far boxes are drawn around what is met; the first that gives a proof is taken.
         seed: Seed of the strings.
-        boxes: Boxes that are tried before any others, such as those of a training for them.
+        boxes: Boxes that are tried before any others, such as those of a training for them; those of states that
+            strings do not come back to are drawn anew.
 
     Raises:
         ValueError: If the sizes of the network are not those of the automaton, or it is another module.
@@ -135,6 +150,7 @@ def certify(
     check_sizes(machine, automaton)
     counterexample, finding = None, Finding("boxes=None: none are given")
     if boxes is not None:
+        boxes = fill(machine, automaton, boxes)
         finding = check(machine, automaton, boxes)
     if finding.condition is not None:
         met = explore(machine, automaton, seed=seed)
@@ -229,10 +245,11 @@ def _margins(machine: Machine, automaton: Automaton, boxes: Boxes) -> tuple[Boxe
         return None if lost else wider
 
     units = _greatest(lambda value: holds(value, 0.0) is not None)
-    inputs = _greatest(lambda value: holds(0.0, value) is not None)
+    inputs = _greatest(lambda value: holds(units, value) is not None)  # on the same boxes
     halves = ((boxes.upper - boxes.lower) / 2)[automaton.recurrent]
     wider = holds(units, inputs)
-    return boxes if wider is None else wider, {
+    assert wider is not None
+    return wider, {
         "disturbance": units,
         "input_disturbance": inputs,
         "radius": float(halves.min()),

@@ -16,7 +16,8 @@ symbol a, with an input x, follow that leads to t. By (1) the next state is in B
 By (2) the answer is right wherever it is in there. So it is after every further symbol. (3) is a statement about
 finitely many strings; they are followed in interval arithmetic, one by one or, where they are many, in bounds on
 all that lead to the same state. Their answers are looked at on the way: a wrong one costs the strings of its
-length, and all longer ones that begin with it.
+length, and all longer ones that begin with it. Nothing is moved in these first K steps; to prove a network whose
+states are rounded in every step, let f be the rounded step, as of a :class:`Machine` with a ``precision``.
 
 With an automaton that waits, the theorem says that a policy is optimal at all horizons in the sense of "Temporal
 horizon generalization" (Bakija et al. 2026, arXiv 2605.12206); boxes apart, each of which waiting maps into itself,

@@ -11,6 +11,7 @@ from lightning_warmup.proofs.automata import Automaton
 from lightning_warmup.proofs.check import Boxes
 from lightning_warmup.proofs.intervals import Interval
 from lightning_warmup.proofs.machine import Machine
+from lightning_warmup.proofs.outputs import leads
 
 STRINGS, SYMBOLS = 32, 320
 
@@ -95,20 +96,4 @@ def explore(
 def errs(machine: Machine, automaton: Automaton, states: Tensor, values: Tensor) -> Tensor:
     """Return where the right answer does not lead over all others, ``(N,)``."""
     answers = automaton.answer_of[states]
-    outputs = machine.outputs(values)
-    right = outputs.gather(1, answers.clamp(min=0)[:, None])
-    others = outputs.scatter(1, answers.clamp(min=0)[:, None], -torch.inf).amax(1, keepdim=True)
-    return (answers >= 0) & ~(right > others).squeeze(1)
-
-
-@torch.no_grad()
-def replay(machine: Machine, automaton: Automaton, string: tuple[str, ...]) -> list[int]:
-    """Return what a network answers, in float64, after each symbol of a string; of a box its middle is taken."""
-    automaton.run(string)
-    symbols, value = list(automaton.symbols), torch.zeros(1, machine.units, dtype=torch.float64)
-    answers = []
-    for name in string:
-        number = symbols.index(name)
-        value = machine.step(((automaton.lower + automaton.upper) / 2)[number : number + 1], value)
-        answers.append(int(machine.outputs(value).argmax()))
-    return answers
+    return (answers >= 0) & ~(leads(machine.outputs(values), answers) > 0)

@@ -30,6 +30,8 @@ from torch.nn import functional as F
 
 CORRECTLY_ROUNDED, ELEMENTARY = 2, 16
 """By how many eps, relative to themselves, ends move after an operation of each kind."""
+FLOAT32 = 2**30
+"""By how many eps of float64 they move before they are rounded to less: two eps of float32."""
 UNDERFLOWS = 64
 """By how many least normal numbers they move besides."""
 LEAST_SHARE = 1e-12
@@ -130,6 +132,17 @@ def as_interval(value: Bounded, like: Interval | None = None) -> Interval:
 def widened(a: Interval, radius: float) -> Interval:
     """Return all that is within a radius of an interval, entry by entry."""
     return _outwards(a.lower - radius, a.upper + radius) if radius else a
+
+
+def stored(a: Interval | Tensor, precision: torch.dtype) -> Any:
+    """Round to the nearest numbers of a precision. That is monotone, so that the ends of an interval are rounded.
+
+    torch rounds to float16 by way of float32: the ends first move outwards by more than the error of that.
+    """
+    if isinstance(a, Tensor):
+        return a.to(precision).to(a.dtype)
+    wider = _outwards(a.lower, a.upper, FLOAT32)
+    return Interval(stored(wider.lower, precision), stored(wider.upper, precision))
 
 
 def add(a: Bounded, b: Bounded) -> Interval:

@@ -13,7 +13,7 @@ from lightning_warmup.cells import GRU, LSTM, RNN, GatedCell
 from lightning_warmup.engine.gates import Gate, Weights, stacked_weights
 from lightning_warmup.engine.scan import loop
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, SideMemory
-from lightning_warmup.proofs.intervals import Interval, widened
+from lightning_warmup.proofs.intervals import Interval, stored, widened
 
 Values: TypeAlias = Any  # tensors, or intervals, which torch's functions take as well
 
@@ -35,6 +35,7 @@ class Machine:
     Args:
         network: A :class:`RecurrentNetwork`, a :class:`SideMemory`, or a ``torch.nn.GRU``, ``LSTM`` or ``RNN``.
         readout: The linear layer that answers; None is that of a :class:`RecurrentNetwork`.
+        precision: What inputs and states are rounded to in every step; None for real arithmetic.
 
     Attributes:
         units: U, states of all layers together: layer by layer, in a double layer half by half, each h before c.
@@ -45,10 +46,13 @@ class Machine:
         ValueError: If the network is another module, has cells without gates, or has no read-out.
     """
 
-    def __init__(self, network: nn.Module, readout: nn.Linear | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, readout: nn.Linear | None = None, precision: torch.dtype | None = None
+    ) -> None:
         own = network.readout if isinstance(network, RecurrentNetwork) else None
         if (readout := readout or own) is None:
             raise ValueError(f"readout=None: must be given, a {type(network).__name__} has none")
+        self.precision = precision
         inner = network.layers if isinstance(network, RecurrentNetwork) else network
         self._gains = [gain.double() for gain in inner.gains] if isinstance(inner, SideMemory) else []
         self.units, self.layers = 0, list[list[Part]]()
@@ -91,13 +95,17 @@ class Machine:
             disturbance: By how much every unit may be moved before the next layer and the next step see it, where
                 states are intervals.
         """
-        new, towards, heard = [], [], input
+        new, towards = [], []
+        heard = input = self._stored(input)
         for index, parts in enumerate(self.layers):
             outputs = []
             for part, given in zip(parts, (input, heard), strict=False):
                 before = [_held(state[:, where]) for where in part.states]
                 after: Values = loop(part.step, part.gates, given[None], before, part.weights)[1:]
-                towards += [getattr(each, "candidate", None) or each for each in after]
+                for each in after:
+                    candidate = getattr(each, "candidate", None)
+                    towards.append(each if candidate is None else candidate)
+                after = tuple(self._stored(each) for each in after)
                 if disturbance:
                     after = tuple(widened(each, disturbance) for each in after)
                 outputs.append(after[0])
@@ -106,6 +114,9 @@ class Machine:
             if self._gains:  # the plain half of a side memory hears the memory by its gain
                 heard = outputs[1] + outputs[0] * self._gains[index]
         return torch.cat(new, 1), torch.cat(towards, 1)
+
+    def _stored(self, values: Values) -> Values:
+        return values if self.precision is None else stored(values, self.precision)
 
     def joined(self, state: Any) -> Tensor:
         """Return states as the network gives them, ``(L, N, H)`` or a tuple of such, as ``(N, U)``."""

@@ -25,15 +25,15 @@ def run(network: nn.Module, readout: nn.Linear | None, inputs: Tensor, h_0: Any 
 
 
 def leads(outputs: Tensor, answers: Tensor) -> Tensor:
-    """Return by how much answers lead over all other outputs, ``(T, N)``; where none is asked for it means nothing.
+    """Return by how much answers lead over all other outputs; where none is asked for it means nothing.
 
     Args:
-        outputs: ``(T, N, O)``.
-        answers: Right answers, ``(T, N)``, -1 for none.
+        outputs: ``(..., O)``.
+        answers: Right answers, ``(...)``, -1 for none.
     """
     right = answers.clamp(min=0)[..., None]
-    others = outputs.scatter(2, right, -torch.inf).amax(2)
-    return outputs.gather(2, right).squeeze(2) - others
+    others = outputs.scatter(-1, right, -torch.inf).amax(-1)
+    return outputs.gather(-1, right).squeeze(-1) - others
 
 
 def changed(outputs: Tensor, taught: Tensor, automaton: Automaton, states: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""A latch built by hand, and the language that it is right for."""
+"""A latch built by hand, and languages that it is right for."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 
@@ -18,6 +20,19 @@ def language() -> Automaton:
         moves |= {(state, "set"): "one", (state, "reset"): "zero", (state, "hold"): state}
     symbols = {"set": SET, "reset": RESET, "hold": HOLD}
     return Automaton(["start", "one", "zero"], symbols, moves, {"one": 0, "zero": 1})
+
+
+def waiting(questions: int = 1) -> Automaton:
+    """A bit, any number of steps to hold it, and questions, the last of which is answered and ends the string."""
+    symbols = {"set": SET, "reset": RESET, "hold": HOLD, "ask": HOLD / 2}
+    moves, states, answers = {("start", "set"): "one", ("start", "reset"): "zero"}, ["start"], {}
+    for answer, state in enumerate(("one", "zero")):
+        path = [state, *(f"{state} asked {number}" for number in range(1, questions + 1))]
+        moves |= {(state, "hold"): state}
+        moves |= {(before, "ask"): after for before, after in pairwise(path)}
+        states += path
+        answers[path[-1]] = answer
+    return Automaton(states, symbols, moves, answers)
 
 
 def reader(cell: str) -> RecurrentNetwork:

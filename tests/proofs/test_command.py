@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,3 +54,37 @@ def test_a_file_that_is_missing_is_named(folder: Path, capsys: pytest.CaptureFix
     assert main([str(folder)]) == 2
     error = capsys.readouterr().err
     assert error == f"error: {folder / 'certificate.npz'}: there is no such file\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"hi\n", r"error: --checkpoint .*proven\.ckpt: not a checkpoint, or damaged \(\w+\)\n"),
+        ([1.0], r"error: --checkpoint .*proven\.ckpt: not a checkpoint, or damaged \(\w+\)\n"),
+        ({}, "error: checkpoint: has no network in its hyper_parameters, must be that of a run\n"),
+        (
+            {"hyper_parameters": {"network": {"input_size": 3}}, "state_dict": {"rnn.bias": torch.zeros(3)}},
+            "error: checkpoint: has no network in its state_dict, must be that of a run\n",
+        ),
+    ],
+)
+def test_a_checkpoint_without_a_network_is_told_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: Any, message: str
+) -> None:
+    path = folder / "checkpoints" / "proven.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    assert main([str(folder)]) == 2
+    assert re.fullmatch(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("content", [b"hi\n", b"PK\x03\x04"])
+def test_a_damaged_certificate_is_told_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (folder / "certificate.npz").write_bytes(content)
+    assert main([str(folder)]) == 2
+    message = r"error: .*certificate\.npz: not a certificate, or damaged \(\w+\)\n"
+    assert re.fullmatch(message, capsys.readouterr().err)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import rationals
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from lightning_warmup.cells import GatedCell
 from lightning_warmup.engine.gates import Gate
 from lightning_warmup.networks import RecurrentNetwork
-from lightning_warmup.proofs.intervals import Interval, add, lerp, mul
+from lightning_warmup.proofs.intervals import Interval, add, lerp, mul, stored
 from lightning_warmup.proofs.machine import Machine
 
 FLOATS = st.floats(-1e3, 1e3, allow_subnormal=True)
@@ -119,6 +120,24 @@ def test_elementary_functions_hold_to_the_last_place(x: float) -> None:
     for function, by_series in ((torch.sigmoid, rationals.sigmoid), (torch.tanh, rationals.tanh)):
         found, (low, high) = function(Interval(point, point)), by_series(rationals.Range(exact, exact))
         assert Fraction(found.lower.item()) <= low <= high <= Fraction(found.upper.item())
+
+
+@given(st.floats(-7e4, 7e4), st.floats(0, 1e-3))
+def test_what_is_stored_in_a_precision_lies_in_its_bounds(value: float, width: float) -> None:
+    """numpy rounds to float16 at once, as it should be."""
+    box = Interval(*torch.tensor([[value - width], [value + width]], dtype=torch.float64))
+    for precision, exact in ((torch.float16, np.float16), (torch.float32, np.float32)):
+        found = stored(box, precision)
+        with np.errstate(over="ignore"):
+            for inside in (value - width, value, value + width):
+                assert found.lower.item() <= float(exact(inside)) <= found.upper.item()
+
+
+def test_a_double_beside_the_middle_of_two_halves_is_rounded_once() -> None:
+    """By way of float32 it would fall onto the middle, and from there to the other one of the two."""
+    near = torch.tensor([1 + 2**-11 + 2**-40], dtype=torch.float64)
+    found = stored(Interval(near, near), torch.float16)
+    assert found.upper.item() == float(np.float16(near.item())) == 1 + 2**-10
 
 
 def test_what_has_no_bounds_is_named() -> None:
