@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -28,6 +30,15 @@ def on_files(files: Files, config: Any) -> Files:
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         add_notebook(notebook, files, config)
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
+    """Return a page whose links to these files have the names that the site gives them."""
+    folder = Path("docs", page.file.src_uri).parent
+    for name, source in PAGES.items():
+        here, there = relpath(source, folder), relpath(Path("docs", name), folder)
+        markdown = markdown.replace(f"]({here}", f"]({there}")
+    return re.sub(r"(\]\([^)]+)\.ipynb\)", r"\1.md)", markdown)
 
 
 def moved(text: str) -> tuple[str, list[str]]:

@@ -1,4 +1,7 @@
-"""The README and the pages on runs and on parts of one's own: their commands run, as does a fork as they say."""
+"""The README and the pages on runs and on parts of one's own: their commands run, as does a fork as they say.
+
+Links of every page lead to files and headings of the repository.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,11 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RUN = (ROOT / "docs" / "run.md").read_text()
 FORK = "\n".join(page.read_text() for page in sorted((ROOT / "docs" / "fork").glob("*.md")))
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "lightning_warmup" / "RECIPES.md",
+]
 APART = "adding", "mnist", "json_schema", "recall", "janet", "spread", "sparse", "selective_copying", "optim."
 """Words of commands that need something beforehand, which tests of their own bring."""
 SMALL = [
@@ -72,6 +80,25 @@ def test_it_is_short_and_its_pictures_exist() -> None:
     assert len(README.splitlines()) < 150
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_headings_of_the_repository(page: Path) -> None:
+    for path, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", prose(page)):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not heading or heading in headings(target), f"{path}#{heading}"
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its code."""
+    return re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+
+
+def headings(page: Path) -> list[str]:
+    """The headings of a page, as links name them."""
+    lines = re.findall(r"^#+ (.*)", page.read_text().lower(), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", line).replace(" ", "-") for line in lines]
 
 
 def test_the_first_two_commands_install_run_and_test() -> None:

@@ -91,30 +91,30 @@ def test_recurrent_ppo() -> None:
 
 
 def recipe(name: str, **names: Any) -> dict[str, Any]:
-    """Run the code of a recipe up to its usage, and return what it defines."""
+    """Run the first lines of all recipes and the code of one up to its usage; return what it defines."""
     text = (Path(__file__).parents[2] / "lightning_warmup" / "RECIPES.md").read_text()
-    (code,) = (
-        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if f"class {name}(" in block
-    )
-    defined = {"torch": torch, "SideMemory": SideMemory, "warmup": warmup, **names}
+    first, *others = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (code,) = (block for block in others if f"class {name}(" in block)
+    defined: dict[str, Any] = {}
+    exec(first, defined)
+    defined |= names
     exec(code.rpartition("\n\n\n")[0], defined)  # the last paragraph uses the classes
     return defined
 
 
-@pytest.mark.parametrize("cell", ["lstm", "mgu"])
-def test_recurrent_ppo_with_a_memory_at_its_side(cell: str) -> None:
+@pytest.mark.parametrize(
+    ("cell", "settings"), [("lstm", {}), ("mgu", {}), ("mgu", {"enable_critic_lstm": False})]
+)
+def test_recurrent_ppo_with_a_memory_at_its_side(cell: str, settings: dict[str, bool]) -> None:
     package = pytest.importorskip("sb3_contrib")
-    from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
-    from stable_baselines3.common.callbacks import BaseCallback
 
     def quick(network: SideMemory, sequences: torch.Tensor) -> None:
         warmup(network, sequences, steps=2)
 
-    parts = recipe("SidePolicy", RecurrentActorCriticPolicy=RecurrentActorCriticPolicy,
-                   BaseCallback=BaseCallback, warmup=quick)  # fmt: skip
+    parts = recipe("SidePolicy", warmup=quick)
     agent = package.RecurrentPPO(
         parts["SidePolicy"], "CartPole-v1", n_steps=64, batch_size=64, n_epochs=1, seed=0, device="cpu",
-        policy_kwargs={"cell": cell, "lstm_hidden_size": 16},
+        policy_kwargs={"cell": cell, "lstm_hidden_size": 16, **settings},
     )  # fmt: skip
     network = agent.policy.lstm_actor if cell == "lstm" else agent.policy.lstm_actor.rnn
     before = copy.deepcopy(network)
@@ -129,11 +129,8 @@ def test_recurrent_ppo_with_a_memory_at_its_side(cell: str) -> None:
 def test_darts_with_a_memory_at_its_side(tmp_path: Path) -> None:
     darts = pytest.importorskip("darts")
     from darts.models import RNNModel
-    from darts.models.forecasting.rnn_model import CustomRNNModule
-    from darts.utils.data.torch_datasets import utils
 
-    names = {name: getattr(utils, name) for name in ("PLModuleOutput", "ModuleStage")}
-    parts, stage = recipe("Remembering", CustomRNNModule=CustomRNNModule, **names), WarmupStage(steps=2)
+    parts, stage = recipe("Remembering"), WarmupStage(steps=2)
     model = RNNModel(
         24, model=parts["Remembering"], hidden_dim=8, training_length=36, n_epochs=1, work_dir=str(tmp_path),
         pl_trainer_kwargs=PLAIN | {"callbacks": [stage]},
