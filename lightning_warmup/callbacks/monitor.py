@@ -17,7 +17,8 @@ from lightning_warmup.callbacks.unchanged import own_random_streams
 from lightning_warmup.distributed import world_size
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.procedures.sequences import Batch, time_first
+from lightning_warmup.networks.layout import time_first
+from lightning_warmup.procedures.sequences import Batch
 
 
 class MultistabilityMonitor(Callback):

@@ -19,12 +19,13 @@ from lightning_warmup.dynamics.horizon import Spans, memory_horizon
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.layout import time_first
 from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.regularize import add_gradient, takes_part
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.sequences import Batch, time_first
+from lightning_warmup.procedures.sequences import Batch
 from lightning_warmup.procedures.warmup import warmup_steps
 
 

@@ -7,15 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.networks.layout import batch_first
-
 Batch = tuple[Tensor, Tensor | None]
 """Sequences ``(T, B, I)`` of all processes, and the steps of each, ``(B,)``, or None."""
-
-
-def time_first(rnn: object, sequences: Tensor) -> Tensor:
-    """Return sequences that are laid out as the network takes them as ``(T, B, I)``, or the other way round."""
-    return sequences.transpose(0, 1) if batch_first(rnn) else sequences
 
 
 def check_device(rnn: object, sequences: Tensor) -> None:

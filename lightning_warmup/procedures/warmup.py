@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from lightning_warmup.distributed import fewest, gather_batch, take_from_first, world_size
 from lightning_warmup.dynamics.measure import Multistability, retained
-from lightning_warmup.dynamics.reachable import check_sequences, finite_sequences, in_mode
+from lightning_warmup.dynamics.reachable import check_finite, check_sequences, in_mode
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.layout import time_first
 from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
 from lightning_warmup.procedures.schedules import goes_on, least_worthwhile, schedule_of
-from lightning_warmup.procedures.sequences import Batch, check_device, shuffled, time_first
+from lightning_warmup.procedures.sequences import Batch, check_device, shuffled
 from lightning_warmup.procedures.stabilisation import loss_of, measure
 
 Steps = Generator[WarmupStep, None, WarmupResult]
@@ -220,10 +221,7 @@ class _Warmup:
         batch = next(self._batches, None)
         if batch is None:
             raise TooFewBatches(f"steps={self._plan.objective.steps}: there are only {step} batches")
-        finite = finite_sequences(*batch)
-        if not finite.all():
-            what = f"NaN or infinite values in {int((~finite).sum())} of {len(finite)}"
-            raise ValueError(f"sequences: must be finite, there are {what} at warmup step {step}")
+        check_finite(*batch, f" at warmup step {step}")
         return batch
 
     def _check_finite(self, seen: WarmupStep, last: bool) -> None:
