@@ -7,8 +7,28 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from lightning_warmup.dynamics.reachable import check_finite
+
 Batch = tuple[Tensor, Tensor | None]
 """Sequences ``(T, B, I)`` of all processes, and the steps of each, ``(B,)``, or None."""
+
+
+class TooFewBatches(ValueError):
+    """There are fewer batches than steps."""
+
+
+def next_batch(batches: Iterator[Batch], procedure: str, step: int, steps: int) -> Batch:
+    """Return the batch of a step, from 0, of a procedure such as ``"warmup"`` that takes ``steps`` of them.
+
+    Raises:
+        TooFewBatches: If there is none.
+        ValueError: If a number is not finite.
+    """
+    batch = next(batches, None)
+    if batch is None:
+        raise TooFewBatches(f"steps={steps}: there are only {step} batches")
+    check_finite(*batch, f" at {procedure} step {step}")
+    return batch
 
 
 def check_device(rnn: object, sequences: Tensor) -> None:
