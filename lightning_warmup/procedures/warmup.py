@@ -126,7 +126,7 @@ class _Warmup:
     ) -> None:
         layers = layers_of(rnn)
         self.frozen = [p for layer in layers for p in layer.frozen if not plan.leaky]
-        self._warmed = [p for layer in layers for p in layer.warmed + (layer.frozen if plan.leaky else [])]
+        self._warmed = plan.moved(layers)
         movable = any(parameter.requires_grad for parameter in self._warmed)
         require("network", type(rnn).__name__, movable, "a network with parameters that require a gradient")
         self._rnn, self._layers, self._plan = rnn, layers, plan
