@@ -49,7 +49,7 @@ def test_read_outs_are_those_of_the_whole_output_also_in_chunks(
     rows = torch.arange(4).unsqueeze(1)
     expected = output[rows, steps] if batch_first else output[steps, rows].transpose(0, 1)
     found, _ = network(given, h_0, read_at)
-    assert torch.equal(found, expected)
+    torch.testing.assert_close(found, expected)
     monkeypatch.setattr(recurrent, "CHUNK", 4)
     steps_at_once = []
     network.layers[0].register_forward_pre_hook(lambda _, args: steps_at_once.append(len(args[0])))
