@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_warmup.cells import cell_by_name
-from lightning_warmup.engine.state import State, map_state
+from lightning_warmup.engine.state import State, state_of_all, state_of_layer
 from lightning_warmup.initialisations import initialise
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.side_memory import SideMemory
@@ -112,10 +112,9 @@ class RecurrentNetwork(nn.Module):
             return self.layers(output, h_0)
         h_n = []
         for index, layer in enumerate(self.layers):
-            state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
-            output, state = layer(output, state)
+            output, state = layer(output, state_of_layer(h_0, index))
             h_n.append(state)
-        return output, map_state(lambda *tensors: torch.cat(tensors), *h_n)
+        return output, state_of_all(h_n)
 
     def _read(self, output: Tensor) -> Tensor:
         if not isinstance(self.layers, SideMemory):
