@@ -28,7 +28,9 @@ def help_text() -> str:
         sections.setdefault(setting.key.rpartition(".")[0], []).append(setting)
     lines = [_USAGE]
     for section, settings in sections.items():
-        lines += [""] + [section] * bool(section)
+        lines.append("")
+        if section:
+            lines.append(section)
         if choice := choices().get(section):
             lines += _rows_of_choice(choice)
         else:

@@ -46,7 +46,8 @@ class TMaze(EpisodesDataModule):
             action, otherwise 0.0. It plays ``evaluation_episodes`` with stochasticity, otherwise one per goal.
         """
         length = length or self.length
-        goals = [UP, DOWN] * (self.settings.evaluation_episodes // 2 if self.stochasticity else 1)
+        count = self.settings.evaluation_episodes if self.stochasticity else 2
+        goals = ([UP, DOWN] * count)[:count]
         environment = maze(self.settings, length)
         envs = environment.side_by_side(len(goals))
         envs.set_attr("told", goals)

@@ -81,7 +81,7 @@ class TMazeEnv(gymnasium.Env[Observation, np.int64]):
         """Begin an episode, and draw all its random numbers now."""
         super().reset(seed=seed)
         goal = int(self.np_random.choice([UP, DOWN]))  # always drawn, so that a seed gives the same episode
-        self.goal = self.told or goal
+        self.goal = goal if self.told is None else self.told
         # The action that replaces the chosen one, step by step; -1 for none.
         self._replacements = [-1] * self.horizon
         if self.stochasticity:

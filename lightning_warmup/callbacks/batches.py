@@ -19,9 +19,10 @@ from lightning_warmup._compat import on_device, training_loader
 from lightning_warmup.callbacks.training_step import given, observed, without_a_trace
 from lightning_warmup.callbacks.unchanged import unchanged
 from lightning_warmup.distributed import fewest, gather_batch, rank, world_size
+from lightning_warmup.networks.layout import time_first
 from lightning_warmup.networks.observed import NoSequences
 from lightning_warmup.procedures import require
-from lightning_warmup.procedures.sequences import Batch, check_device, time_first
+from lightning_warmup.procedures.sequences import Batch, check_device
 
 ToSequences = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
 """A function from ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``, with the axes that the

@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
 from lightning_warmup.callbacks.training_step import TooEarly
+from lightning_warmup.callbacks.unchanged import own_random_streams
 from lightning_warmup.distributed import world_size
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.procedures.sequences import Batch, time_first
+from lightning_warmup.networks.layout import time_first
+from lightning_warmup.procedures.sequences import Batch
 
 
 class MultistabilityMonitor(Callback):
@@ -95,7 +96,7 @@ class MultistabilityMonitor(Callback):
         rnn = find_network(module, self.network)
         count = self.count - self.count % world_size()  # shared evenly
         source = trainer, module, rnn, self.sequences, count, self.seed
-        with isolate_rng(), closing(sequence_batches(*source)) as batches:
+        with own_random_streams(), closing(sequence_batches(*source)) as batches:
             sequences, lengths = next(batches)
         return time_first(rnn, sequences), lengths
 

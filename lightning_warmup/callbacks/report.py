@@ -16,7 +16,7 @@ from lightning_warmup.dynamics.horizon import MEMORY, MemoryHorizon, memory_hori
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.procedures.sequences import time_first
+from lightning_warmup.networks.layout import time_first
 
 SEQUENCES = 64  # N of a reported VAA, if the test split has as many
 REPORTED = ("memory", "vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")

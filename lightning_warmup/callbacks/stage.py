@@ -14,13 +14,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
 from lightning_warmup.callbacks.copies import renew_copies
 from lightning_warmup.callbacks.training_step import TooEarly
+from lightning_warmup.callbacks.unchanged import own_random_streams
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.procedures import require
 from lightning_warmup.procedures.sequences import Batch
@@ -164,7 +164,7 @@ class Stage(Callback, ABC):
         hidden = trainer.progress_bar_callback is None or not trainer.is_global_zero
         source = trainer, module, rnn, self.sequences, self.batch_size, self.seed
         with (
-            isolate_rng(),
+            own_random_streams(),
             closing(sequence_batches(*source)) as batches,
             closing(self.run(rnn, batches)) as steps,
         ):
@@ -173,7 +173,7 @@ class Stage(Callback, ABC):
                 progress.total = self.steps if number <= self.steps else None  # a missed goal adds steps
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
                 _log(trainer, group, asdict(step))
-        with isolate_rng():
+        with own_random_streams():
             trainer.strategy.setup_optimizers(trainer)
         renew_copies(trainer.optimizers, rnn, earlier)
         if (outcome := self.outcome()) is not None:

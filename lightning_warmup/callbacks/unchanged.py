@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 SMALL = 100_000
@@ -48,6 +49,17 @@ def unchanged(things: Iterable[Any], but: nn.Module) -> Iterator[None]:
     finally:
         for put_back in undo:
             put_back()
+
+
+@contextmanager
+def own_random_streams() -> Iterator[None]:
+    """Put the global random streams back when the block ends, also if an exception ends it."""
+    isolated = isolate_rng()  # which alone puts nothing back after an exception
+    isolated.__enter__()
+    try:
+        yield
+    finally:
+        isolated.__exit__(None, None, None)
 
 
 def _remember(thing: Any, undo: list[Callable[[], object]]) -> Iterable[Any]:

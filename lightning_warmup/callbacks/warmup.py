@@ -19,13 +19,14 @@ from lightning_warmup.dynamics.horizon import Spans, memory_horizon
 from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.layout import time_first
 from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
 from lightning_warmup.networks.side_memory import SideMemory
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.regularize import add_gradient, takes_part
 from lightning_warmup.procedures.result import WarmupResult, WarmupStep
-from lightning_warmup.procedures.sequences import Batch, time_first
+from lightning_warmup.procedures.sequences import Batch
 from lightning_warmup.procedures.warmup import warmup_steps
 
 UNHEARD = (
@@ -90,6 +91,7 @@ class WarmupStage(Stage):
         aim = make_objective(objective, steps)
         super().__init__(network, sequences, batch_size, aim.steps, seed)
         self.plan = WarmupPlan(aim, lr, leaky, seed, holding_inputs)
+        self._given = holding_inputs
         self.result: WarmupResult | None = None
         self.memory: tuple[Spans, Spans] | None = None
         self._length = 0  # of the sequences, in steps
@@ -100,8 +102,8 @@ class WarmupStage(Stage):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the holding inputs of the datamodule, and run the stage."""
         held = getattr(trainer.datamodule, "holding_inputs", None)  # type: ignore[attr-defined]
-        if self.plan.objective.together and self.plan.holding_inputs is None:
-            self.plan = replace(self.plan, holding_inputs=held)
+        if self.plan.objective.together:
+            self.plan = replace(self.plan, holding_inputs=held if self._given is None else self._given)
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -200,10 +202,11 @@ class WarmupStage(Stage):
         if result is None:
             return None
         metrics = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
-        text = ", ".join(
-            f"{words} {value:.2f}" + f" (goal {objective.goal})" * (name == objective.metric)
-            for name, (words, value) in metrics.items()
-        )
+        reached = []
+        for name, (words, value) in metrics.items():
+            goal = f" (goal {objective.goal})" if name == objective.metric else ""
+            reached.append(f"{words} {value:.2f}{goal}")
+        text = ", ".join(reached)
         text += f" over {result.settle_steps:,} constant steps, after {len(result)} warmup steps"
         if result.attempts > 1:
             text += f" in {result.attempts} attempts"

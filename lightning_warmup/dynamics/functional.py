@@ -101,16 +101,23 @@ def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERAN
 def shares_apart(states: Tensor, other_states: Tensor) -> Tensor:
     """Return the distances of pairs of states, divided by their first distances, ``(S, N)``.
 
-    A pair has a distance of 0 if no unit differs by more than the tolerance of rest.
+    A pair has a distance of 0 if no unit differs by more than the tolerance of rest, or if a state is not finite:
+    nothing is remembered once states overflow.
 
     Args:
         states: States at S looks, ``(S, N, H)``.
         other_states: The other states of the pairs, ``(S, N, H)``.
     """
-    distances = torch.linalg.vector_norm(other_states - states, dim=-1)
     near = ((other_states - states).abs() <= REST_TOLERANCE * (1 + states.abs())).all(-1)
-    distances = distances.masked_fill(near, 0.0)
-    return (distances / distances[0]).masked_fill(near, 0.0)
+    distances = finite_norms(other_states - states).masked_fill(near, 0.0)
+    shares = (distances / distances[0]).where(distances > 0, 0.0)
+    return shares.clamp(max=torch.finfo(shares.dtype).max)
+
+
+def finite_norms(vectors: Tensor) -> Tensor:
+    """Return Euclidean norms along the last axis: 0 for a vector that is not finite, and never infinity."""
+    norms = torch.linalg.vector_norm(vectors, dim=-1).clamp(max=torch.finfo(vectors.dtype).max)
+    return norms.where(torch.isfinite(vectors).all(-1), 0.0)
 
 
 def memory_span(shares: Tensor, steps: Tensor, left: float = LEFT) -> Tensor:

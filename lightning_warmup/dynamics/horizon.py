@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lightning_warmup.dynamics.functional import LEFT, memory_span, shares_apart
+from lightning_warmup.dynamics.functional import LEFT, finite_norms, memory_span, shares_apart
 from lightning_warmup.dynamics.reachable import (
-    check_sequences,
+    checked,
     cut_lengths,
     in_mode,
     join_states,
@@ -23,7 +23,6 @@ from lightning_warmup.dynamics.reachable import (
 )
 from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
-from lightning_warmup.networks.layout import batch_first
 
 MEMORY = "memory"  # folder in a run folder
 GROWTH = 1.1  # of the number of steps from one look to the next
@@ -146,7 +145,8 @@ def memory_horizon(
         generator: Source of the cuts, pairs and further inputs; by default one of seed 0.
 
     Raises:
-        ValueError: If a number is out of range, a length lies outside 1..T, or there are fewer than two sequences.
+        ValueError: If a number is out of range, a length lies outside 1..T, an input is not finite, or there are
+            fewer than two sequences.
 
     Examples:
         >>> _ = torch.manual_seed(0)
@@ -158,8 +158,7 @@ def memory_horizon(
             raise ValueError(f"{name}={value}: must be at least 1")
     if not 0 < left < 1:
         raise ValueError(f"left={left}: must be between 0 and 1")
-    check_sequences(sequences)
-    sequences = sequences.transpose(0, 1) if batch_first(rnn) else sequences
+    sequences = checked(rnn, sequences, lengths)
     length, number, _ = sequences.shape
     if number < 2:
         raise ValueError(f"sequences={number}: must be at least 2, whose states can differ")
@@ -242,6 +241,7 @@ def _gradients(
 
     The gradient is that of a random direction of the last state, of which the expected square is that of all. It is
     passed on from chunk to chunk, each of which is run again, until nothing of it is left that counts.
+    Where it overflows it counts as none.
     """
     last = join_states(path[-1])
     direction = torch.randn(last.shape, generator=generator).to(last)
@@ -249,7 +249,7 @@ def _gradients(
     passed_on, end = direction, len(inputs)
     for start, states in zip(reversed(looks[:-1].tolist()), reversed(path[:-1]), strict=True):
         by_input, passed_on = _pulled_back(layers, inputs[start:end], states, passed_on)
-        norms[start:end], end = torch.linalg.vector_norm(by_input, dim=-1), start
+        norms[start:end], end = finite_norms(by_input), start
         left_over = torch.linalg.vector_norm(passed_on, dim=1) / torch.linalg.vector_norm(direction, dim=1)
         if (left_over <= left * left).all():
             break

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_warmup.engine.state import State, flatten_state, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
-from lightning_warmup.networks.layout import batch_first
+from lightning_warmup.networks.layout import time_first
 
 PIECE = 50
 """Steps after which rows that have ended drop out, where a layer can end each at a step of its own."""
@@ -31,10 +31,7 @@ def reachable_states(layers: Sequence[Layer], sequences: Tensor, lengths: Tensor
         ValueError: If a length lies outside 1..T.
     """
     lengths = lengths.cpu()
-    if len(lengths) != sequences.shape[1] or lengths.min() < 1 or lengths.max() > len(sequences):
-        raise ValueError(
-            f"lengths={lengths.tolist()}: must be {sequences.shape[1]} numbers of steps in 1..{len(sequences)}"
-        )
+    check_lengths(sequences, lengths)
     ends, order = torch.sort(lengths, stable=True)
     active = sequences[: int(ends[-1])].index_select(1, order.to(sequences.device))
     beyond = torch.arange(len(active)).unsqueeze(1) >= ends
@@ -86,13 +83,9 @@ def draw_reachable_states(
     """
     generator = generator or torch.Generator().manual_seed(0)
     layers = layers_of(rnn)
-    check_sequences(sequences)
-    if batch_first(rnn):
-        sequences = sequences.transpose(0, 1)
+    sequences = checked(rnn, sequences, lengths)
     length, count, size = sequences.shape
     cuts = cut_lengths(draws * count, length, generator) if lengths is None else lengths.repeat(draws)
-    if not finite_sequences(sequences, lengths).all():
-        raise ValueError("sequences have NaN or infinite values: must be finite")
     if constant_inputs is None:
         inputs = torch.randn(draws, size, generator=generator)
     else:
@@ -111,13 +104,39 @@ def check_sequences(sequences: object) -> None:
         raise ValueError(f"sequences are of type {sequences.dtype}: must be floating-point numbers")
 
 
-def finite_sequences(sequences: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return which sequences ``(T, N, I)`` have only finite values, up to their lengths, ``(N,)``."""
+def checked(
+    rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer], sequences: Tensor, lengths: Tensor | None
+) -> Tensor:
+    """Return sequences that are laid out as a network takes them as ``(T, N, I)``.
+
+    Raises:
+        ValueError: If they are not a tensor of finite numbers, or ``lengths`` are not those of N sequences.
+    """
+    check_sequences(sequences)
+    sequences = time_first(rnn, sequences)
+    if lengths is not None:
+        check_lengths(sequences, lengths)
+    check_finite(sequences, lengths)
+    return sequences
+
+
+def check_lengths(sequences: Tensor, lengths: Tensor) -> None:
+    """Raise a ValueError unless ``lengths`` has a number of steps in 1..T for each of sequences ``(T, N, I)``."""
+    length, count, _ = sequences.shape
+    if lengths.shape != (count,) or lengths.min() < 1 or lengths.max() > length:
+        raise ValueError(f"lengths={lengths.tolist()}: must be {count} numbers of steps in 1..{length}")
+
+
+def check_finite(sequences: Tensor, lengths: Tensor | None, where: str = "") -> None:
+    """Raise a ValueError unless sequences ``(T, N, I)`` are finite up to their lengths, ``(N,)``."""
     finite = torch.isfinite(sequences).all(2)
     if lengths is not None:
         steps = torch.arange(len(sequences), device=finite.device).unsqueeze(1)
         finite |= steps >= lengths.to(finite.device)
-    return finite.all(0)
+    finite = finite.all(0)
+    if not finite.all():
+        what = f"NaN or infinite values in {int((~finite).sum())} of {len(finite)}"
+        raise ValueError(f"sequences: must be finite, there are {what}{where}")
 
 
 def cut_lengths(count: int, length: int, generator: torch.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -17,6 +17,16 @@ def map_state(function: Callable[..., Tensor], *states: State) -> State:
     if isinstance(states[0], tuple):
         return tuple(function(*tensors) for tensors in zip(*states, strict=True))
     return function(*states)
+
+
+def state_of_layer(states: State | None, index: int) -> State | None:
+    """Return the state of one layer, ``(1, B, H)``, of those of all, ``(L, B, H)``; None stays None."""
+    return None if states is None else map_state(lambda tensor: tensor[index : index + 1], states)
+
+
+def state_of_all(states: Sequence[State]) -> State:
+    """Return the states of layers, ``(1, B, H)`` each, as one, ``(L, B, H)``."""
+    return map_state(lambda *tensors: torch.cat(tensors), *states)
 
 
 def flatten_state(state: State) -> Tensor:

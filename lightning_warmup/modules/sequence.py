@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
@@ -168,4 +169,5 @@ class SequenceModule(NetworkModule):
         return outputs, targets
 
     def _new_metrics(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"loss": MeanMetric(), **self.metrics()})
+        loss = MeanMetric(nan_strategy=math.nan)  # by default, a loss that is NaN would not count
+        return nn.ModuleDict({"loss": loss, **self.metrics()})

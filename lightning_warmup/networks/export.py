@@ -27,7 +27,7 @@ class Step(nn.Module):
     ``(B, O)`` and the next states. States start at zero.
 
     Raises:
-        ValueError: If a layer is no cell with gates, or the network has a :class:`SideMemory`.
+        ValueError: If a layer is no cell with gates.
     """
 
     def __init__(self, network: RecurrentNetwork) -> None:

@@ -23,7 +23,7 @@ KNOWN = (
 
 
 def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
-    """Return the recurrent network of a module.
+    """Return the recurrent network of a module, which may be the module itself.
 
     Args:
         module: Where to look.
@@ -45,6 +45,8 @@ def find_network(module: nn.Module, name: str | None = None) -> nn.Module:
             wanted = "must not be scripted or traced; do that after the training"
             raise ValueError(f"network={name!r}: {wanted}")
         return named
+    if isinstance(module, KNOWN):
+        return module
     found: dict[str, nn.Module] = {}
     for path, child in module.named_modules():
         if isinstance(child, KNOWN) and not any(f".{path}".startswith(f".{outer}.") for outer in found):

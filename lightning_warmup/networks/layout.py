@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def batch_first(rnn: object) -> bool:
@@ -19,3 +19,8 @@ def batch_first(rnn: object) -> bool:
     if len(set(flags)) > 1:
         raise ValueError(f"batch_first={flags}: must be the same for all layers of a list")
     return any(flags)
+
+
+def time_first(rnn: object, sequences: Tensor) -> Tensor:
+    """Return sequences that are laid out as the network takes them as ``(T, B, I)``, or the other way round."""
+    return sequences.transpose(0, 1) if batch_first(rnn) else sequences

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_warmup.cells import cell_by_name
-from lightning_warmup.engine.state import State, map_state
+from lightning_warmup.engine.state import State, state_of_all, state_of_layer
 from lightning_warmup.initialisations import initialise
 from lightning_warmup.networks.double import DoubleLayer
 from lightning_warmup.networks.side_memory import SideMemory
@@ -86,6 +86,10 @@ class RecurrentNetwork(nn.Module):
         ``read_at`` picks K time steps for the output, which is then ``(K, B, O)``: ``(K,)`` for all sequences, or
         ``(B, K)`` for each sequence's own, where -1 stands for none and its output means nothing. Without a
         gradient, such a pass needs no memory that grows with T, beside its input.
+
+        Raises:
+            ValueError: If there is no such step in ``read_at``. With a gradient on a GPU, which would have to wait
+                for an answer, torch raises its own error.
         """
         batch_first = self.batch_first and input.dim() == 3
         steps = input.transpose(0, 1) if batch_first else input
@@ -93,6 +97,8 @@ class RecurrentNetwork(nn.Module):
             output, states = self._run(steps, h_0)
             output = self._read(output)
         elif torch.is_grad_enabled() or len(steps) <= CHUNK or steps.dim() < 3:
+            if not read_at.is_cuda:
+                check_steps(read_at, len(steps))
             output, states = self._run(steps, h_0)
             rows = torch.arange(len(read_at), device=output.device)
             output = self._read(output[read_at] if read_at.dim() == 1 else output[read_at.T, rows])
@@ -106,10 +112,9 @@ class RecurrentNetwork(nn.Module):
             return self.layers(output, h_0)
         h_n = []
         for index, layer in enumerate(self.layers):
-            state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
-            output, state = layer(output, state)
+            output, state = layer(output, state_of_layer(h_0, index))
             h_n.append(state)
-        return output, map_state(lambda *tensors: torch.cat(tensors), *h_n)
+        return output, state_of_all(h_n)
 
     def _read(self, output: Tensor) -> Tensor:
         if not isinstance(self.layers, SideMemory):
@@ -122,6 +127,7 @@ class RecurrentNetwork(nn.Module):
     def _read_in_chunks(self, input: Tensor, state: State | None, read_at: Tensor) -> tuple[Tensor, State]:
         """Return the outputs (K, B, O) and the final states, from chunk to chunk of time."""
         length, count, _ = input.shape
+        check_steps(read_at, length)
         at = (read_at.T if read_at.dim() == 2 else read_at.unsqueeze(1).expand(-1, count)) % length
         found = input.new_empty(*at.shape, self.readout.out_features)
         for start in range(0, length, CHUNK):
@@ -130,6 +136,13 @@ class RecurrentNetwork(nn.Module):
             found[k, row] = self._read(output[at[k, row] - start, row]).to(found)
         assert state is not None
         return found, state
+
+
+def check_steps(read_at: Tensor, length: int) -> None:
+    """Raise a ValueError unless sequences of ``length`` steps have all steps of ``read_at``, of any shape."""
+    outside = read_at[(read_at < -length) | (read_at >= length)]
+    if len(outside):
+        raise ValueError(f"read_at={int(outside[0])}: must be a step of the sequences, in 0..{length - 1}")
 
 
 def _cells(layers: nn.ModuleList | SideMemory) -> Iterator[nn.Module]:

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lightning_warmup.cells import cell_by_name
 from lightning_warmup.engine.gates import as_tuple
-from lightning_warmup.engine.state import State, map_state
+from lightning_warmup.engine.state import State, map_state, state_of_all, state_of_layer
 from lightning_warmup.networks.double import Call, as_called, run_halves
 from lightning_warmup.networks.packed import run_packed
 
@@ -99,12 +99,10 @@ class SideMemory(nn.Module):
         """Return the output, ``(T, B, H)``, and the states of all layers for an input ``(T, B, I)``."""
         states = []
         for index in range(self.num_layers):
-            state = None if h_0 is None else map_state(lambda tensor, i=index: tensor[i : i + 1], h_0)
-            input, state = self.run_layer(index, input, state)
+            input, state = self.run_layer(index, input, state_of_layer(h_0, index))
             states.append(state)
         memory, plain = input.chunk(2, -1)
-        h_n = map_state(lambda *tensors: torch.cat(tensors), *states)
-        return torch.cat([self.gains[-1] * memory, plain], -1), h_n
+        return torch.cat([self.gains[-1] * memory, plain], -1), state_of_all(states)
 
     def run_layer(
         self, index: int, input: Tensor, h_0: State | None, call: Call = as_called

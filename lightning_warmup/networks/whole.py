@@ -70,7 +70,7 @@ class Whole:
     def _flatten(self, state: Any, batch: int, tensors: list[Tensor]) -> Any:
         """Append the tensors of a state, ``(L, B, H)`` each; return its form."""
         if isinstance(state, (tuple, list)) and len(state):
-            return type(state)([self._flatten(part, batch, tensors) for part in state])
+            return _like(state, [self._flatten(part, batch, tensors) for part in state])
         if not isinstance(state, Tensor):
             raise ValueError(f"{self._name}: its state must be {STATE_SHAPES}, not {type(state).__name__}")
         if state.dim() not in (2, 3) or state.size(-2) != batch:
@@ -86,9 +86,14 @@ class Whole:
 def _shaped(form: Any, tensors: Iterator[Tensor]) -> Any:
     """Return tensors ``(L, B, H)`` in the form of a module's states."""
     if isinstance(form, (tuple, list)):
-        return type(form)([_shaped(part, tensors) for part in form])
+        return _like(form, [_shaped(part, tensors) for part in form])
     tensor = next(tensors)
     return tensor if form == 3 else tensor.squeeze(0)
+
+
+def _like(parts: Any, new: list[Any]) -> Any:
+    """Return new parts in a tuple, a named tuple or a list, as the old ones were."""
+    return type(parts)(*new) if hasattr(parts, "_fields") else type(parts)(new)
 
 
 def require_features(input: Tensor, size: int) -> None:

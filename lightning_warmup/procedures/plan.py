@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from lightning_warmup.networks.layers import Layer
 from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives import Objective
 from lightning_warmup.procedures.objectives.published import Published
@@ -36,3 +38,7 @@ class WarmupPlan:
         if self.holding_inputs is not None:
             unused = f"left out, states of a {type(self.objective).__name__} settle under inputs from N(0, 1)"
             require("holding_inputs", self.holding_inputs, self.objective.together, unused)
+
+    def moved(self, layers: Sequence[Layer]) -> list[nn.Parameter]:
+        """Return the parameters of a network's layers that the warmup moves."""
+        return [p for layer in layers for p in layer.warmed + (layer.frozen if self.leaky else [])]

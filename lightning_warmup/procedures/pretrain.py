@@ -11,7 +11,6 @@ import copy
 import math
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from lightning_warmup.distributed import take_from_first
 from lightning_warmup.dynamics.reachable import in_mode, reachable_states, run_layers
 from lightning_warmup.networks.layers import Layer, layers_of
 from lightning_warmup.procedures import require
-from lightning_warmup.procedures.sequences import Batch
+from lightning_warmup.procedures.sequences import Batch, next_batch
 
 TASKS = ("autoencode", "next_step")
 
@@ -60,15 +59,19 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
         What each step saw, after the weights have moved.
 
     Raises:
+        ValueError: If there are fewer batches than steps, a number of a sequence is not finite, or no sequence of a
+            batch has a next step to predict.
         RuntimeError: If the loss is not finite.
     """
     encoder = layers_of(rnn)
     decoder = layers_of(copy.deepcopy(rnn)) if plan.task == "autoencode" else []
     parameters = [p for layer in encoder + decoder for p in layer.warmed + layer.frozen]
     before = [parameter.detach().clone() for parameter in rnn.parameters()]
+    batches = iter(batches)
     try:
         with in_mode(rnn, training=True):
-            for step, (sequences, lengths) in enumerate(islice(batches, plan.steps)):
+            for step in range(plan.steps):
+                sequences, lengths = next_batch(batches, "pretraining", step, plan.steps)
                 with torch.enable_grad():
                     outputs, targets, active = _task(encoder, decoder, sequences, lengths)
                     if step == 0:
@@ -112,6 +115,7 @@ def _task(
         states = reachable_states(encoder, sequences, lengths)
         before = torch.cat([torch.zeros_like(sequences[:1]), sequences[:-1]])
         return run_layers(decoder, before, states)[0], sequences, steps < lengths
+    require("sequences", sequences, int(lengths.max()) > 1, "longer than one step, to predict the next one")
     zero = [None] * len(encoder)
     outputs, _ = run_layers(encoder, sequences[:-1], zero)  # type: ignore[arg-type]
     return outputs, sequences[1:], steps[1:] < lengths

@@ -34,7 +34,7 @@ def add_gradient(
     generator = torch.Generator().manual_seed(plan.seed + 1 + step)
     longest = min(objective.max_stabilization, MAX_STABILIZATION)
     stabilization = int(torch.randint(1, longest + 1, (), generator=generator))
-    weights = [p for layer in layers for p in layer.warmed if p.requires_grad]
+    weights = [p for p in plan.moved(layers) if p.requires_grad]
     with torch.enable_grad():
         loss, _ = loss_of(plan, layers, batch, stabilization, generator)
         loss = objective.regularize / accumulated * scale * loss

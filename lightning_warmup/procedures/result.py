@@ -17,10 +17,6 @@ class WarmupDiverged(RuntimeError):
     """The loss, a gradient or a weight of the warmup is no longer finite."""
 
 
-class TooFewBatches(ValueError):
-    """There are fewer batches than steps."""
-
-
 RETAINED = 1e-3
 """What a network retains at least if it is to learn soon: with less it learnt late, or not at all."""
 

@@ -7,15 +7,28 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.networks.layout import batch_first
+from lightning_warmup.dynamics.reachable import check_finite
 
 Batch = tuple[Tensor, Tensor | None]
 """Sequences ``(T, B, I)`` of all processes, and the steps of each, ``(B,)``, or None."""
 
 
-def time_first(rnn: object, sequences: Tensor) -> Tensor:
-    """Return sequences that are laid out as the network takes them as ``(T, B, I)``, or the other way round."""
-    return sequences.transpose(0, 1) if batch_first(rnn) else sequences
+class TooFewBatches(ValueError):
+    """There are fewer batches than steps."""
+
+
+def next_batch(batches: Iterator[Batch], procedure: str, step: int, steps: int) -> Batch:
+    """Return the batch of a step, from 0, of a procedure such as ``"warmup"`` that takes ``steps`` of them.
+
+    Raises:
+        TooFewBatches: If there is none.
+        ValueError: If a number is not finite.
+    """
+    batch = next(batches, None)
+    if batch is None:
+        raise TooFewBatches(f"steps={steps}: there are only {step} batches")
+    check_finite(*batch, f" at {procedure} step {step}")
+    return batch
 
 
 def check_device(rnn: object, sequences: Tensor) -> None:

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from lightning_warmup.distributed import fewest, gather_batch, take_from_first, world_size
 from lightning_warmup.dynamics.measure import Multistability, retained
-from lightning_warmup.dynamics.reachable import check_sequences, finite_sequences, in_mode
+from lightning_warmup.dynamics.reachable import check_sequences, in_mode
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.layout import time_first
 from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
-from lightning_warmup.procedures.result import Best, TooFewBatches, WarmupDiverged, WarmupResult, WarmupStep
+from lightning_warmup.procedures.result import Best, WarmupDiverged, WarmupResult, WarmupStep
 from lightning_warmup.procedures.schedules import goes_on, least_worthwhile, schedule_of
-from lightning_warmup.procedures.sequences import Batch, check_device, shuffled, time_first
+from lightning_warmup.procedures.sequences import Batch, TooFewBatches, check_device, next_batch, shuffled
 from lightning_warmup.procedures.stabilisation import loss_of, measure
 
 Steps = Generator[WarmupStep, None, WarmupResult]
@@ -125,7 +126,7 @@ class _Warmup:
     ) -> None:
         layers = layers_of(rnn)
         self.frozen = [p for layer in layers for p in layer.frozen if not plan.leaky]
-        self._warmed = [p for layer in layers for p in layer.warmed + (layer.frozen if plan.leaky else [])]
+        self._warmed = plan.moved(layers)
         movable = any(parameter.requires_grad for parameter in self._warmed)
         require("network", type(rnn).__name__, movable, "a network with parameters that require a gradient")
         self._rnn, self._layers, self._plan = rnn, layers, plan
@@ -191,7 +192,7 @@ class _Warmup:
         try:
             for index in range(schedule.steps):
                 step = taken + index
-                self._batch = self._next_batch(step)
+                self._batch = next_batch(self._batches, "warmup", step, plan.objective.steps)
                 longest = int(schedule.longest)
                 stabilization = int(torch.randint(1, longest + 1, (), generator=self._generator))
                 optimizer.param_groups[0]["lr"] = lr * schedule.lr_factor(index)
@@ -215,16 +216,6 @@ class _Warmup:
                     break
         finally:
             optimizer.zero_grad()
-
-    def _next_batch(self, step: int) -> Batch:
-        batch = next(self._batches, None)
-        if batch is None:
-            raise TooFewBatches(f"steps={self._plan.objective.steps}: there are only {step} batches")
-        finite = finite_sequences(*batch)
-        if not finite.all():
-            what = f"NaN or infinite values in {int((~finite).sum())} of {len(finite)}"
-            raise ValueError(f"sequences: must be finite, there are {what} at warmup step {step}")
-        return batch
 
     def _check_finite(self, seen: WarmupStep, last: bool) -> None:
         """Refuse a loss or a gradient that is not finite, and after the last step weights that are not."""

@@ -18,7 +18,7 @@ from stranger import Stranger, StrangersData, loader, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_warmup import SideMemory, WarmupDiverged, WarmupStage
+from lightning_warmup import RecurrentNetwork, SideMemory, WarmupDiverged, WarmupStage
 from lightning_warmup.callbacks.stage import require_whole_weights
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
@@ -175,6 +175,16 @@ def test_the_network_is_found_if_there_is_exactly_one() -> None:
         find_network(module, "lstm")
     with pytest.raises(ValueError, match="network=None: Linear holds no recurrent network"):
         find_network(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [nn.GRU(1, 4), nn.LSTMCell(1, 4), SideMemory("gru", 1, 8), RecurrentNetwork(1, 4, 1, num_layers=2)],
+    ids=lambda network: type(network).__name__,
+)
+def test_a_network_is_found_in_itself(network: nn.Module) -> None:
+    assert find_network(network) is network
+    assert find_network(nn.ModuleDict({"rnn": network})) is network
 
 
 def test_data_smaller_than_a_batch_give_all_that_there_are(tmp_path: Path) -> None:

@@ -338,6 +338,19 @@ def test_a_policy_is_judged_on_both_goals(length):
     assert stuck["return"] == pytest.approx(-0.1 * (3 * L - 1))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_as_many_episodes_are_evaluated_as_are_asked_for(count):
+    data = benchmark("tmaze", length=4, stochasticity=0.5, evaluation_episodes=count)
+    played = []
+
+    def policy(inputs, state):
+        played.append(len(inputs))
+        return knows_the_way(inputs, state)
+
+    assert data.evaluate(policy, 1.0)["optimal"] == 1
+    assert played[0] == count
+
+
 def test_a_stochastic_maze_is_judged_on_the_same_fifty_episodes_every_time():
     data = benchmark("tmaze", length=4, stochasticity=0.5)
     figures = data.evaluate(knows_the_way, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,20 @@ def test_a_delay_line_remembers_as_long_as_it_is() -> None:
     assert ((found.backward.steps > 7) & (found.backward.steps < 8)).all()
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_explodes_is_remembered_until_it_overflows(mixed: bool) -> None:
+    """States grow threefold at each step: float32 ends after 81 steps."""
+    torch.manual_seed(0)
+    network = nn.RNN(1, 8, nonlinearity="relu", bias=False)
+    with torch.no_grad():
+        network.weight_ih_l0.abs_()
+        network.weight_hh_l0.copy_(torch.full((8, 8), 3 / 8) if mixed else 3 * torch.eye(8))
+    found = memory_horizon(network, torch.rand(5, 12, 1))
+    for spans in (found.forward, found.backward):
+        assert np.isfinite(spans.shares).all()
+        assert ((spans.steps > 60) & (spans.steps < 90)).all()
+
+
 def test_nothing_is_read_beyond_the_end_of_a_sequence() -> None:
     sequences, lengths = noise(20, 12, 3), torch.arange(3, 15)
     sequences[torch.arange(20).unsqueeze(1) >= lengths] = torch.nan
@@ -167,3 +182,17 @@ def test_a_warmup_lengthens_the_memory() -> None:
 def test_refusals(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         memory_horizon(nn.GRU(1, 2), **{"sequences": torch.randn(5, 4, 1), **arguments})
+
+
+@pytest.mark.parametrize("measure", [memory_horizon, multistability])
+def test_lengths_and_numbers_are_checked_before_anything_is_drawn(measure: Any) -> None:
+    sequences, generator = torch.randn(5, 4, 1), torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    for wrong in ([0, 0, 0, 0], [1, 2, 3, 6], [1, 2, 3]):
+        said = re.escape(f"lengths={wrong}: must be 4 numbers of steps in 1..5")
+        with pytest.raises(ValueError, match=said):
+            measure(nn.GRU(1, 2), sequences, torch.tensor(wrong), generator=generator)
+    sequences[2, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"^sequences: must be finite, there are NaN .* in 1 of 4$"):
+        measure(nn.GRU(1, 2), sequences, generator=generator)
+    assert torch.equal(before, generator.get_state())

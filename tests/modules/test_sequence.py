@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from benchmark import benchmark
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from lightning_warmup.modules import SequenceModule
@@ -55,6 +56,24 @@ def test_test_figures_are_weighted_by_samples(tmp_path: Path, name: str) -> None
         with torch.no_grad():
             errors = torch.cat([(module(x, steps) - y).flatten(1) for x, y, steps in batches])
         assert value == pytest.approx(float((errors**2).mean()), rel=1e-5)
+
+
+class Longer(LightningDataModule):
+    """A test split, and two batches of longer sequences, with the first of which a network diverges."""
+
+    test_names = ("length/9",)
+
+    def test_dataloader(self) -> list[Any]:
+        short, long = torch.zeros(2, 6, 1), torch.zeros(2, 10, 1)
+        splits = ([short], [long / 0, long])
+        batches = ([(x, torch.zeros(2, 1, 1), torch.tensor([5])) for x in split] for split in splits)
+        return [DataLoader(each, batch_size=None) for each in batches]  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_nan_in_one_batch_is_nan(tmp_path: Path) -> None:
+    plain, longer = quiet(tmp_path).test(made(1, 1), Longer(), verbose=False)
+    assert math.isfinite(plain["test/loss"])
+    assert math.isnan(longer["test_at_length/9"])
 
 
 OWN = torch.tensor([[1, 3, -1], [4, -1, -1], [0, 1, 2]])  # read-outs of each of three sequences

@@ -49,7 +49,7 @@ def test_read_outs_are_those_of_the_whole_output_also_in_chunks(
     rows = torch.arange(4).unsqueeze(1)
     expected = output[rows, steps] if batch_first else output[steps, rows].transpose(0, 1)
     found, _ = network(given, h_0, read_at)
-    assert torch.equal(found, expected)
+    torch.testing.assert_close(found, expected)
     monkeypatch.setattr(recurrent, "CHUNK", 4)
     steps_at_once = []
     network.layers[0].register_forward_pre_hook(lambda _, args: steps_at_once.append(len(args[0])))
@@ -68,6 +68,18 @@ def test_the_halves_of_a_double_layer_are_independent(cell: str) -> None:
     output, _ = layer(sequences)
     torch.testing.assert_close(output[..., :4], layer.first(sequences)[0])
     torch.testing.assert_close(output[..., 4:], layer.second(sequences)[0])
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+@pytest.mark.parametrize("length", [5, 300])
+def test_a_step_that_sequences_do_not_have_is_not_read(length: int, gradient: bool) -> None:
+    network, sequences = RecurrentNetwork(1, 4, 1), torch.randn(length, 2, 1)
+    with torch.set_grad_enabled(gradient):
+        for wrong in (torch.tensor([0, length]), torch.tensor([[0, -1], [length, 2]])):
+            said = rf"^read_at={length}: must be a step of the sequences, in 0\.\.{length - 1}$"
+            with pytest.raises(ValueError, match=said):
+                network(sequences, read_at=wrong)
+        assert network(sequences, read_at=torch.tensor([-1, length - 1]))[0].shape == (2, 2, 1)
 
 
 def test_sizes_that_do_not_go_are_refused() -> None:

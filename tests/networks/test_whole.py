@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -59,6 +59,33 @@ def test_states_may_be_nested_and_without_an_axis_of_layers() -> None:
     first, state = layer.run(sequences[:, :9].transpose(0, 1), None)
     second, _ = layer.run(sequences[:, 9:].transpose(0, 1), state)
     torch.testing.assert_close(torch.cat([first, second]), output)
+    assert len(warmup(module, sequences, steps=2)) == 2
+
+
+class Held(NamedTuple):
+    h: Tensor
+    c: Tensor
+
+
+class Named(nn.Module):
+    """A recurrent module whose state is a named tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(2, 8)
+
+    def forward(self, input: Tensor, state: Held | None = None) -> tuple[Tensor, Held]:
+        output, new = self.rnn(input, None if state is None else (state.h, state.c))
+        return output, Held(*new)
+
+
+def test_a_state_may_be_a_named_tuple() -> None:
+    torch.manual_seed(0)
+    module, sequences = Named(), torch.randn(20, 64, 2)
+    (layer,) = layers_of(module)
+    output, _ = layer.run(sequences, None)
+    _, state = layer.run(sequences[:9], None)
+    torch.testing.assert_close(layer.run(sequences[9:], state)[0], output[9:])
     assert len(warmup(module, sequences, steps=2)) == 2
 
 
@@ -215,6 +242,6 @@ def test_what_can_not_be_driven_is_named_in_one_line(make: Any, said: str) -> No
 def test_sequences_that_are_not_finite_are_refused_where_they_are_read() -> None:
     sequences = torch.randn(5, 32, 1)
     sequences[3:] = torch.nan
-    with pytest.raises(ValueError, match="sequences have NaN"):
+    with pytest.raises(ValueError, match=r"^sequences: must be finite, .* in 32 of 32$"):
         multistability(nn.GRU(1, 3), sequences, steps=2)
     assert multistability(nn.GRU(1, 3), sequences, torch.full((32,), 3), steps=2).vaa > 0

@@ -17,7 +17,7 @@ from known_maps import Map
 from stranger import Stranger, StrangersData, loader, trainer
 from torch import nn
 
-from lightning_warmup import Multistability, WarmupStage, multistability, warmup
+from lightning_warmup import Multistability, SideMemory, WarmupStage, multistability, warmup
 from lightning_warmup.dynamics.measure import retained
 from lightning_warmup.dynamics.reachable import run_constant, run_layers
 from lightning_warmup.networks.layers import layers_of
@@ -212,6 +212,19 @@ def test_what_is_kept_in_training_is_the_gradient_of_the_objective() -> None:
         torch.testing.assert_close(parameter.grad, 1 + reference.grad)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("leaky", [False, True])
+def test_what_is_kept_in_training_moves_the_weights_that_a_warmup_moves(leaky: bool) -> None:
+    torch.manual_seed(0)
+    network, sequences = SideMemory("gru", 1, 8, num_layers=2), torch.randn(20, 8, 1)
+    nn.init.ones_(network.gains[0])
+    add_gradient(WarmupPlan(Rest(), leaky=leaky), network, (sequences, None), step=0)
+    kept = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+    before = copy.deepcopy(network.state_dict())
+    warmup(network, sequences, objective=Rest(steps=1), leaky=leaky)
+    assert kept == {name for name, w in network.state_dict().items() if not torch.equal(w, before[name])}
+    assert leaky == any(name.startswith("plain.0") for name in kept)
+
+
 def test_the_stage_keeps_the_objective_in_every_fourth_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +300,15 @@ def test_the_holding_inputs_of_a_datamodule_are_those_of_the_warmup_and_of_what_
     stage = WarmupStage(steps=1, objective="rest", holding_inputs=own)
     trainer(tmp_path, stage).fit(Stranger(), Told())
     assert stage.plan.holding_inputs is own
+
+
+def test_the_holding_inputs_of_an_earlier_datamodule_are_forgotten(tmp_path: Path) -> None:
+    stage, another = WarmupStage(steps=1, objective="rest"), Told()
+    another.holding_inputs = -Told.holding_inputs
+    for data, held in ((Told(), 5.0), (another, -5.0), (StrangersData(), None)):
+        trainer(tmp_path, stage, max_steps=0).fit(Stranger(), data)
+        found = stage.plan.holding_inputs
+        assert (None if found is None else found.item()) == held
 
 
 def test_nothing_watches_the_network_after_a_fit(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_loss_is_that_of_the_definition(task: str, lengths: list[int] | None
     rnn, sequences = nn.LSTM(2, 6, num_layers=2, batch_first=True), torch.randn(4, 7, 2)
     expected = slow_loss(copy.deepcopy(rnn), sequences, lengths or [7] * 4, task)
     batch = (sequences.transpose(0, 1), None if lengths is None else torch.tensor(lengths))
-    (first,) = pretrain_steps(rnn, [batch], PretrainPlan(task, seed=5))
+    (first,) = pretrain_steps(rnn, [batch], PretrainPlan(task, steps=1, seed=5))
     assert first.loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -118,8 +118,29 @@ def test_mistakes_are_said() -> None:
     for argument in ({"steps": 0}, {"lr": 0.0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(argument))}=0"):
             PretrainStage(**argument)  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match=r"step 0 with lr=0\.001"):
-        list(pretrain_steps(nn.GRU(1, 4), [(torch.full((5, 2, 1), torch.nan), None)], PretrainPlan()))
+    with pytest.raises(RuntimeError, match=r"step 1 with lr=3e\+37; a smaller lr may help"):
+        list(pretrain_steps(nn.GRU(1, 4), repeat((waves(), None)), PretrainPlan(lr=3e37)))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_batches_are_checked_as_those_of_a_warmup(task: str) -> None:
+    plan, batch = PretrainPlan(task, steps=3), (waves(), None)
+    for given in ([], [batch, batch]):
+        with pytest.raises(ValueError, match=f"^steps=3: there are only {len(given)} batches$"):
+            list(pretrain_steps(nn.GRU(1, 4), given, plan))
+    bad = waves()
+    bad[3, 1] = torch.nan
+    said = rf"^sequences: must be finite, .* in 1 of {bad.shape[1]} at pretraining step 1$"
+    with pytest.raises(ValueError, match=said):
+        list(pretrain_steps(nn.GRU(1, 4), [batch, (bad, None)], plan))
+
+
+def test_a_sequence_of_one_step_has_no_next_one() -> None:
+    one, ended = waves(length=1), waves()
+    for batch in ((one, None), (ended, torch.ones(ended.shape[1], dtype=torch.int64))):
+        with pytest.raises(ValueError, match=r"^sequences=.*: must be longer than one step"):
+            list(pretrain_steps(nn.GRU(1, 4), repeat(batch), PretrainPlan("next_step")))
+        assert len(list(pretrain_steps(nn.GRU(1, 4), repeat(batch), PretrainPlan(steps=2)))) == 2
 
 
 def test_defaults_are_those_of_the_schema() -> None:

@@ -147,6 +147,19 @@ def test_a_training_step_that_is_not_ready_is_run_before_the_first_batch(
         trainer(tmp_path, WarmupStage(steps=1), max_steps=0).fit(Later(), loader())
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda: WarmupStage(steps=1), lambda: PretrainStage(steps=1), lambda: MultistabilityMonitor(steps=2)],
+)
+def test_random_streams_do_not_depend_on_who_waits_for_the_first_batch(tmp_path: Path, make: Any) -> None:
+    streams = []
+    for callbacks in ([], [make()]):
+        torch.manual_seed(7)
+        trainer(tmp_path, *callbacks).fit(Later(), loader())
+        streams.append(torch.get_rng_state())
+    assert torch.equal(*streams)
+
+
 SPAWNED = """
 from pathlib import Path
 from stranger import Stranger, loader, trainer
