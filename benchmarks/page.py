@@ -27,8 +27,7 @@ is the range over all sizes.
 {{steps}}
 
 A training step of a `SideMemory` with about as many parameters, at H = 128, takes {{memory_gru}} of the time of
-`nn.GRU`, and {{memory_lstm}} of that of `nn.LSTM`. A single step without a gradient, as an agent acts, takes
-{{acting_gru}} and {{acting_lstm}} of theirs.
+`nn.GRU`, and {{memory_lstm}} of that of `nn.LSTM`.
 
 An epoch of the default run, and its warmup:
 
@@ -40,18 +39,14 @@ def write(folder: Path, page: str) -> None:
     """Write page and chart from the CSV file in a folder."""
     origin, found = read(folder / CSV)
     chart.draw(found, folder / CHART)
-    memory_gru, memory_lstm, acting_gru, acting_lstm = (
-        span(found, subject, f"/ nn.{kind.upper()}", f"memory {kind}")
-        for subject in ("side memory", "side memory, acting")
-        for kind in ("gru", "lstm")
+    memory_gru, memory_lstm = (
+        span(found, "side memory", f"/ nn.{kind.upper()}", f"memory {kind}") for kind in ("gru", "lstm")
     )
     text = TEXT.format(
         origin=origin,
         steps=training_steps(found),
         memory_gru=memory_gru,
         memory_lstm=memory_lstm,
-        acting_gru=acting_gru,
-        acting_lstm=acting_lstm,
         epoch=epoch(found),
     )
     (folder / page).write_text(text)

@@ -84,32 +84,13 @@ def measure_cells(quick: bool) -> Iterator[Measurement]:
     yield from vanishing_gradient(300, 32, 128 if quick else 256, budget=1 if quick else 4)
     for T, L in product(lengths, (1, 2)):
         yield from side_memory(T, 32, 128, L, budget=1 if quick else 5)
-    for B, L in product((1, 32), (1, 2)):
-        yield from side_memory_acting(B, 128, L, budget=0.3 if quick else 2)
-
-
-SIDE_MEMORY = [("memory gru", "nn.GRU"), ("memory lstm", "nn.LSTM")]
 
 
 def side_memory(T: int, B: int, H: int, L: int, budget: float) -> list[Measurement]:
     """Compare networks that have a memory at their side with plain ones of H units."""
-    seconds = in_turns(training([name for pair in SIDE_MEMORY for name in pair], T, B, H, L), budget)
-    return medians("side memory", seconds, SIDE_MEMORY, T=T, B=B, H=H, L=L)
-
-
-def side_memory_acting(B: int, H: int, L: int, budget: float) -> list[Measurement]:
-    """Compare them in a hundred single steps without a gradient, each from the state of the last."""
-    x = torch.randn(1, B, 1)
-
-    def act(rnn: nn.Module) -> None:
-        state = None
-        with torch.no_grad():
-            for _ in range(100):
-                _, state = rnn(x, state)
-
-    names = [name for pair in SIDE_MEMORY for name in pair]
-    seconds = in_turns({name: partial(act, make(name, H, L)[0]) for name in names}, budget)
-    return medians("side memory, acting", seconds, SIDE_MEMORY, T=1, B=B, H=H, L=L)
+    pairs = [("memory gru", "nn.GRU"), ("memory lstm", "nn.LSTM")]
+    seconds = in_turns(training([name for pair in pairs for name in pair], T, B, H, L), budget)
+    return medians("side memory", seconds, pairs, T=T, B=B, H=H, L=L)
 
 
 def peak(name: str, T: int, B: int, H: int, L: int) -> float:

@@ -29,10 +29,6 @@ SUBJECTS = {
     ),
     "growth with T": (lambda: training.growth("T", 2, 1, 0, B=2, H=4), set(training.GROWING)),
     "growth with N": (lambda: training.growth("N", 2, 1, 0, H=3), {"vaa", "vaa_star"}),
-    "acting": (
-        lambda: training.side_memory_acting(2, 4, 1, 0),
-        {"nn.GRU", "nn.LSTM", "memory gru", "memory lstm"},
-    ),
     "warmup": (lambda: procedures.warmup("nbrc", 5, 3, 4, 2, 3), {"nbrc", "nbrc, one by one"}),
     "settling": (
         lambda: procedures.settling("net", RecurrentNetwork(1, 4, 1, 2, "gru"), 3, 60),
