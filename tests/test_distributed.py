@@ -94,8 +94,11 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     (one, ends), (other, other_ends) = share(0), share(1, sequences=7)
     for found in (first, second):
         torch.testing.assert_close(torch.stack(found["metrics"]), torch.stack(expected))
-        assert found["procedures"][0] == losses
-        assert all(map(torch.equal, found["procedures"][1], tensors))
+        found_losses, found_tensors = found["procedures"]
+        assert found_losses == pytest.approx(
+            losses, rel=1e-5
+        )  # products are rounded as their rows lie in memory
+        torch.testing.assert_close(found_tensors, tensors)
         (padded, lengths), (cut, none) = found["batches"]
         assert torch.equal(lengths, torch.cat([ends, other_ends[:6]]))
         assert torch.equal(padded[:10, :6], one)
