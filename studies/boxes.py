@@ -12,7 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -22,6 +21,7 @@ from torch import Tensor
 from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.networks.checkpoint import network_of
 from lightning_warmup.proofs.automata import Automaton
+from lightning_warmup.proofs.certify import read as read_certificate
 from lightning_warmup.proofs.machine import Machine
 from lightning_warmup.reporting.figures import style
 from studies.figures import panel_grid, save_with_legend
@@ -40,10 +40,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("output", type=Path, nargs="?", default=Path(".github/results/boxes.png"))
     parser.add_argument("--title", default="another policy", help="what the other policy is")
     options = parser.parse_args(argv)
-    with np.load(options.proven / "certificate.npz", allow_pickle=False) as arrays:
-        automaton, size = Automaton.from_arrays(arrays), float(arrays["disturbance"])
-        rows = [automaton.states.index(goal) for goal in GOALS]
-        lower, upper = (torch.from_numpy(arrays[name])[rows] for name in ("lower", "upper"))
+    automaton, boxes, (_, moved, _) = read_certificate(options.proven / "certificate.npz")
+    size, rows = moved.units, [automaton.states.index(goal) for goal in GOALS]
+    lower, upper = boxes.lower[rows], boxes.upper[rows]
     figure, (left, right) = panel_grid(2, 2, (0.2, 0.6), (4.2, 3.8))
     proven = paths(read(options.proven / "checkpoints" / "proven.ckpt"), automaton, size)
     units = most_different(*(lower + upper))

@@ -10,7 +10,6 @@ the grid, or holds for every run.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from configs.command import drop_output
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
 from studies.grid import Run, read_study
 from studies.launch import OUTPUT, Ending, local, slurm, write_sweeps
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # as with --list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush to
+        drop_output()
         return 0
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

@@ -28,8 +28,8 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
     """
     if len(differences) < FEWEST or not np.isfinite(differences).all():
         return None
-    mean, error = np.mean(differences), np.std(differences, ddof=1) / np.sqrt(len(differences))
-    half = error * _scipy().t.ppf((1 + LEVEL) / 2, len(differences) - 1)
+    stats, mean = _scipy(), np.mean(differences)
+    half = stats.sem(differences) * stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1)
     return float(mean - half), float(mean + half)
 
 

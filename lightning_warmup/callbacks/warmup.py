@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -30,7 +29,7 @@ from lightning_warmup.procedures.sequences import Batch
 from lightning_warmup.procedures.warmup import warmup_steps
 
 UNHEARD = (
-    "Warmup: the loss does not read the outputs of the memory at the network's side; if it reads h_n[-1], "
+    "the loss does not read the outputs of the memory at the network's side; if it reads h_n[-1], "
     "take last_output(h_n), which is silent at first"
 )
 
@@ -109,10 +108,10 @@ class WarmupStage(Stage):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print whether the objective stays active, and advise clipping: without it, training can fail."""
         if (weight := self.plan.objective.regularize) > 0:
-            text = f"Warmup: regularize={weight:g}, its objective stays active in training"
+            text = f"regularize={weight:g}, its objective stays active in training"
             if not trainer.gradient_clip_val:
                 text += "; gradients are not clipped and may grow: try gradient_clip_val=0.1"
-            rank_zero_info(text)
+            self._say(text)
 
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[WarmupStep]:
         """Warm up the network; before and after, measure on the first batch how many steps it remembers."""
@@ -141,7 +140,7 @@ class WarmupStage(Stage):
         if self._look:
             self._look = False
             if _is_unheard(find_network(pl_module, self.network)):
-                rank_zero_info(UNHEARD)
+                self._say(UNHEARD)
         if self._batch is None:
             return
         rnn = find_network(pl_module, self.network)

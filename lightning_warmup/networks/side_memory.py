@@ -101,8 +101,12 @@ class SideMemory(nn.Module):
         for index in range(self.num_layers):
             input, state = self.run_layer(index, input, state_of_layer(h_0, index))
             states.append(state)
-        memory, plain = input.chunk(2, -1)
-        return torch.cat([self.gains[-1] * memory, plain], -1), state_of_all(states)
+        return self._output(input), state_of_all(states)
+
+    def _output(self, hidden: Tensor) -> Tensor:
+        """Return hidden states of the last layer, ``(..., H)``, with the memory behind its gains."""
+        memory, plain = hidden.chunk(2, -1)
+        return torch.cat([self.gains[-1] * memory, plain], -1)
 
     def run_layer(
         self, index: int, input: Tensor, h_0: State | None, call: Call = as_called
@@ -122,8 +126,7 @@ class SideMemory(nn.Module):
 
         Classifiers of packed sequences read it in the place of ``h_n[-1]``, which is not silent.
         """
-        memory, plain = as_tuple(h_n)[0][-1].chunk(2, -1)
-        return torch.cat([self.gains[-1] * memory, plain], -1)
+        return self._output(as_tuple(h_n)[0][-1])
 
     def reset_parameters(self) -> None:
         """Draw the weights of all cells anew, and silence the memory."""
