@@ -97,13 +97,13 @@ def speed(results: Sequence[Result], figures: Path) -> Section:
     runs = [run for run in runs if "RepeatPrevious" not in run["benchmark"]]
     metrics = ["val.solved_at", LEARNT, "test.return"]
     text = """
-A warmup is faster on RepeatFirst Easy, and in the T-Maze of length 20 with `samples=prefixes`, the authors' rule:
-the network learns from prefixes of episodes. In the other rows the median is better too, but the interval includes
-no change. The corridor has length 20 unless given, and an epoch is 20 episodes. RepeatFirst of POPGym asks at every
-step for the suit of the first card. For Easy the table counts the episodes until it is solved. No run solves Medium
-or Hard within 300 episodes, so their return is compared.
-In the passive T-Maze of Ni et al. (2023) three of three runs [0.29, 1.00] with the published warmup are optimal at
-length 100, after 65 to 68 epochs. One run at length 500 was not, after 20 epochs.
+Learning is faster after a warmup on RepeatFirst Easy, and in the T-Maze of length 20 with `samples=prefixes`, the
+authors' rule: the network learns from prefixes of episodes. In the other rows the median is better too, but the
+interval includes no change. The corridor has length 20 unless given, and an epoch is 20 episodes. RepeatFirst of
+POPGym asks at every step for the suit of the first card. For Easy the table counts the episodes until it is solved.
+No run solves Medium or Hard within 300 episodes, so their return is compared. In the passive T-Maze of Ni et al.
+(2023) three of three runs [0.29, 1.00] with the published warmup are optimal at length 100, after 65 to 68 epochs.
+One run at length 500 was not, after 20 epochs.
 """
     return Section(
         "### Speed, in reinforcement learning",

@@ -36,17 +36,17 @@ also says where a warmup harms, how long memory lasts, and what it costs.
 | claim | verdict |
 | --- | --- |
 | 1. Standard cells start with a single equilibrium | True for GRU, LSTM and MGU; false for BRC and nBRC |
-| 2. Learning needs many reachable equilibria | It needs a high VAA; most of the states still drift |
+| 2. Learning needs many reachable equilibria | No run learnt before its VAA passed 0.1; most states still drift |
 | 3. Warmup makes learning faster and better | Clear for copying and for row MNIST with a GRU |
 | 4. A double layer wins lost precision back | Only on one short series; elsewhere it is no better |
 | 5. Other procedures raise multistability too | Chrono initialisation does, for a time |
 
 **How to read it.** A number is the median over seeds; (a to b) is the full range. Figures show every run. Square
 brackets hold 95 % intervals: Clopper-Pearson for counts, and for the mean change Student's t over pairs of equal
-seeds. A change is a factor where less is better (`x 0.5` is half; its interval is that of the logarithm) and a
-difference elsewhere; it compares the last procedure of a row with the one before it. P(better) is the probability
-that a run of the last procedure beats a run of the other. Most rows have three or five seeds, so the intervals are
-wide: 5 of 5 still allows any share above .48, and 3 of 3 any above .29.
+seeds. A change is a factor where less is better and no run is at 0 (`x 0.5` is half; its interval is that of the
+logarithm), and a difference elsewhere; it compares the last procedure of a row with the one before it. P(better) is
+the probability that a run of the last procedure beats a run of the other. Most rows have three or five seeds, so
+the intervals are wide: 5 of 5 still allows any share above .48, and 3 of 3 any above .29.
 
 **Words.** The VAA counts the places where 64 states end under one constant input, divided by 64; they read it for
 2,000 steps unless a number is given. One place gives 0.0156. The resting VAA counts only places that one more step

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-4
-"""Distance below which two settled states count as the same equilibrium."""
+"""Distance below which two settled states count as one place."""
 
 REST_TOLERANCE = 1e-6
 """Largest relative change of a resting unit in one more step."""
@@ -22,16 +22,16 @@ LEFT = 1e-3
 
 
 def vaa(states: Tensor, epsilon: float = EPSILON) -> Tensor:
-    r"""Return the variability among attractors: the share of distinct equilibria among the states.
+    r"""Return the variability among attractors: the number of places where the states end, divided by N.
 
     .. math:: \mathrm{VAA} = \frac{1}{N} \sum_i \frac{1}{\#\{j : \lVert z_i - z_j \rVert < \epsilon\}}
 
-    If "closer than epsilon" is transitive, this is the number of distinct equilibria divided by N. It lies in
+    If "closer than epsilon" is transitive, this is that number exactly. It lies in
     [1/N, 1], so compare values only at equal N.
 
     Args:
-        states: Settled states, ``(N, H)``. A state that is not finite counts as a separate equilibrium.
-        epsilon: Distance below which two states are the same equilibrium.
+        states: Settled states, ``(N, H)``. A state that is not finite counts as a separate place.
+        epsilon: Distance below which two states are in the same place.
 
     Raises:
         ValueError: If ``states`` is not a non-empty matrix or ``epsilon`` is not positive.

@@ -58,7 +58,7 @@ def multistability(
         lengths: Lengths of the sequences, ``(N,)``, for example of episodes; they replace the random cuts.
         steps: Number M of constant steps.
         draws: Number of draws.
-        epsilon: Distance below which two states are the same equilibrium.
+        epsilon: Distance below which two states are in the same place.
         constant_inputs: Inputs ``(K, I)`` from which constant inputs are drawn; by default they come from N(0, 1).
         generator: Source of the cuts and the constant inputs; by default one with seed 0.
 

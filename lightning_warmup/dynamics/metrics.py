@@ -34,13 +34,13 @@ class _StateMetric(Metric):
 
 
 class VAA(_StateMetric):
-    """Compute the VAA, the share of distinct equilibria (arXiv 2106.01001, section 3).
+    """Compute the VAA, the number of distinct places divided by N (arXiv 2106.01001, section 3).
 
     See :func:`lightning_warmup.dynamics.functional.vaa` for the formula. ``update`` takes settled ``states``,
     ``(N, H)``; ``compute`` returns a scalar in [1/N, 1], with N over all updates.
 
     Args:
-        epsilon: Distance below which two states are the same equilibrium.
+        epsilon: Distance below which two states are in the same place.
         kwargs: Arguments of :class:`torchmetrics.Metric`.
 
     Examples:

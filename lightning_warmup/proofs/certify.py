@@ -129,8 +129,8 @@ def certify(
 ) -> Certificate:
     """Look for boxes that prove a network right for every string of an automaton.
 
-    The network is followed through many strings, in float64. Around the states that they meet, those of an age on,
-    boxes are drawn, and widened until nothing leaves them. What was found is then checked as
+    The network is followed through many strings, in float64. Boxes are drawn around the states that it meets
+    after the first symbols, and widened until nothing leaves them. What was found is then checked as
     :func:`lightning_warmup.proofs.check.check` does; how it was found does not matter for the proof.
 
     Args:

@@ -70,11 +70,9 @@ def prove(
 
     A box, of the given radius at least, is drawn for each state that strings come back to. Interval bounds have
     gradients: weights and boxes move until images stay in their boxes and right answers lead on all of them, with
-    something to spare. Where a unit holds its state there is hardly a gradient through the gate that holds it: its
-    candidates are asked to stay in the box, see :mod:`lightning_warmup.proofs.check`. Meanwhile strings of
-    ``longest`` symbols are to end in their boxes; where there are too many of them, bounds on all of them are to
-    enter the boxes within a few symbols. Wherever the network was right on strings up to ``longest``, its outputs
-    are to stay. If no proof is found, it is tried up to three times more
+    something to spare. Meanwhile strings of ``longest`` symbols are to end in their boxes; where there are too many
+    of them, bounds on all of them are to enter the boxes within a few symbols. Wherever the network was right on
+    strings up to ``longest``, its outputs are to stay. If no proof is found, it is tried up to three times more
     from a network that has learnt to hold what it remembers: see :mod:`lightning_warmup.proofs.practise`.
 
     It ends once there is a proof that tolerates a disturbance of 5e-4 in every unit and step; else it keeps the
