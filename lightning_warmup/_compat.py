@@ -35,6 +35,11 @@ def call_hooks(module: nn.Module) -> list[Callable[..., Any]]:
     return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
 
 
+def uncompiled(module: Any) -> Any:
+    """Return the module that ``torch.compile`` was given, or the argument itself (torch 2.13)."""
+    return getattr(module, "_orig_mod", module)
+
+
 def training_loader(trainer: Trainer) -> CombinedLoader:
     """Return a loader of the training data, made as the fit makes its own; that one stays untouched.
 

@@ -29,19 +29,19 @@ def gather_rows(rows: Tensor) -> Tensor:
 def gather_batch(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
     """Gather sequences, ``(T, N / P, I)`` to ``(T, N, I)``, and their lengths, ``(N / P,)`` to ``(N,)``, or None.
 
-    The process with the fewest sequences decides how many each one gives. If T differs, sequences are padded to the
-    longest if there are lengths, and otherwise cut to the shortest.
+    The process with the fewest sequences decides how many each one gives. If T differs, or some have lengths,
+    sequences are padded to the longest, and all have lengths.
     """
     if world_size() == 1:
         return batch
     sequences, lengths = batch
-    sizes = gather_rows(torch.tensor([sequences.shape[:2]], device=sequences.device))
-    rows = int(sizes[:, 1].min())
-    if lengths is None:
-        sequences = sequences[: int(sizes[:, 0].min())]
-    else:
-        sequences = pad(sequences, (0, 0, 0, 0, 0, int(sizes[:, 0].max()) - len(sequences)))
+    length, count, _ = sequences.shape
+    sizes = gather_rows(torch.tensor([[length, count, lengths is not None]], device=sequences.device))
+    longest, rows = int(sizes[:, 0].max()), int(sizes[:, 1].min())
+    if sizes[:, 2].any() or (sizes[:, 0] < longest).any():
+        lengths = torch.full((count,), length) if lengths is None else lengths
         lengths = gather_rows(lengths[:rows].to(sequences.device))
+        sequences = pad(sequences, (0, 0, 0, 0, 0, longest - length))
     return gather_rows(sequences[:, :rows].transpose(0, 1)).transpose(0, 1), lengths
 
 

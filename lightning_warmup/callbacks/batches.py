@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import CombinedLoader
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
@@ -79,9 +80,9 @@ def sequence_batches(
 
     Batches come from the datamodule's ``warmup_dataloader(batch_size)`` if there is one. Otherwise they come from
     the training data: the sequences of each training batch are shuffled, then cut and joined to batches of
-    ``batch_size`` sequences over all processes, or of all sequences if there are fewer. Joined sequences of
-    different lengths are cut to the shortest, unless their lengths are known. Batches without sequences are left
-    out, see :class:`lightning_warmup.networks.observed.NoSequences`.
+    ``batch_size`` sequences over all processes, or of all sequences if there are fewer. If joined sequences differ
+    in length, each counts in its whole length. Batches without sequences are left out, see
+    :class:`lightning_warmup.networks.observed.NoSequences`.
 
     This seeds the global random streams, so isolate them. Afterwards, module, datamodule and data are as before,
     see :func:`lightning_warmup.callbacks.unchanged.unchanged`; a ``warmup_dataloader`` must do that itself.
@@ -92,7 +93,8 @@ def sequence_batches(
     """
 
     def take(batch: Any, batch_idx: int) -> Batch:
-        return sequences_of(trainer, module, rnn, to_sequences, on_device(trainer, batch), batch_idx)
+        copy = apply_to_collection(batch, Tensor, Tensor.clone)  # the step may change its batch in place
+        return sequences_of(trainer, module, rnn, to_sequences, on_device(trainer, copy), batch_idx)
 
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     if hasattr(datamodule, "warmup_dataloader"):
@@ -218,5 +220,5 @@ def _joined(rows: list[Row]) -> Batch:
     lengths = [length for _, length in rows if length is not None]
     if lengths:
         return pad_sequence(sequences), torch.stack(lengths)
-    shortest = min(map(len, sequences))
-    return torch.stack([sequence[:shortest] for sequence in sequences], 1), None
+    ends = torch.tensor([len(sequence) for sequence in sequences], device=sequences[0].device)
+    return pad_sequence(sequences), None if (ends == ends[0]).all() else ends

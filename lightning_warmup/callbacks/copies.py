@@ -36,6 +36,12 @@ def renew_copies(
                     tensor.copy_(parameter)
 
 
+def holds_more(optimizers: Iterable[Optimizer], module: nn.Module) -> bool:
+    """Return whether optimizers hold tensors beside the parameters of a module, such as copies of these."""
+    own = {id(parameter) for parameter in module.parameters()}
+    return any(id(tensor) not in own for each in optimizers for tensor in _tensors(vars(each), set()))
+
+
 def _tensors(thing: Any, seen: set[int]) -> Iterator[Tensor]:
     """Yield the tensors in containers and in optimizers that another optimizer holds."""
     if id(thing) in seen:

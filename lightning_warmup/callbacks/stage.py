@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
-from lightning_warmup.callbacks.copies import renew_copies
+from lightning_warmup.callbacks.copies import holds_more, renew_copies
 from lightning_warmup.callbacks.training_step import TooEarly
 from lightning_warmup.callbacks.unchanged import own_random_streams
 from lightning_warmup.networks.find import find_network
@@ -31,9 +31,10 @@ class Stage(Callback, ABC):
 
     A stage runs once per network: not on resume, and not under ``fast_dev_run``. If something sets the weights
     after it, such as a module that initialises them in ``on_train_start``, the stage runs again before the first
-    batch. After a stage, the optimizers of the training are made anew. Random streams, data and attributes of the
-    module stay unchanged, see :func:`lightning_warmup.callbacks.unchanged.unchanged`. Every step is logged as
-    ``name/*`` on the axis ``name/step``, or as ``name/network/*`` if a Trainer has several stages of one kind.
+    batch. Optimizers of the training that hold copies of weights are made anew after a stage. Random streams, data
+    and attributes of the module stay unchanged, see :func:`lightning_warmup.callbacks.unchanged.unchanged`. Every
+    step is logged as ``name/*`` on the axis ``name/step``, or as ``name/network/*`` if a Trainer has several stages
+    of one kind.
 
     Args:
         network: Attribute of the LightningModule that holds the recurrent network (dots allowed); None finds it
@@ -62,7 +63,10 @@ class Stage(Callback, ABC):
     def __init__(
         self, network: str | None, sequences: ToSequences | None, batch_size: int, steps: int, seed: int
     ) -> None:
+        require("network", network, network is None or isinstance(network, str), "the name of an attribute")
+        require("sequences", sequences, sequences is None or callable(sequences), "a function")
         require("batch_size", batch_size, batch_size >= 1, "at least 1")
+        require("seed", seed, isinstance(seed, int), "a whole number")
         self.network, self.sequences = network, sequences
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self._shared = torch.zeros(2, dtype=torch.float64).share_memory_()  # done and seconds
@@ -117,7 +121,7 @@ class Stage(Callback, ABC):
         self._network, self._left, self._waits = ref(rnn), None, False
         for holds, reason in (
             (self._resumed, "not repeated, the fit resumes from a checkpoint."),
-            (done, "not repeated, this stage has already run."),
+            (done, "not repeated, this stage has already run for this network; a new one repeats it."),
             (trainer.fast_dev_run, "skipped under fast_dev_run."),  # type: ignore[attr-defined]
             (trainer.limit_train_batches == 0, "skipped, limit_train_batches=0 leaves no training data."),
         ):
@@ -156,7 +160,7 @@ class Stage(Callback, ABC):
     def _run(
         self, trainer: Trainer, module: LightningModule, rnn: nn.Module, left: list[Tensor] | None = None
     ) -> None:
-        """Take the steps, then make the optimizers anew: they may hold copies of the old weights."""
+        """Take the steps, then make the optimizers anew if they may hold copies of the old weights."""
         start = time.perf_counter()
         earlier = [[parameter.detach().clone() for parameter in rnn.parameters()]] + ([left] if left else [])
         alike = [other for other in _stages(trainer) if type(other) is type(self)]
@@ -173,8 +177,9 @@ class Stage(Callback, ABC):
                 progress.total = self.steps if number <= self.steps else None  # a missed goal adds steps
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
                 _log(trainer, group, asdict(step))
-        with own_random_streams():
-            trainer.strategy.setup_optimizers(trainer)
+        if holds_more(trainer.optimizers, module):
+            with own_random_streams():
+                trainer.strategy.setup_optimizers(trainer)
         renew_copies(trainer.optimizers, rnn, earlier)
         if (outcome := self.outcome()) is not None:
             self._say(outcome)

@@ -50,9 +50,11 @@ def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any,
         try:
             step(*arguments)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            text = str(error).partition("\n")[0]
+            reason = type(error).__name__ + (f": {text}" if text else "")
             where = f"training_step of {type(module).__name__} before it calls the {type(rnn).__name__}"
-            raise TooEarly(f"sequences=None: {reason}, in {where}: {ASK}") from None
+            how = "(it was run without gradients, in eval mode)"
+            raise TooEarly(f"sequences=None: {reason}, in {where} {how}: {ASK}") from None
 
     with without_a_trace(trainer, module), trainer.precision_plugin.train_step_context():
         return first_input(rnn, call)

@@ -32,6 +32,9 @@ UNHEARD = (
     "the loss does not read the outputs of the memory at the network's side; if it reads h_n[-1], "
     "take last_output(h_n), which is silent at first"
 )
+INACTIVE = (
+    "its objective did not act in the training step: call self.manual_backward(loss), not loss.backward()"
+)
 
 
 class WarmupStage(Stage):
@@ -97,6 +100,7 @@ class WarmupStage(Stage):
         self._batch: Any = None
         self._watch: RemovableHandle | None = None
         self._look = False  # whether the next gradients tell if the loss reads a memory's outputs
+        self._told = False  # that the objective could not act
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the holding inputs of the datamodule, and run the stage."""
@@ -136,11 +140,7 @@ class WarmupStage(Stage):
             self._batch = batch
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say if the loss reads no outputs of a memory; add the gradient of the objective to that of the loss."""
-        if self._look:
-            self._look = False
-            if _is_unheard(find_network(pl_module, self.network)):
-                self._say(UNHEARD)
+        """Add the gradient of the objective to that of the loss."""
         if self._batch is None:
             return
         rnn = find_network(pl_module, self.network)
@@ -154,6 +154,18 @@ class WarmupStage(Stage):
         scale = scaler.get_scale() if scaler else 1.0
         accumulated = trainer.accumulate_grad_batches
         add_gradient(self.plan, rnn, gather_batch(batch), trainer.global_step, accumulated, scale)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say once if the loss read no outputs of a memory, or if the objective could not act."""
+        if self._look:
+            self._look = False
+            if _is_unheard(find_network(pl_module, self.network)):
+                self._say(UNHEARD)
+        if self._batch is not None and not self._told:
+            self._told = True
+            self._say(INACTIVE)
 
     def _present_batch(self, trainer: Trainer, module: LightningModule, rnn: nn.Module) -> Batch | None:
         """Return the sequences of the kept batch, or None if they have a single step."""

@@ -39,7 +39,9 @@ class GatedCell(nn.Module):
     first is the output, and ``h_0`` and ``h_n`` are tuples as for ``torch.nn.LSTM``.
 
     Weights have torch's names and layout, stacked over the gates in their order; diagonal gates have
-    ``weight_diag_l0``. Under autocast, the recurrence runs in the precision of the weights.
+    ``weight_diag_l0``. Under autocast, the recurrence runs in the precision of the weights. The output must not be
+    changed in place before the backward pass, which reads it. For derivatives in forward mode, and for batched
+    gradients, use ``torch.func``.
 
     Args:
         input_size: Features I of the input.
@@ -204,8 +206,15 @@ def _engine_agrees(cell: GatedCell) -> bool:
         ]
 
     try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            weights = {p: p.detach().to("cpu", torch.float64) for p in cell.parameters()}
+        with (
+            torch.device("cpu"),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
+            # Pruning, for example, keeps the weights beside the parameters that they are computed from.
+            computed = [tensor for tensor in vars(cell).values() if isinstance(tensor, Tensor)]
+            weights = {p: p.detach().to("cpu", torch.float64) for p in [*cell.parameters(), *computed]}
             memo = {id(p): nn.Parameter(w + 0.1 * noise(*w.shape)) for p, w in weights.items()}
             twin = copy.deepcopy(cell, memo).to("cpu", torch.float64)
             for scale in (1, 30):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lightning_warmup._compat import functorch_active
 from lightning_warmup.cells._gated import Gate, GatedCell, orthogonal_
 from lightning_warmup.engine.gates import gate_weights, stacked_weights
 
@@ -42,7 +43,7 @@ class GRU(GatedCell):
                 orthogonal_(weights.weight_hh)
 
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-        if torch.is_grad_enabled() and not x.is_cuda:
+        if functorch_active() or (torch.is_grad_enabled() and not x.is_cuda):
             return super()._run(x, states)  # the engine is faster only with gradients
         weights = [weight for weight in stacked_weights(self) if weight is not None]
         # biases, layers, dropout, training, bidirectional, batch_first

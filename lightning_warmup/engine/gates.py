@@ -96,5 +96,5 @@ def gate_weights(cell: Any) -> dict[str, Weights]:
 
 
 def as_tuple(states: Any) -> tuple[Tensor, ...]:
-    """Return the result of a step as a tuple of states."""
-    return states if isinstance(states, tuple) else (states,)
+    """Return one state, or several in a tuple or list, as a tuple."""
+    return tuple(states) if isinstance(states, (tuple, list)) else (states,)

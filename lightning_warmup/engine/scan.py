@@ -128,6 +128,10 @@ def _differentiable(
     step: Step, gates: Mapping[str, Gate], inputs: Inputs, needs: Inputs, gradients: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """Return the gradients of the inputs through ``loop``, so that they can be differentiated again."""
+    # A view has no way to the others: an input may have been computed from another one.
+    inputs = Inputs.from_flat(
+        [None if tensor is None else tensor.view_as(tensor) for tensor in inputs.flat()]
+    )
     pairs = zip(loop(step, gates, inputs.x, inputs.states, inputs.weights), gradients, strict=True)
     results, weights = zip(*[(result, g) for result, g in pairs if g is not None], strict=True)
     wanted = [tensor for tensor, need in zip(inputs.flat(), needs.flat(), strict=True) if need]

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from lightning_warmup.engine.gates import as_tuple
+
 State: TypeAlias = Tensor | tuple[Tensor, ...]
 """Tensors of shape ``(L, B, H)``; L is 1 for a single layer."""
 
@@ -31,5 +33,4 @@ def state_of_all(states: Sequence[State]) -> State:
 
 def flatten_state(state: State) -> Tensor:
     """Concatenate the tensors of a state: ``(L, B, H)`` each, to ``(B, sum of L * H)``."""
-    tensors = state if isinstance(state, tuple) else (state,)
-    return torch.cat([tensor.transpose(0, 1).flatten(1) for tensor in tensors], dim=1)
+    return torch.cat([tensor.transpose(0, 1).flatten(1) for tensor in as_tuple(state)], dim=1)

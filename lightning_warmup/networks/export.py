@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
             raise ModuleNotFoundError(
                 f'step.onnx: needs the package {name}: pip install "lightning-warmup[onnx]"'
             )
+    network = copy.deepcopy(network).cpu()
     step = Step(network).eval()
     names = ["state", "cell"][: step.states]
     weight = network.readout.weight

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup._compat import call_hooks
+from lightning_warmup._compat import call_hooks, uncompiled
 from lightning_warmup.cells import LSTM, GatedCell
 from lightning_warmup.engine.denormals import chunked
 from lightning_warmup.engine.state import State
@@ -57,13 +57,15 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         rnn: A :class:`RecurrentNetwork`, a :class:`SideMemory`, ``torch.nn.LSTM``, ``GRU`` or ``RNN`` of any
             depth, or a sequence of layers. ``torch.nn.LSTMCell``, ``GRUCell`` and ``RNNCell`` are unrolled over
             time. Any other module with torch's call is driven whole, with states of any nesting, ``(L, B, H)`` or
-            ``(B, H)`` each; so are a subclass with a ``forward`` of its own and a module with hooks. The attribute
-            ``batch_first`` is respected.
+            ``(B, H)`` each; so are a subclass with a ``forward`` of its own and a module of torch with hooks. The
+            attribute ``batch_first`` is respected. Of a :class:`SideMemory` and a :class:`DoubleLayer`, also inside
+            a module that is driven whole, a warmup moves one half alone; their own hooks are not called.
 
     Raises:
         ValueError: If this is no network; if it is bidirectional: a backward half has no state to settle; or if its
             weights are computed elsewhere. Where a layer runs: if it does not have torch's call.
     """
+    rnn = uncompiled(rnn)
     if isinstance(rnn, RecurrentNetwork) and _calls(rnn, RecurrentNetwork):
         return layers_of(rnn.layers)
     if isinstance(rnn, (nn.ModuleList, list, tuple)):
@@ -80,19 +82,36 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         return [_side_layer(rnn, index) for index in range(rnn.num_layers)]
     if isinstance(rnn, DoubleLayer) and _calls(rnn, DoubleLayer):
         return [_double_layer(rnn)]
-    if isinstance(rnn, nn.RNNBase) and _calls(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
+    if isinstance(rnn, nn.RNNBase) and not _hooks(rnn) and _calls(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
         return [_torch_layer(TorchLayer(rnn, index)) for index in range(rnn.num_layers)]
     if isinstance(rnn, GatedCell):
         return [_cell_layer(rnn)]
     whole = Whole(Unrolled(rnn) if isinstance(rnn, nn.RNNCellBase) else rnn)
-    return [Layer(partial(chunked, whole), whole.input_size, list(rnn.parameters()))]
+    untouched = _untouched(rnn)
+    warmed = [parameter for parameter in rnn.parameters() if parameter not in untouched]
+    return [Layer(partial(chunked, whole), whole.input_size, warmed, list(untouched))]
 
 
 def _calls(rnn: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Return whether the module's call is the forward pass of one of these classes and nothing else."""
+    """Return whether the module's forward pass is that of one of these classes."""
     own = "forward" in vars(rnn) or type(rnn).__call__ is not nn.Module.__call__
-    hooks = [hook for hook in call_hooks(rnn) if hook.__module__ != observed.__name__]  # those only look
-    return not own and not hooks and any(type(rnn).forward is kind.forward for kind in kinds)
+    return not own and any(type(rnn).forward is kind.forward for kind in kinds)
+
+
+def _hooks(rnn: nn.Module) -> bool:
+    """Return whether the module has hooks that may change what it computes."""
+    return any(hook.__module__ != observed.__name__ for hook in call_hooks(rnn))  # those only look
+
+
+def _untouched(rnn: nn.Module) -> dict[nn.Parameter, None]:
+    """Return the parameters of the halves that a warmup leaves alone, and of the gains, in the module's order."""
+    parts: list[nn.Module] = []
+    for module in rnn.modules():
+        if isinstance(module, SideMemory):
+            parts += [module.plain, module.gains]
+        elif isinstance(module, DoubleLayer):
+            parts.append(module.second)
+    return dict.fromkeys(parameter for part in parts for parameter in part.parameters())
 
 
 def _time_first(rnn: nn.Module) -> Run:

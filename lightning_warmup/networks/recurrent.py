@@ -129,11 +129,15 @@ class RecurrentNetwork(nn.Module):
         length, count, _ = input.shape
         check_steps(read_at, length)
         at = (read_at.T if read_at.dim() == 2 else read_at.unsqueeze(1).expand(-1, count)) % length
-        found = input.new_empty(*at.shape, self.readout.out_features)
+        found: Tensor | None = None
         for start in range(0, length, CHUNK):
             output, state = self._run(input[start : start + CHUNK], state)
             k, row = ((start <= at) & (at < start + CHUNK)).nonzero(as_tuple=True)
-            found[k, row] = self._read(output[at[k, row] - start, row]).to(found)
+            read = self._read(output[at[k, row] - start, row])
+            if found is None:
+                found = read.new_empty(*at.shape, read.size(-1))
+            found[k, row] = read
+        assert found is not None
         assert state is not None
         return found, state
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from lightning_warmup.cells import cell_by_name
@@ -34,7 +36,10 @@ class SideMemory(nn.Module):
         input_size: Features I of the input.
         hidden_size: Units H of each layer, one half of them the memory's; even.
         num_layers: Layers L.
+        bias: Whether cells have biases.
         batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
+        dropout: Share of a layer's outputs that the layer above does not see while it trains. A warmup has none.
+        device, dtype: Device and type of the weights.
 
     Shapes: input ``(T, B, I)``, output ``(T, B, H)``, states ``(L, B, H)``, a tuple of them for a cell with
     several; unbatched ``(T, I)``, ``(T, H)`` and ``(L, H)``. A packed input gives a packed output.
@@ -44,8 +49,8 @@ class SideMemory(nn.Module):
     :meth:`last_output`, and not ``h_n[-1]``.
 
     Raises:
-        ValueError: If a size is not positive, ``hidden_size`` is odd, or the cell is unknown. Where it runs: if the
-            states have other shapes.
+        ValueError: If a size is not positive, ``hidden_size`` is odd, ``dropout`` is no share, or the cell is
+            unknown. Where it runs: if the input or the states have other shapes.
 
     Examples:
         >>> output, h_n = SideMemory("gru", 3, 8, num_layers=2)(torch.randn(5, 2, 3))
@@ -56,19 +61,34 @@ class SideMemory(nn.Module):
     bidirectional = False
 
     def __init__(
-        self, cell: str, input_size: int, hidden_size: int, num_layers: int = 1, *, batch_first: bool = False
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if num_layers < 1:
             raise ValueError(f"num_layers={num_layers}: must be at least 1")
-        if hidden_size % 2:
-            raise ValueError(f"hidden_size={hidden_size}: must be even, one half is the memory's")
+        if hidden_size < 2 or hidden_size % 2:
+            raise ValueError(
+                f"hidden_size={hidden_size}: must be even and positive, one half is the memory's"
+            )
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout={dropout}: must be in 0..1")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.batch_first = batch_first
-        make, half, above = cell_by_name(cell), hidden_size // 2, num_layers - 1
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        where = {"device": device, "dtype": dtype}
+        make, half, above = partial(cell_by_name(cell), bias=bias, **where), hidden_size // 2, num_layers - 1
         self.memory = nn.ModuleList(make(size, half) for size in [input_size] + [hidden_size] * above)
         self.plain = nn.ModuleList(make(size, half) for size in [input_size] + [half] * above)
-        self.gains = nn.ParameterList(torch.zeros(half) for _ in range(num_layers))
+        self.gains = nn.ParameterList(torch.zeros(half, **where) for _ in range(num_layers))
 
     def forward(self, input: Any, hx: State | None = None) -> tuple[Any, State]:
         h_0 = tuple(hx) if isinstance(hx, list) else hx
@@ -80,6 +100,8 @@ class SideMemory(nn.Module):
             state = None if h_0 is None else map_state(lambda tensor: tensor.unsqueeze(1), h_0)
             output, h_n = self._run(input.unsqueeze(1), state)
             return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(1), h_n)
+        if input.dim() != 3:
+            raise ValueError(f"input has shape {tuple(input.shape)}: must have 2 or 3 axes")
         self._check(h_0, input.size(0 if self.batch_first else 1))
         if not self.batch_first:
             return self._run(input, h_0)
@@ -99,6 +121,8 @@ class SideMemory(nn.Module):
         """Return the output, ``(T, B, H)``, and the states of all layers for an input ``(T, B, I)``."""
         states = []
         for index in range(self.num_layers):
+            if index > 0:
+                input = F.dropout(input, self.dropout, self.training)
             input, state = self.run_layer(index, input, state_of_layer(h_0, index))
             states.append(state)
         return self._output(input), state_of_all(states)
@@ -106,7 +130,11 @@ class SideMemory(nn.Module):
     def _output(self, hidden: Tensor) -> Tensor:
         """Return hidden states of the last layer, ``(..., H)``, with the memory behind its gains."""
         memory, plain = hidden.chunk(2, -1)
-        return torch.cat([self.gains[-1] * memory, plain], -1)
+        return torch.cat([self._heard(-1, memory), plain], -1)
+
+    def _heard(self, index: int, memory: Tensor) -> Tensor:
+        """Return the memory's hidden states of a layer behind its gains, in their own precision."""
+        return self.gains[index].to(memory.dtype) * memory
 
     def run_layer(
         self, index: int, input: Tensor, h_0: State | None, call: Call = as_called
@@ -118,7 +146,7 @@ class SideMemory(nn.Module):
         heard = input
         if index > 0:
             memory, plain = input.chunk(2, -1)
-            heard = plain + self.gains[index - 1] * memory
+            heard = plain + self._heard(index - 1, memory)
         return run_halves((self.memory[index], self.plain[index]), (input, heard), h_0, call)
 
     def last_output(self, h_n: State) -> Tensor:

@@ -128,7 +128,8 @@ class _Warmup:
         self.frozen = [p for layer in layers for p in layer.frozen if not plan.leaky]
         self._warmed = plan.moved(layers)
         movable = any(parameter.requires_grad for parameter in self._warmed)
-        require("network", type(rnn).__name__, movable, "a network with parameters that require a gradient")
+        wanted = "able to move: unfreeze it, or warm it up before it is frozen"
+        require("network", type(rnn).__name__, movable, wanted)
         self._rnn, self._layers, self._plan = rnn, layers, plan
         self._best = Best(self._warmed, plan.objective)
         self._batches = iter(batches)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from lightning_warmup.cells import GRU, LSTM, cell_by_name, cell_names
 from lightning_warmup.cells._gated import Gate, GatedCell
@@ -186,6 +187,32 @@ def test_gradients_are_those_of_finite_differences(cell_class: type[GatedCell], 
     assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)
 
 
+@every_cell
+def test_second_derivatives_where_inputs_depend_on_each_other(cell_class: type[GatedCell]) -> None:
+    cell, x = make(cell_class), noise(7, B, I)
+    weights = list(cell.parameters())
+    found = []
+    for run in (scan, loop):
+        states = [noise(B, H, seed=seed) for seed in range(cell.states)]
+        for part in x.split(4):  # the second part starts from the states of the first
+            _, *states = run(cell.step, cell.gates, part, states, stacked_weights(cell))
+        loss = sum(state.square().sum() for state in states)
+        first = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
+        penalty = sum(gradient.square().sum() for gradient in first)
+        second = torch.autograd.grad(penalty, weights, materialize_grads=True)
+        found.append([*first, *second])
+    assert_close(*found)
+
+
+def test_pruned_weights_run_on_the_engine() -> None:
+    cell = make(GRU)
+    prune.random_unstructured(cell, "weight_hh_l0", 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        output, _ = cell(noise(6, B, I))
+    assert "Scan" in type(output.grad_fn).__name__
+
+
 @pytest.mark.parametrize("wanted", ["x", "h", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0"])
 def test_only_what_is_wanted(wanted: str) -> None:
     cell = make(GRU)
@@ -230,7 +257,9 @@ def test_torch_func(cell_class: type[GatedCell]) -> None:
         jacobian = torch.func.jacrev(next_state)(h_0[0])
     assert_close([jacobian], [torch.autograd.functional.jacobian(next_state, h_0[0])])
     batch = torch.stack([h_0[0], 2 * h_0[0]])
-    assert_close([torch.vmap(next_state)(batch)[1]], [next_state(batch[1])])
+    for gradient in (True, False):
+        with torch.set_grad_enabled(gradient):
+            assert_close([torch.vmap(next_state)(batch)[1]], [next_state(batch[1])])
 
 
 def test_autocast_keeps_the_precision_of_the_weights() -> None:

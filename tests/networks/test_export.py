@@ -45,6 +45,7 @@ def test_the_file_runs_without_torch(cell: str, double: bool, tmp_path: Path) ->
     network = made(cell, double)
     path = tmp_path / "step.onnx"
     export_step(network, path)
+    assert network.training
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     assert names == ["input", "state", "cell"][: len(names)]

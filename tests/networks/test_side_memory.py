@@ -27,6 +27,15 @@ every_cell = pytest.mark.parametrize("cell", cell_names())
 every_depth = pytest.mark.parametrize("num_layers", [1, 3])
 
 
+class Plain(nn.Module):
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        return self.rnn(x, state)
+
+
 def heard(cell: str, num_layers: int = 2, **settings: Any) -> SideMemory:
     """A memory that training has taken up."""
     torch.manual_seed(0)
@@ -86,6 +95,37 @@ def test_a_warmup_moves_the_memory_alone(cell: str, num_layers: int) -> None:
     for name, value in rnn.state_dict().items():
         assert torch.equal(value, before[name]) != (moved and name.startswith("memory")), name
     assert all(p.grad is None and p.requires_grad for p in rnn.parameters())
+
+
+class Renamed(SideMemory):
+    def forward(self, input: Any, state: Any = None) -> Any:
+        return super().forward(input, state)
+
+
+def looked_at() -> SideMemory:
+    rnn = SideMemory("gru", 3, 8, 2)
+    rnn.register_forward_hook(lambda *_: None)  # as a profiler does
+    return rnn
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        looked_at,
+        lambda: Renamed("gru", 3, 8, 2),
+        lambda: Plain(SideMemory("gru", 3, 8, 2)),
+        lambda: Plain(Plain(SideMemory("gru", 3, 8, 2))),
+        lambda: torch.compile(SideMemory("gru", 3, 8, 2), backend="eager"),
+    ],
+    ids=["a hook", "its own forward", "inside a module", "inside two", "compiled"],
+)
+def test_a_warmup_moves_the_memory_alone_however_it_is_called(make: Any) -> None:
+    torch.manual_seed(0)
+    rnn = make()
+    before = copy.deepcopy(rnn.state_dict())
+    assert warmup(rnn, torch.randn(9, 32, 3), objective=Published(steps=2, extension=1)).kept > 0
+    moved = [name for name, value in rnn.state_dict().items() if not torch.equal(value, before[name])]
+    assert moved == [name for name in before if "memory." in name]
 
 
 def test_an_upper_memory_hears_the_lower_one() -> None:
@@ -224,6 +264,27 @@ def test_states_of_another_shape_are_refused(cell: str) -> None:
         rnn(x[:, 0], h_n)
 
 
+def test_dropout_is_that_of_torchs_layers() -> None:
+    torch.manual_seed(0)
+    rnn, x = SideMemory("gru", 3, 64, 2, dropout=0.5), torch.randn(7, 4, 3)
+    assert not torch.equal(rnn(x)[0], rnn(x)[0])
+    rnn.eval()
+    assert torch.equal(rnn(x)[0], rnn(x)[0])
+    all_dropped = SideMemory("gru", 3, 64, 2, dropout=1.0)
+    assert torch.equal(all_dropped(x)[0], all_dropped(x * 2)[0])
+
+
+@every_cell
+def test_biases_and_precision_are_chosen(cell: str) -> None:
+    rnn = SideMemory(cell, 3, 8, 2, bias=False, dtype=torch.float64)
+    assert not any("bias" in name for name, _ in rnn.named_parameters())
+    output, h_n = rnn(torch.randn(5, 4, 3, dtype=torch.float64))
+    assert {tensor.dtype for tensor in (output, *(h_n if isinstance(h_n, tuple) else (h_n,)))} == {
+        torch.float64
+    }
+    assert SideMemory(cell, 3, 8, device="meta").gains[0].is_meta
+
+
 @every_cell
 def test_copies_and_files(cell: str) -> None:
     rnn, x = heard(cell), torch.randn(7, 4, 3)
@@ -237,19 +298,11 @@ def test_copies_and_files(cell: str) -> None:
 def test_autocast(cell: str) -> None:
     rnn, x = heard(cell), torch.randn(7, 4, 3)
     with torch.autocast("cpu", torch.bfloat16):
-        output, _ = rnn(x.bfloat16())
+        output, h_n = rnn(x.bfloat16())
+        assert output.dtype == (h_n if isinstance(h_n, Tensor) else h_n[0]).dtype
         output.square().mean().backward()
     torch.testing.assert_close(output.float(), rnn(x)[0], rtol=0.1, atol=0.1)
     assert all(torch.isfinite(p.grad).all() for p in rnn.parameters() if p.grad is not None)
-
-
-class Plain(nn.Module):
-    def __init__(self, rnn: nn.Module) -> None:
-        super().__init__()
-        self.rnn = rnn
-
-    def forward(self, x: Tensor, state: Any) -> Any:
-        return self.rnn(x, state)
 
 
 @every_cell
@@ -274,6 +327,7 @@ def test_a_warmed_memory_holds_what_it_reads() -> None:
     ("arguments", "said"),
     [
         (("gru", 1, 7), "hidden_size=7: must be even"),
+        (("gru", 1, -2), "hidden_size=-2: must be even and positive"),
         (("gru", 1, 8, 0), "num_layers=0: must be at least 1"),
         (("gruu", 1, 8), "cell='gruu': choose one of"),
     ],

@@ -229,7 +229,7 @@ class Borrowed(nn.Module):
         (lambda: 7, "network=int: must be a recurrent"),
         (lambda: nn.GRU(2, 3), "sequences have 1 features: must be 2"),
         (lambda: nn.GRUCell(2, 3), "sequences have 1 features: must be 2"),
-        (lambda: nn.GRU(1, 3).requires_grad_(False), "network=GRU: .* require a gradient"),
+        (lambda: nn.GRU(1, 3).requires_grad_(False), "network=GRU: must be able to move: unfreeze it"),
         (lambda: Borrowed().rnn, "its weights must be its own parameters"),
     ],
 )

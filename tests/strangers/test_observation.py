@@ -258,7 +258,7 @@ class Flat(Plain):
         (Unused, r"sequences=None: the GRU is not called: pass sequences=\.\.\., a function"),
         (
             Failing,
-            r"sequences=None: KeyError: 'values', in training_step of Failing before it calls the GRU: pa",
+            r"sequences=None: KeyError: 'values', in training_step of Failing before it calls the GRU \(it ",
         ),
         (Wider, r"sequences have 6 features: must be 3, as the network takes"),
         (Flat, r"sequences=None: the GRU is given shape \(12, 3\) of torch.float32, must be .* 3 axes: pass"),
