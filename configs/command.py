@@ -15,7 +15,10 @@ from configs.values import ConfigError
 
 
 def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> int:
-    """Compose the arguments, call ``run``, and return the exit status: 0 done, 1 failed, 2 for wrong arguments."""
+    """Compose the arguments, call ``run``, and return the exit status.
+
+    It is 0 when done, 1 if the run failed, 2 for wrong arguments, and 130 if it was interrupted.
+    """
     try:
         if "--help" in argv or "-h" in argv:
             show(help_text())
@@ -32,6 +35,8 @@ def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> 
     except ConfigError as error:
         give_up(config, folder)
         return _fail(2, str(error))
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted")
     except Exception as error:
         first_line = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
         return _fail(1, first_line + _keep_trace(folder.path / "error.txt"))
@@ -59,7 +64,7 @@ def _fail(status: int, message: str) -> int:
 def _keep_trace(path: Path) -> str:
     """Write the traceback of the current exception to a file, and say where it is."""
     try:
-        path.write_text(traceback.format_exc())
+        path.write_text(traceback.format_exc(), encoding="utf-8")
     except OSError as error:
         return f" (the traceback could not be saved: {error.strerror})"
     return f" (traceback in {path})"

@@ -12,7 +12,7 @@ import configs.data
 from configs.data import CopyFirstInput, Data
 from configs.model import Model
 from configs.optim import Optim
-from configs.setting import Setting, described, settings_in
+from configs.setting import Setting, described, require_defaults, settings_in
 from configs.trainer import Trainer
 from configs.values import ConfigError, UserPath
 from configs.warmup import Pretrain, Warmup
@@ -157,6 +157,7 @@ class Choice(NamedTuple):
     def settings(self, value: str) -> list[Setting]:
         """Return the settings of the section for a value of the choice."""
         section, _, name = self.key.rpartition(".")
+        require_defaults(self.kinds[value])
         own = Setting(self.key, Literal[tuple(self.kinds)], value, described(self.common, name))
         others = settings_in(self.common, f"{section}.") + settings_in(self.kinds[value], f"{section}.")
         by_key = {setting.key: setting for setting in others} | {self.key: own}

@@ -22,7 +22,12 @@ from configs.run import Config
 from configs.values import ConfigError, quote
 
 CHECKPOINTS = "checkpoints"
+REPORT = "report.json"
 RUNS = Path("runs")
+TESTED = ("seed", "data.", "model.", "agent.", "monitor.")
+"""Settings that the results of a test depend on."""
+KEPT = tuple(f"optim.{name}" for name in ("name", "lr", "weight_decay", "schedule", "rise_steps"))
+"""Settings that the optimiser and its schedule in a checkpoint have already."""
 
 
 class RunFolder(NamedTuple):
@@ -39,9 +44,9 @@ def open_run_folder(config: Config) -> RunFolder:
     and tells the processes that Lightning starts. ``config.yaml`` leaves out ``run_dir`` and ``ckpt``.
 
     Raises:
-        ConfigError: If ``run_dir`` already holds a run and ``ckpt`` is not given, or can't be written to; if the
-            checkpoint does not exist; if a launcher starts several processes and ``run_dir`` is not given; or if
-            the number of processes is wrong, see :func:`configs.launch.check_launch`.
+        ConfigError: If ``run_dir`` already holds a run and ``ckpt`` is none of its checkpoints, or can't be written
+            to; if the checkpoint does not exist; if a launcher starts several processes and ``run_dir`` is not
+            given; or if the number of processes is wrong, see :func:`configs.launch.check_launch`.
     """
     check_launch(config, os.environ)
     checkpoint = _checkpoint(config)
@@ -53,7 +58,7 @@ def open_run_folder(config: Config) -> RunFolder:
         if folder is None:
             raise ConfigError("run_dir=null: must be given if a launcher starts several processes")
         return RunFolder(Path(folder), checkpoint)
-    path = _given(Path(config.run_dir), config.ckpt) if config.run_dir else _new(config)
+    path = _given(Path(config.run_dir), config, checkpoint) if config.run_dir else _new(config)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
     os.environ[PROCESS_VARIABLE] = str(os.getpid())
     if config.ckpt is None:
@@ -69,16 +74,26 @@ def go_on(config: Config, folder: RunFolder) -> None:
     Call it when the checkpoint is known to fit. A run without training keeps the configuration of its training.
 
     Raises:
-        ConfigError: If the file can't be written.
+        ConfigError: If the file can't be written, or a setting has changed that a resumed training or a test in its
+            folder can't change.
     """
     path = folder.path / CONFIG_FILE
-    keeps = "fit" not in config.stages and path.exists()
-    if config.ckpt is None or keeps or not is_first_process(os.environ):
+    fits = "fit" in config.stages
+    if config.ckpt is None or not is_first_process(os.environ):
         return
-    if folder.checkpoint is not None and path.exists():
-        with suppress(ConfigError):  # an earlier version may have written it
-            if changes := _changes(compose([str(path)]), config):
-                print(f"notice: the run continues with other settings, {', '.join(changes)}", file=sys.stderr)
+    changes = {} if folder.checkpoint is None else _changes(folder.checkpoint, config)
+    reports = "test" in config.stages and not fits and (folder.path / REPORT).exists()
+    for key, (was, now) in changes.items():
+        if fits and key in KEPT:
+            raise ConfigError(f"{key}={now}: must be {was}, with which the run that is resumed began")
+        if reports and key.startswith(TESTED):
+            why = "the report would no longer be that of config.yaml; choose another run_dir"
+            raise ConfigError(f"{key}={now}: must be {was}, or {why}")
+    if path.exists() and not fits:
+        return
+    if changes and path.exists():
+        text = ", ".join(f"{key}={now} (before: {was})" for key, (was, now) in changes.items())
+        print(f"notice: the run continues with other settings, {text}", file=sys.stderr)
     _save_config(config, folder.path)
 
 
@@ -140,24 +155,29 @@ def _linked(source: Path, path: Path) -> bool:
     return True
 
 
-def _changes(before: Config, after: Config) -> list[str]:
-    """Return the settings that differ, with both values."""
-    found, given = [], after.model_dump()
+def _changes(checkpoint: Path, after: Config) -> dict[str, tuple[str, str]]:
+    """Return the settings that differ from those of the run of a checkpoint, as they were and as they are."""
+    try:
+        before = compose([str(checkpoint.parent.parent / CONFIG_FILE)])
+    except ConfigError:  # there is none, or an earlier version has written it
+        return {}
+    given = after.model_dump()
+    found: dict[str, tuple[str, str]] = {}
     for name, old in before.model_dump(exclude={"run_dir", "ckpt"}).items():
         new = given[name]
         pairs = {name: (old, new)}
         if isinstance(old, dict):
             pairs = {f"{name}.{key}": (old.get(key), new.get(key)) for key in old | new}
-        found += [
-            f"{key}={as_argument(now)} (before: {as_argument(was)})"
-            for key, (was, now) in pairs.items()
-            if was != now
-        ]
+        found |= {
+            key: (as_argument(was), as_argument(now)) for key, (was, now) in pairs.items() if was != now
+        }
     return found
 
 
-def _given(path: Path, ckpt: str | None) -> Path:
-    if ckpt is None and os.path.exists(path / CONFIG_FILE):
+def _given(path: Path, config: Config, checkpoint: Path | None) -> Path:
+    own = config.ckpt == "last" or (checkpoint is not None and path.resolve() in checkpoint.resolve().parents)
+    replaces = "fit" in config.stages or "test" in config.stages
+    if not own and replaces and os.path.exists(path / CONFIG_FILE):
         raise _used(path)
     try:
         path.mkdir(parents=True, exist_ok=True)

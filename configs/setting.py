@@ -8,6 +8,7 @@ from typing import Any, get_origin
 
 import yaml
 from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from configs.values import ConfigError, read, show
 from lightning_warmup.settings import Settings, allowed, kind_of, members
@@ -53,7 +54,7 @@ def settings_in(section: type[Settings], prefix: str = "") -> list[Setting]:
     """
     found = []
     for name, field in section.model_fields.items():
-        if field.default_factory is not None or field.is_required():
+        if not _has_default(field):
             continue
         kind = kind_of(field)
         try:
@@ -64,6 +65,17 @@ def settings_in(section: type[Settings], prefix: str = "") -> list[Setting]:
             raise ConfigError(f"{section.__name__}.{name}: {shown}: {READABLE}") from None
         found.append(Setting(f"{prefix}{name}", kind, field.default, described(section, name)))
     return found
+
+
+def require_defaults(section: type[Settings]) -> None:
+    """Raise a ConfigError if a setting of a section has no plain default; it would not be known."""
+    for name, field in section.model_fields.items():
+        if not _has_default(field):
+            raise ConfigError(f"{section.__name__}.{name}: must have a default, a plain value")
+
+
+def _has_default(field: FieldInfo) -> bool:
+    return field.default_factory is None and not field.is_required()
 
 
 def described(section: type[Settings], name: str) -> str:

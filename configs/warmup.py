@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from configs.values import ConfigError
 from lightning_warmup.procedures.objectives import Objective, objective_by_name
 from lightning_warmup.procedures.objectives.published import Published
 from lightning_warmup.settings import Settings
@@ -44,6 +45,10 @@ class Warmup(Settings):
         if isinstance(values.get("objective"), Objective):
             return values
         kind = objective_by_name(values.get("objective", Published().name))
+        if shared := kind.model_fields.keys() & cls.model_fields.keys():
+            raise ConfigError(
+                f"{kind.__name__}.{min(shared)}: warmup.{min(shared)} exists; choose another name"
+            )
         own = {name: value for name, value in values.items() if name in kind.model_fields}
         others = {name: value for name, value in values.items() if name not in own}
         return others | {"objective": kind(**own)}

@@ -105,7 +105,7 @@ def _read_npz(path: Path, layout: str | None, labelled: bool) -> LabelledSequenc
     x = _laid_out(path, x, lengths, layout)
     if lengths is None:
         lengths = np.full(len(x), x.shape[1])
-    elif lengths.ndim != 1 or lengths.min(initial=1) < 1 or lengths.sum() != len(x):
+    elif lengths.ndim != 1 or not _are_lengths(lengths, len(x)):
         raise ValueError(f"{path}: lengths: must be (N,), each at least 1, in sum the {len(x)} steps of x")
     lengths, values = lengths.astype(np.int64), x.reshape(-1, x.shape[-1]).astype(np.float64)
     y = arrays.get("y", np.zeros(len(lengths)))
@@ -121,6 +121,11 @@ def _read_npz(path: Path, layout: str | None, labelled: bool) -> LabelledSequenc
 
     classes = () if valued else tuple(np.unique(y).astype(str).tolist())
     return LabelledSequences(path, values, lengths, labels, classes, each_step, place)
+
+
+def _are_lengths(lengths: Array, total: int) -> bool:
+    """Return whether numbers of at least 1 have a sum; large ones could overflow in it."""
+    return lengths.min(initial=1) >= 1 and lengths.max(initial=1) <= total and lengths.sum() == total
 
 
 def _laid_out(path: Path, x: Array, lengths: Array | None, layout: str | None) -> Array:

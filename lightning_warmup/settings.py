@@ -20,7 +20,12 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
     )
 
     def __init__(self, **values: Any) -> None:
@@ -49,6 +54,8 @@ def allowed(kind: Any) -> str:
         return f"list of: {allowed(first)}"
     if origin is dict:
         return f"mapping from names to: {allowed(others[0])}"
+    if origin is Literal and not all(isinstance(choice, str) for choice in (first, *others)):
+        raise KeyError(kind)
     if origin is Literal:
         return f"one of {', '.join([first, *others])}"
     if origin is Annotated:

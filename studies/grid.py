@@ -18,7 +18,7 @@ These are its fields; only `grid` is needed. Settings are written as in an overl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from configs.compose import ConfigError
+from configs.run import mappings
 
 FIELDS = {"overlays": list, "settings": dict, "grid": dict, "include": list, "seeds": list, "slurm": dict}
 
@@ -85,26 +86,57 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
             last.append(text)
     overlays = [str(path.parent / overlay) for overlay in fields["overlays"]]
     first = [f"tracking.group={path.stem}", *overlays, *as_arguments(fields["settings"])]
-    # BaseLoader leaves scalars as text, as arguments are; submitit needs numbers.
-    slurm = {key: yaml.safe_load(value) for key, value in fields["slurm"].items()}
+    # Scalars are text, as arguments are; submitit needs numbers.
+    slurm = {key: _typed(value) for key, value in fields["slurm"].items()}
     return Study(path.stem, [[_fixed(first), *grid, _fixed(last)] for grid in grids], slurm)
 
 
 def _load(path: Path) -> dict[str, Any]:
     """Return all fields of a study file, after a check of their types."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
+        content = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{str(path)!r}: can't be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{str(path)!r}: not well-formed YAML: {' '.join(str(error).split())}") from None
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{str(path)!r}: {error}") from None
     if not isinstance(content, dict) or not content.keys() <= FIELDS.keys() or "grid" not in content:
         raise ConfigError(f"{str(path)!r}: must have grid, and of other fields only {', '.join(FIELDS)}")
     fields = {field: content.get(field, kind()) for field, kind in FIELDS.items()}
     for field, kind in FIELDS.items():
         if not isinstance(fields[field], kind):
             raise ConfigError(f"{str(path)!r}: {field} must be a {'list' if kind is list else 'mapping'}")
+    if not all(isinstance(overlay, str) for overlay in fields["overlays"]):
+        raise ConfigError(f"{str(path)!r}: overlays must be paths")
     return fields
+
+
+def _parse(text: str) -> Any:
+    """Return the lists, mappings and texts of a YAML document."""
+    try:
+        return _plain(yaml.compose(text, yaml.BaseLoader))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not well-formed YAML: {' '.join(str(error).split())}") from None
+
+
+def _plain(node: yaml.Node | None) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item) for item in node.value]
+    if not isinstance(node, yaml.MappingNode):
+        return None if node is None else node.value
+    names = [_plain(name) for name, _ in node.value]
+    for name in names:
+        if not isinstance(name, str) or names.count(name) > 1:
+            raise ConfigError(
+                f"{name!r}: must be a text that is given once (line {node.start_mark.line + 1})"
+            )
+    return {name: _plain(value) for name, (_, value) in zip(names, node.value, strict=True)}
+
+
+def _typed(value: Any) -> Any:
+    """Return texts that stand for numbers, truth values and null as these."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    return [_typed(item) for item in value] if isinstance(value, list) else yaml.safe_load(value)
 
 
 def _fixed(arguments: list[str]) -> Axis:
@@ -117,6 +149,8 @@ def _grid(path: Path, content: Any, seeds: dict[str, Any]) -> list[Axis]:
     if not isinstance(content, dict):
         raise ConfigError(f"{str(path)!r}: include must be a list of grids, each a mapping")
     fixed = as_arguments({key: value for key, value in content.items() if isinstance(value, str)})
+    if seeds.keys() & content.keys():
+        raise ConfigError(f"{str(path)!r}: give seeds or a seed in grid, not both")
     axes = {key: choices for key, choices in content.items() if not isinstance(choices, str)} | seeds
     return [_fixed(fixed), *(_axis(path, key, choices) for key, choices in axes.items())]
 
@@ -128,12 +162,15 @@ def _axis(path: Path, key: str, choices: Any) -> Axis:
         return Axis(key, {_label(key, text): [f"{key}={text}"] for text in map(_text, choices)}, plain=True)
     if not all(isinstance(settings, dict) or settings == "" for settings in choices.values()):
         raise ConfigError(f"{str(path)!r}: {key} must name alternatives, each a mapping of settings")
+    for label in choices:
+        if label.startswith(".") or set(label) & {"/", "\\"}:
+            raise ConfigError(f"{str(path)!r}: {key}: {label!r} must be a name that a folder can have")
     return Axis(key, {label: as_arguments(settings or {}) for label, settings in choices.items()})
 
 
 def _pick(grids: Sequence[list[Axis]], key: str, value: str) -> list[list[Axis]]:
     """Return the grids with an axis, with only those of its choices that ``value`` names, by label or value."""
-    given = yaml.load(value, yaml.BaseLoader)
+    given = _parse(value)
     texts = [_text(item) for item in (given if isinstance(given, list) else [given])]
     named = {*texts, *(f"{key}={text}" for text in texts)}
     picked: list[list[Axis]] = []
@@ -149,21 +186,25 @@ def _pick(grids: Sequence[list[Axis]], key: str, value: str) -> list[list[Axis]]
     return picked
 
 
-def flatten(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values in nested mappings with their dotted keys."""
+def flatten(
+    content: dict[str, Any], prefix: str = "", whole: Set[str] = frozenset()
+) -> Iterator[tuple[str, Any]]:
+    """Yield the values in nested mappings with their dotted keys; mappings under the keys ``whole`` stay whole."""
     for key, value in content.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
+        if isinstance(value, dict) and f"{prefix}{key}" not in whole:
+            yield from flatten(value, f"{prefix}{key}.", whole)
         else:
             yield f"{prefix}{key}", value
 
 
 def as_arguments(settings: dict[str, Any]) -> list[str]:
     """Return settings, nested or not, as ``key=value`` arguments."""
-    return [f"{key}={_text(value)}" for key, value in flatten(settings)]
+    return [f"{key}={_text(value)}" for key, value in flatten(settings, whole=mappings())]
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_text(item)}' for key, item in value.items())}}}"
     return f"[{','.join(map(_text, value))}]" if isinstance(value, list) else str(value)
 
 

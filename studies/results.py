@@ -120,6 +120,18 @@ def _portrait(folder: Path) -> dict[str, float]:
     return {}
 
 
+def read_table(path: Path) -> list[Row]:
+    """Return the rows of a file of results; none if it is missing.
+
+    Raises:
+        ConfigError: If it is another kind of file.
+    """
+    rows = read_rows(path)
+    if not all(row.keys() >= {"settings", "seed"} for row in rows):
+        raise ConfigError(f"{str(path)!r}: is no table of results: a row has no settings or no seed")
+    return rows
+
+
 def identity(row: Row) -> tuple[str, str]:
     """Return the settings and the seed; two rows with the same ones are the same run."""
     return row["settings"], row["seed"]
@@ -140,7 +152,7 @@ def add_rows(path: Path, rows: Sequence[Row]) -> None:
         lock = os.open(path.parent, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            kept = {identity(row): row for row in [*read_rows(path), *rows]}.values()
+            kept = {identity(row): row for row in [*read_table(path), *rows]}.values()
             write_rows(path, [*WHAT, *_metric_names(kept)], kept)
         finally:
             os.close(lock)

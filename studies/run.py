@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from configs.command import drop_output
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
+from configs.values import with_home
 from studies.grid import Run, read_study
 from studies.launch import OUTPUT, Ending, local, slurm, write_sweeps
-from studies.results import REPORT, add_rows, identity, read_rows, read_run, settings_in
+from studies.results import REPORT, add_rows, identity, read_run, read_table, settings_in
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,11 +71,11 @@ def _run(options: Any) -> int:
     if options.where == "wandb":  # its agents need it online, whatever the study file says
         settings.insert(0, "tracking.wandb=online")
     study = read_study(options.study, settings)
-    folder = Path(folders[-1].partition("=")[2] if folders else Path("runs", study.name))
+    folder = Path(with_home(folders[-1].partition("=")[2]) if folders else Path("runs", study.name))
     table = options.study.parent / "results" / f"{study.name}.csv"
     runs = list(study.runs())
     identities = check(runs, folder)
-    recorded = {identity(row) for row in read_rows(table)}
+    recorded = {identity(row) for row in read_table(table)}
     state = {
         name: _state(folder / name, options.reuse and key in recorded) for name, key in identities.items()
     }
@@ -83,6 +84,7 @@ def _run(options: Any) -> int:
             print(f"{state[name]:<8}  {name}")
         return 0
     if options.where == "wandb":
+        make_folder(folder)
         for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
             print(f"wandb sweep {path}")
         return 0
@@ -102,13 +104,18 @@ def _run(options: Any) -> int:
 
 def _start(todo: Sequence[Run], folder: Path, options: Any, parameters: Mapping[str, Any]) -> Ending:
     """Make the folder, and start the runs on SLURM or on this machine."""
+    make_folder(folder)
+    if options.where == "slurm":
+        return slurm(todo, folder, options.jobs, parameters)
+    return local(todo, folder, options.jobs or 1)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the runs."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
-    if options.where == "slurm":
-        return slurm(todo, folder, options.jobs, parameters)
-    return local(todo, folder, options.jobs or 1)
 
 
 def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:

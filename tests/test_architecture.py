@@ -72,7 +72,9 @@ def sources() -> list[tuple[str, Path]]:
     paths = [
         path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).parts[0].startswith((".", "tests"))
     ]
-    return [(room_of(path.relative_to(ROOT).with_suffix("").parts), path) for path in paths]
+    rooms = [(room_of(path.relative_to(ROOT).with_suffix("").parts), path) for path in paths]
+    # A fork may have files of its own beside train.py.
+    return [(room, path) for room, path in rooms if room in ARROWS or path.parent != ROOT]
 
 
 def rooms_imported(path: Path) -> set[str]:

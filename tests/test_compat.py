@@ -27,6 +27,12 @@ def test_functorch_active() -> None:
     assert seen == [False, True, True]
 
 
+def test_uncompiled() -> None:
+    module = torch.nn.Linear(1, 1)
+    assert _compat.uncompiled(torch.compile(module, backend="eager")) is module
+    assert _compat.uncompiled(module) is module
+
+
 def test_training_loader_and_on_device(tmp_path: Path) -> None:
     seen = []
 

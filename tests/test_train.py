@@ -214,6 +214,14 @@ def test_a_test_keeps_the_history_of_the_training(
     assert tested == [str(train.report(folder)["test"]["loss"])] * 2
 
 
+def test_a_run_goes_on_in_another_folder(train: Command, whole_run: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = whole_run
+    last = folder / "checkpoints" / "last.ckpt"
+    train(folder / "config.yaml", f"run_dir={tmp_path / 'other'}", f"ckpt={last}")
+    ours, other = train.report(folder), train.report(tmp_path / "other")
+    assert other["test"] == ours["test"]
+
+
 def test_a_moved_run_goes_on_where_it_is(train: Command, whole_run: tuple[Path, str], tmp_path: Path) -> None:
     """Also with a last row of the log that a kill has torn."""
     folder, _ = whole_run

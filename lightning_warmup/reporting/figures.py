@@ -222,11 +222,14 @@ def main(argv: list[str]) -> int:
     """Draw a comparison; return the exit status."""
     runs = {label: Path(folder) for label, _, folder in (argument.partition("=") for argument in argv[1:])}
     missing = [folder for folder in runs.values() if not (folder / "metrics.csv").is_file()]
-    if runs and not missing:
-        print(draw_comparison(runs, Path(argv[0])))
-        return 0
-    usage = "usage: python -m lightning_warmup.reporting.figures OUTPUT.png LABEL=RUN_FOLDER ..."
     errors = [f"error: '{folder}' is no run folder: it has no metrics.csv" for folder in missing]
+    if runs and not missing:
+        try:
+            print(draw_comparison(runs, Path(argv[0])))
+            return 0
+        except (OSError, ValueError) as error:  # no such folder, or a format that is unknown
+            errors = [f"error: {argv[0]!r}: {error}"]
+    usage = "usage: python -m lightning_warmup.reporting.figures OUTPUT.png LABEL=RUN_FOLDER ..."
     print(usage, *errors, sep="\n", file=sys.stderr)
     return 2
 

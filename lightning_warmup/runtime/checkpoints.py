@@ -101,7 +101,7 @@ class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint of the best validation so far as ``best-epoch=K.ckpt``.
 
     ``mode`` says whether the metric ``monitor`` is better if it is lower (``"min"``) or higher (``"max"``). A run
-    whose folder was moved can be resumed.
+    can be resumed after its folder was moved, and in another folder.
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:
@@ -115,10 +115,11 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state; its paths point to the current folder."""
+        """Restore the state; its paths point to the current folder, if the files are there."""
         assert self.dirpath is not None
         models = state_dict["best_k_models"]
-        here = {path: os.path.join(self.dirpath, os.path.basename(path)) for path in models}
+        moved_to = {path: os.path.join(self.dirpath, os.path.basename(path)) for path in models}
+        here = {path: new if os.path.isfile(new) else path for path, new in moved_to.items()}
         names = ("best_model_path", "kth_best_model_path")
         moved: dict[str, Any] = {name: here.get(state_dict[name], state_dict[name]) for name in names}
         moved["best_k_models"] = {here[path]: score for path, score in models.items()}

@@ -166,6 +166,36 @@ def test_a_test_keeps_the_configuration_of_the_training() -> None:
     assert compose(["run_dir=a", "ckpt=last"]).trainer.max_epochs == 9
 
 
+def test_a_checkpoint_of_another_run_does_not_go_into_a_used_folder() -> None:
+    other = checkpoint(start("run_dir=a"), "last.ckpt", 1)
+    start("run_dir=b", "seed=3")
+    saved = Path("b", CONFIG_FILE).read_text()
+    for stages in ("[fit,test]", "[test]"):
+        assert "run_dir='b': holds a run" in error_of("run_dir=b", f"ckpt={other}", f"stages={stages}")
+    assert Path("b", CONFIG_FILE).read_text() == saved
+    assert start("run_dir=c", f"ckpt={other}") == Path("c")
+    assert start("run_dir=a", f"ckpt={other}") == Path("a")
+
+
+@pytest.mark.parametrize("setting", ["optim.lr=0.1", "optim.name=sgd", "optim.schedule=cosine"])
+@pytest.mark.parametrize("folder", ["a", "b"])
+def test_a_resumed_run_keeps_its_optimiser(setting: str, folder: str) -> None:
+    last = checkpoint(start("run_dir=a"), "last.ckpt", 1)
+    saved = Path("a", CONFIG_FILE).read_text()
+    said = error_of(f"run_dir={folder}", f"ckpt={last}", setting)
+    assert said.startswith(f"{setting}: must be ")
+    assert Path("a", CONFIG_FILE).read_text() == saved
+
+
+def test_a_report_stays_that_of_its_configuration() -> None:
+    checkpoint(start("run_dir=a"), "last.ckpt", 1)
+    start("run_dir=a", "ckpt=last", "stages=[test]", "data.seq_length=50")
+    Path("a", "report.json").touch()
+    start("run_dir=a", "ckpt=last", "stages=[test]", "trainer.enable_progress_bar=false")
+    said = error_of("run_dir=a", "ckpt=last", "stages=[test]", "data.seq_length=50")
+    assert said.startswith("data.seq_length=50: must be 100, or the report")
+
+
 def test_what_a_run_goes_on_with_is_saved_once_it_is_possible_and_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

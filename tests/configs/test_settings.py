@@ -6,16 +6,19 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import pytest
+from pydantic import Field
 
+from configs import warmup as warmup_settings
 from configs.compose import compose, help_text
 from configs.help import as_argument
 from configs.run import choices, settings_of
-from configs.setting import Setting, settings_in
+from configs.setting import Setting, require_defaults, settings_in
 from configs.trainer import Trainer as TrainerSettings
 from configs.values import ConfigError, members
+from lightning_warmup.procedures.objectives import Objective
 from lightning_warmup.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -58,9 +61,59 @@ class NotReadable(Settings):
     """Its type is none of a setting."""
 
 
+class Numbers(Settings):
+    k: Literal[2, 4] = 2
+    """Its choices are no texts."""
+
+
+class Without(Settings):
+    k: int
+    """It has no default."""
+
+
+class Made(Settings):
+    k: list[int] = Field(default_factory=list)
+    """Its default is made by a function."""
+
+
+@pytest.mark.parametrize("section", [Without, Made])
+def test_a_setting_without_a_plain_default_is_named(section: type[Settings]) -> None:
+    with pytest.raises(ConfigError, match=f"{section.__name__}.k: must have a default, a plain value"):
+        require_defaults(section)
+
+
+def test_a_default_is_checked_as_any_value() -> None:
+    class Wrong(Settings):
+        k: int = 3.5  # type: ignore[assignment]
+        """A whole number."""
+
+    with pytest.raises(ValueError, match=r"k=3.5: must be whole number"):
+        Wrong()
+
+
+class Clashing(Objective):
+    """Has a setting that the warmup has."""
+
+    lr: float = 5.0
+    """Its own."""
+
+    def layer_loss(self, layer: Any) -> Any:
+        return layer.vaa_star
+
+
+def test_an_objective_can_not_take_a_setting_of_the_warmup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup_settings, "objective_by_name", lambda name: Clashing)
+    with pytest.raises(ConfigError, match=r"Clashing.lr: warmup.lr exists; choose another name"):
+        warmup_settings.Warmup(lr=0.5)
+
+
 @pytest.mark.parametrize(
     ("section", "start"),
-    [(NotImported, "NotImported.items: PositiveInt: "), (NotReadable, "NotReadable.root: Path: ")],
+    [
+        (NotImported, "NotImported.items: PositiveInt: "),
+        (NotReadable, "NotReadable.root: Path: "),
+        (Numbers, "Numbers.k: Literal: "),
+    ],
 )
 def test_a_type_that_cannot_be_read_is_named(section: type[Settings], start: str) -> None:
     with pytest.raises(ConfigError, match=f"{start}must be int, float, bool, str, a Literal"):

@@ -203,6 +203,10 @@ NPZ_MISTAKES = [
         {"x": X[0], "y": Y[:2], "lengths": [0, 3]},
         ": lengths: must be (N,), each at least 1, in sum the 3 steps of x",
     ),
+    (
+        {"x": X[0], "y": Y[:3], "lengths": np.array([2**63 - 1, 2**63 - 1, 5], np.uint64)},
+        ": lengths: must be (N,), each at least 1, in sum the 3 steps of x",
+    ),
     ({"x": X[0], "y": Y[:2], "lengths": [1.0, 2.0]}, ": lengths of type float64: must be whole numbers"),
     ({"x": X, "y": Y[:3]}, f": y (3,): {ROWS}"),
     ({"x": X, "y": np.zeros((4, 2), int)}, f": y (4, 2): {ROWS}"),

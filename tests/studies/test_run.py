@@ -132,7 +132,14 @@ def test_arguments_pick_from_the_grid_or_hold_for_all(
     ("change", "arguments", "words"),
     [
         (("seeds:", "sedes:"), [], ["small.yaml", "seeds"]),
-        (("grid:", "seeds:"), [], ["small.yaml", "grid"]),
+        (("grid:", "gird:"), [], ["small.yaml", "grid"]),
+        (("grid:", "seeds:"), [], ["small.yaml", "'seeds'", "once"]),
+        (("over.yaml", "{a: b}"), [], ["small.yaml", "overlays"]),
+        (("plain: {", "../plain: {"), [], ["small.yaml", "'../plain'"]),
+        (("data.seq_length:", "seed: [3]\n  data.seq_length:"), [], ["small.yaml", "seeds"]),
+        (("", ""), ["data.name=[denoising"], ["YAML"]),
+        (("", ""), ["run_dir=~nosuchuser/x"], ["home folder"]),
+        (("", ""), ["--where", "wandb", "run_dir=stub.py/x"], ["run_dir='stub.py/x'"]),
         (("seeds: [0, 1]", "seeds: 3"), [], ["seeds", "list"]),
         (("hidden_size: 8", "hidden_sise: 8"), [], ["hidden_sise", "model.hidden_size"]),
         (("[20, 30]", "[20, x]"), [], ["first_input-x-plain", "data.seq_length='x'", "whole number"]),
@@ -383,6 +390,39 @@ def test_a_run_whose_row_was_lost_gets_it_when_the_study_starts(study: Path) -> 
     assert main(arguments) == 0
     assert sorted(row["run"] for row in rows_of(study)) == sorted(row["run"] for row in whole)
     assert all(len(called) == 1 for called in calls(Path("runs", "small")).values())
+
+
+def test_a_table_of_another_kind_is_one_line(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study.parent / "results").mkdir()
+    (study.parent / "results" / "small.csv").write_text("a,b\n1,2\n")
+    assert main([str(study)]) == 2
+    assert "small.csv': is no table of results" in capsys.readouterr().err
+
+
+def test_the_rows_of_runs_in_the_home_folder_are_kept(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(study.parent / "home"))
+    main([str(study), "run_dir=~/mine", "seed=0"])
+    assert {row["seed"] for row in read_rows(study.parent / "results" / "small.csv")} == {"0"}
+
+
+def test_a_setting_may_be_a_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "played.yaml"
+    path.write_text(
+        "settings: {data.name: gym, data.env_kwargs: {delay: 8, name: x}}\ngrid: {model.cell: [gru]}\n"
+    )
+    (run,) = read_study(path).runs()
+    config = compose(run.arguments)
+    assert config.data.env_kwargs == {"delay": 8, "name": "x"}
+    assert compose(shlex.split(settings_in(to_yaml(config)))).data.env_kwargs == config.data.env_kwargs
+
+
+def test_parameters_of_slurm_may_be_nested(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "slurm: {timeout_min: 5, slurm_additional_parameters: {gpus: 2}, slurm_setup: [a b]}\ngrid: {seed: [0]}"
+    )
+    wanted = {"timeout_min": 5, "slurm_additional_parameters": {"gpus": 2}, "slurm_setup": ["a b"]}
+    assert read_study(path).slurm == wanted
 
 
 def test_a_row_alone_repeats_its_run(study: Path) -> None:
