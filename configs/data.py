@@ -186,7 +186,8 @@ class Episodes(Data):
     episodes_per_epoch: int = Field(20, ge=1)
     """Episodes played between two evaluations."""
     evaluation_episodes: int = Field(50, ge=1)
-    """Episodes of an evaluation, always the same ones; a T-Maze without stochasticity plays two."""
+    """Episodes of a validation, always the same ones, and of a test, which are others; two in a T-Maze without
+    stochasticity."""
 
 
 class TMaze(Episodes):

@@ -62,10 +62,10 @@ class ControlBenchmark(Benchmark, Protocol):
         """Play the next episode, with random actions at probability ``epsilon``, and return the sum of rewards."""
 
     def evaluate(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
-        """Return ``return``, ``discounted_return`` and other metrics of a policy without exploration."""
+        """Return ``return``, ``discounted_return`` and other metrics of a policy, for a validation."""
 
     def test(self, policy: Callable[..., Any], gamma: float) -> dict[str, float]:
-        """Return the metrics of the trained policy by full name, such as ``test/return``."""
+        """Return the metrics of the trained policy by full name, such as ``test/return``, on other episodes."""
 
 
 def datamodule_by_name(name: str) -> type[Any]:

@@ -17,6 +17,8 @@ from datamodules.streams import stream
 
 _SIDE_BY_SIDE = 64  # random episodes played at once
 _HISTORIES = 64  # in an evaluation batch
+VALIDATION, TEST = "evaluation", "test evaluation"
+"""Streams of the episodes by which a policy is chosen, and of those that it is tested on."""
 
 
 class EpisodesDataModule(LightningDataModule, ABC):
@@ -90,12 +92,12 @@ class EpisodesDataModule(LightningDataModule, ABC):
         return float(episode.rewards.sum())
 
     @abstractmethod
-    def evaluate(self, policy: Policy, gamma: float) -> dict[str, float]:
-        """Return the metrics of a policy without exploration, see :class:`datamodules.ControlBenchmark`."""
+    def evaluate(self, policy: Policy, gamma: float, split: str = VALIDATION) -> dict[str, float]:
+        """Return the metrics of a policy without exploration, on the episodes of a split."""
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
         """Return the metrics of a trained policy by full name."""
-        return {f"test/{name}": metric for name, metric in self.evaluate(policy, gamma).items()}
+        return {f"test/{name}": metric for name, metric in self.evaluate(policy, gamma, TEST).items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the buffer and the number of the next episode."""

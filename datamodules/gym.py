@@ -5,7 +5,7 @@ from typing import Any
 from configs import data
 from datamodules import repeat_first
 from datamodules.environment import Environment, Policy
-from datamodules.episodes import EpisodesDataModule, mean_returns
+from datamodules.episodes import VALIDATION, EpisodesDataModule, mean_returns
 from lightning_warmup.proofs.automata import Automaton
 
 
@@ -31,12 +31,12 @@ class Gym(EpisodesDataModule):
         super().__init__(settings, environment, seed)
         self.threshold = self.environment.threshold if settings.threshold is None else settings.threshold
 
-    def evaluate(self, policy: Policy, gamma: float) -> dict[str, float]:
+    def evaluate(self, policy: Policy, gamma: float, split: str = VALIDATION) -> dict[str, float]:
         """Return the mean ``return`` and ``discounted_return`` of a policy without exploration.
 
         If there is a threshold, ``solved`` is 1.0 if the return reaches it, and otherwise 0.0.
         """
-        seeds = self.seeds(0, "evaluation", numbers=range(self.settings.evaluation_episodes))
+        seeds = self.seeds(0, split, numbers=range(self.settings.evaluation_episodes))
         metrics = mean_returns(self.environment.play(seeds, policy), gamma)
         if self.threshold is not None:
             metrics["solved"] = float(metrics["return"] >= self.threshold)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from configs import data
 from datamodules.environment import Environment, Policy
-from datamodules.episodes import EpisodesDataModule, mean_returns
+from datamodules.episodes import TEST, VALIDATION, EpisodesDataModule, mean_returns
 from datamodules.replay import Episode
 from datamodules.tmaze_env import DOWN, PENALTY, RIGHT, UP
 from lightning_warmup.proofs.automata import Automaton, Symbol
@@ -38,7 +38,9 @@ class TMaze(EpisodesDataModule):
         # The input of a greedy agent in the corridor, from its second step on.
         self.holding_inputs = _inputs(2, RIGHT).unsqueeze(0)
 
-    def evaluate(self, policy: Policy, gamma: float, length: int | None = None) -> dict[str, float]:
+    def evaluate(
+        self, policy: Policy, gamma: float, split: str = VALIDATION, length: int | None = None
+    ) -> dict[str, float]:
         """Return the metrics of a policy without exploration, for both goals, at the training length or another.
 
         Returns:
@@ -51,14 +53,14 @@ class TMaze(EpisodesDataModule):
         environment = maze(self.settings, length)
         envs = environment.side_by_side(len(goals))
         envs.set_attr("told", goals)
-        episodes = environment.play(self.seeds(0, "evaluation", length, numbers=range(len(goals))), policy)
+        episodes = environment.play(self.seeds(0, split, length, numbers=range(len(goals))), policy)
         return mean_returns(episodes, gamma) | {"optimal": float(all(map(_flawless, episodes, goals)))}
 
     def test(self, policy: Policy, gamma: float) -> dict[str, float]:
         """Return the metrics of a trained policy, and its return and optimality at ``test_lengths``."""
         metrics = super().test(policy, gamma)
         for length in self.test_lengths:
-            found = self.evaluate(policy, gamma, length)
+            found = self.evaluate(policy, gamma, TEST, length)
             metrics |= {f"{name}_at_length/{length}": found[name] for name in ("return", "optimal")}
         return metrics
 

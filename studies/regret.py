@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lightning_warmup.reporting.figures import style
@@ -49,6 +49,19 @@ ENOUGH, NO_HARM = 3, "no harm"
 """Seeds from which on a verdict stands, and what it says."""
 Runs = Mapping[str, Sequence[Result]]
 """The runs of a task with a cell by their variant."""
+
+
+def still(results: Iterable[Result], variants: Collection[str]) -> str:
+    """Return how many policies of these variants are optimal in a T-Maze of 50 times the length, of how many."""
+    longest = [
+        values[-1]
+        for (task, _), runs in by_task(results).items()
+        if task.startswith("tmaze")
+        for variant in variants
+        for run in runs.get(variant, [])
+        if (values := [value for name, value in run.metrics.items() if name.startswith("optimal_at_length.")])
+    ]
+    return f"{sum(longest):.0f} of {len(longest)}"
 
 
 def by_task(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, list[Result]]]:

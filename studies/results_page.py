@@ -36,7 +36,7 @@ also says where a warmup harms, how long memory lasts, and what it costs.
 | claim | verdict |
 | --- | --- |
 | 1. Standard cells start with a single equilibrium | True for GRU, LSTM and MGU; false for BRC and nBRC |
-| 2. Learning needs many reachable equilibria | No run learnt before its VAA passed 0.1; most states still drift |
+| 2. Learning needs many reachable equilibria | For copying, a VAA above 0.1; for the T-Maze it does not |
 | 3. Warmup makes learning faster and better | Clear for copying and for row MNIST with a GRU |
 | 4. A double layer wins lost precision back | Only on one short series; elsewhere it is no better |
 | 5. Other procedures raise multistability too | Chrono initialisation does, for a time |

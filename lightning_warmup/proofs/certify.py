@@ -179,7 +179,7 @@ def _search(
 ) -> tuple[Boxes | None, Finding]:
     """Return the widest boxes that are a proof and what it says, or None and what stands against the last ones."""
     recurrent = automaton.recurrent
-    finding = Finding("states: strings come back to none of them")
+    finding = Finding("states: strings come back to none of them, or do not reach one that has a loop")
     for radius in radii:
         for age in AGES if recurrent else ():
             boxes = met.boxes(len(automaton.states), age, radius, recurrent)

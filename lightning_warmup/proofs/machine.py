@@ -43,12 +43,14 @@ class Machine:
     Shapes: inputs ``(N, I)``, states ``(N, U)``.
 
     Raises:
-        ValueError: If the network is another module, has cells without gates, or has no read-out.
+        ValueError: If the network is another module or computes something else, has cells without gates, would drop
+            units at random, or has no read-out.
     """
 
     def __init__(
         self, network: nn.Module, readout: nn.Linear | None = None, precision: torch.dtype | None = None
     ) -> None:
+        _check_call(network)
         own = network.readout if isinstance(network, RecurrentNetwork) else None
         if (readout := readout or own) is None:
             raise ValueError(f"readout=None: must be given, a {type(network).__name__} has none")
@@ -153,6 +155,19 @@ class Machine:
         if self._gains:
             parts[0] = parts[0] * self._gains[-1]
         return torch.cat(parts, 1)
+
+
+def _check_call(network: nn.Module) -> None:
+    """Raise a ValueError if a network's call is not that of its class, or is random."""
+    known = (RecurrentNetwork, SideMemory, LSTM, nn.GRU, nn.LSTM, nn.RNN)
+    if isinstance(network, known) and not any(type(network).forward is kind.forward for kind in known):
+        raise ValueError(
+            f"network={type(network).__name__}: has a forward of its own, which a proof does not read"
+        )
+    for part in network.modules():
+        dropout: Any = getattr(part, "dropout", None)
+        if part.training and dropout:
+            raise ValueError(f"dropout={dropout}: a proof is one of the network in eval mode: call eval()")
 
 
 def _held(state: Values) -> Values:

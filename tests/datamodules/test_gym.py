@@ -100,6 +100,22 @@ def test_a_policy_is_judged_on_the_same_episodes_every_time_and_by_a_threshold()
     assert {"test/return", "test/solved"} < set(benchmark("gym", env_id="Odd-v0").test(first, 1.0))
 
 
+def test_a_policy_is_tested_on_other_episodes_than_those_that_chose_it():
+    data, seen = benchmark("gym", env_id="Odd-v0"), []
+
+    def first(inputs, state):
+        return torch.zeros(len(inputs), dtype=torch.int64), state
+
+    play = data.environment.play
+    data.environment.play = lambda seeds, *rest: seen.append(seeds) or play(seeds, *rest)
+    data.evaluate(first, 0.0)
+    data.test(first, 0.0)
+    data.test(first, 0.0)
+    validated, tested, again = seen
+    assert not set(validated) & set(tested)
+    assert tested == again
+
+
 def test_the_arguments_of_an_environment_are_settings():
     def lake(**kwargs):
         return benchmark("gym", env_id="FrozenLake-v1", env_kwargs=kwargs).environment

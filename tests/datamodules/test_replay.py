@@ -323,18 +323,18 @@ def bumps_first(inputs, state):
 @pytest.mark.parametrize("length", [None, 7])
 def test_a_policy_is_judged_on_both_goals(length):
     data, L = benchmark("tmaze", length=4), length or 4
-    assert data.evaluate(knows_the_way, 0.5, length) == {
+    assert data.evaluate(knows_the_way, 0.5, length=length) == {
         "return": 4.0,
         "discounted_return": 4.0 * 0.5**L,
         "optimal": 1.0,
     }
-    figures = data.evaluate(turns_up, 0.5, length)
+    figures = data.evaluate(turns_up, 0.5, length=length)
     assert figures == pytest.approx({"return": 1.95, "discounted_return": 1.95 * 0.5**L, "optimal": 0.0})
-    figures = data.evaluate(bumps_first, 0.5, length)
+    figures = data.evaluate(bumps_first, 0.5, length=length)
     assert figures == pytest.approx(
         {"return": 3.9, "discounted_return": 4 * 0.5 ** (L + 1) - 0.1, "optimal": 0.0}
     )
-    stuck = data.evaluate(lambda inputs, state: (torch.full((len(inputs),), LEFT), state), 1.0, length)
+    stuck = data.evaluate(lambda inputs, state: (torch.full((len(inputs),), LEFT), state), 1.0, length=length)
     assert stuck["return"] == pytest.approx(-0.1 * (3 * L - 1))
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from latch import HOLD, RESET, SET, language, latch, waiting
 from rationals import proves
+from torch import nn
 
 from lightning_warmup.engine.gates import gate_weights
-from lightning_warmup.networks import RecurrentNetwork
+from lightning_warmup.networks import RecurrentNetwork, SideMemory
 from lightning_warmup.proofs import Automaton, Certificate, certify
 from lightning_warmup.proofs.certify import check_again
 from lightning_warmup.proofs.check import STRINGS, Boxes, check
@@ -212,3 +213,24 @@ def test_sizes_must_be_those_of_the_network() -> None:
         certify(RecurrentNetwork(3, 4, 1), language())
     with pytest.raises(ValueError, match="readout=None: must be given, a GRU has none"):
         certify(torch.nn.GRU(3, 4), language())
+
+
+class Negative(nn.GRU):
+    def forward(self, *arguments: Any) -> Any:
+        output, h_n = super().forward(*arguments)
+        return -output, h_n
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (lambda: Negative(2, 8), "network=Negative: has a forward of its own"),
+        (lambda: nn.GRU(2, 8, 2, dropout=0.9), r"dropout=0.9: .* call eval"),
+        (lambda: SideMemory("gru", 2, 8, 2, dropout=0.9), r"dropout=0.9: .* call eval"),
+    ],
+)
+def test_what_computes_something_else_is_refused(network: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Machine(network(), nn.Linear(8, 2))
+    if "dropout" in said:
+        assert Machine(network().eval(), nn.Linear(8, 2)).units == 16
