@@ -22,7 +22,7 @@ from configs.values import mistakes
 
 
 def main(argv: list[str]) -> int:
-    """Run the command and return its exit status: 0 done, 1 failed, 2 for wrong arguments."""
+    """Run the command and return its exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
     return command(argv, run)
 
 

@@ -24,8 +24,9 @@ from configs.values import ConfigError, quote
 CHECKPOINTS = "checkpoints"
 REPORT = "report.json"
 RUNS = Path("runs")
-TESTED = ("seed", "data.", "model.", "agent.", "monitor.")
-"""Settings that the results of a test depend on."""
+TESTED = ("seed", "data.", "model.", "agent.", "monitor.", "trainer.limit_test_batches", "trainer.precision")
+"""Settings that the results of a test depend on, but for those of ``UNTESTED``."""
+UNTESTED = ("data.batch_size", "data.root")
 KEPT = tuple(f"optim.{name}" for name in ("name", "lr", "weight_decay", "schedule", "rise_steps"))
 """Settings that the optimiser and its schedule in a checkpoint have already."""
 
@@ -57,8 +58,11 @@ def open_run_folder(config: Config) -> RunFolder:
         folder = config.run_dir or os.environ.get(FOLDER_VARIABLE)
         if folder is None:
             raise ConfigError("run_dir=null: must be given if a launcher starts several processes")
-        return RunFolder(Path(folder), checkpoint)
-    path = _given(Path(config.run_dir), config, checkpoint) if config.run_dir else _new(config)
+        return RunFolder(Path(folder), _checkpoint_for(Path(folder), config, checkpoint))
+    path = _given(Path(config.run_dir)) if config.run_dir else _new(config)
+    if config.ckpt is None and (path / CONFIG_FILE).exists():
+        raise _used(path)
+    checkpoint = _checkpoint_for(path, config, checkpoint)
     os.environ[FOLDER_VARIABLE] = str(path.absolute())
     os.environ[PROCESS_VARIABLE] = str(os.getpid())
     if config.ckpt is None:
@@ -79,17 +83,17 @@ def go_on(config: Config, folder: RunFolder) -> None:
     """
     path = folder.path / CONFIG_FILE
     fits = "fit" in config.stages
-    if config.ckpt is None or not is_first_process(os.environ):
+    if config.ckpt is None:
         return
     changes = {} if folder.checkpoint is None else _changes(folder.checkpoint, config)
     reports = "test" in config.stages and not fits and (folder.path / REPORT).exists()
     for key, (was, now) in changes.items():
         if fits and key in KEPT:
             raise ConfigError(f"{key}={now}: must be {was}, with which the run that is resumed began")
-        if reports and key.startswith(TESTED):
+        if reports and key.startswith(TESTED) and key not in UNTESTED:
             why = "the report would no longer be that of config.yaml; choose another run_dir"
             raise ConfigError(f"{key}={now}: must be {was}, or {why}")
-    if path.exists() and not fits:
+    if not is_first_process(os.environ) or (path.exists() and not fits):
         return
     if changes and path.exists():
         text = ", ".join(f"{key}={now} (before: {was})" for key, (was, now) in changes.items())
@@ -128,7 +132,7 @@ def _checkpoint(config: Config) -> Path | None:
 def _save_config(config: Config, folder: Path) -> None:
     """Write ``config.yaml``, whole or not at all; if two new runs use one folder, refuse the second."""
     path = folder / CONFIG_FILE
-    text = to_yaml(config, leave_out=("run_dir", "ckpt"))
+    text = _saved(config)
     unfinished = path.with_suffix(f".unfinished.{os.getpid()}")
     try:
         unfinished.write_text(text, encoding="utf-8")
@@ -157,6 +161,8 @@ def _linked(source: Path, path: Path) -> bool:
 
 def _changes(checkpoint: Path, after: Config) -> dict[str, tuple[str, str]]:
     """Return the settings that differ from those of the run of a checkpoint, as they were and as they are."""
+    if checkpoint.parent.name != CHECKPOINTS:
+        return {}
     try:
         before = compose([str(checkpoint.parent.parent / CONFIG_FILE)])
     except ConfigError:  # there is none, or an earlier version has written it
@@ -174,11 +180,25 @@ def _changes(checkpoint: Path, after: Config) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _given(path: Path, config: Config, checkpoint: Path | None) -> Path:
-    own = config.ckpt == "last" or (checkpoint is not None and path.resolve() in checkpoint.resolve().parents)
-    replaces = "fit" in config.stages or "test" in config.stages
-    if not own and replaces and os.path.exists(path / CONFIG_FILE):
+def _checkpoint_for(path: Path, config: Config, checkpoint: Path | None) -> Path | None:
+    """Return the checkpoint that a run goes on from in a used folder, which is not to lose what it holds."""
+    saved, own = path / CONFIG_FILE, newest_checkpoint(path)
+    if config.ckpt in (None, "last") or not saved.exists():
+        return checkpoint
+    if checkpoint is not None and path.resolve() in checkpoint.resolve().parents:
+        return checkpoint
+    if "fit" in config.stages and saved.read_text(encoding="utf-8") == _saved(config):
+        return own or checkpoint  # the same command again, after a kill
+    if "fit" in config.stages or ("test" in config.stages and own is not None):
         raise _used(path)
+    return checkpoint
+
+
+def _saved(config: Config) -> str:
+    return to_yaml(config, leave_out=("run_dir", "ckpt"))
+
+
+def _given(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -17,6 +17,7 @@ These are its fields; only `grid` is needed. Settings are written as in an overl
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence, Set
 from itertools import product
@@ -29,6 +30,10 @@ from configs.compose import ConfigError
 from configs.run import mappings
 
 FIELDS = {"overlays": list, "settings": dict, "grid": dict, "include": list, "seeds": list, "slurm": dict}
+
+
+class _Quoted(str):
+    """A text that was in quotes."""
 
 
 class Run(NamedTuple):
@@ -86,15 +91,15 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
             last.append(text)
     overlays = [str(path.parent / overlay) for overlay in fields["overlays"]]
     first = [f"tracking.group={path.stem}", *overlays, *as_arguments(fields["settings"])]
-    # Scalars are text, as arguments are; submitit needs numbers.
-    slurm = {key: _typed(value) for key, value in fields["slurm"].items()}
+    # Scalars are text above, as arguments are; submitit needs numbers.
+    slurm = yaml.safe_load(path.read_text(encoding="utf-8")).get("slurm") or {}
     return Study(path.stem, [[_fixed(first), *grid, _fixed(last)] for grid in grids], slurm)
 
 
 def _load(path: Path) -> dict[str, Any]:
     """Return all fields of a study file, after a check of their types."""
     try:
-        content = _parse(path.read_text(encoding="utf-8"))
+        content = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{str(path)!r}: can't be read: {error.strerror}") from None
     except (ConfigError, ValueError) as error:
@@ -110,11 +115,11 @@ def _load(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     """Return the lists, mappings and texts of a YAML document."""
     try:
-        return _plain(yaml.compose(text, yaml.BaseLoader))
-    except yaml.YAMLError as error:
+        return _plain(yaml.compose(text, getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"not well-formed YAML: {' '.join(str(error).split())}") from None
 
 
@@ -122,7 +127,7 @@ def _plain(node: yaml.Node | None) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item) for item in node.value]
     if not isinstance(node, yaml.MappingNode):
-        return None if node is None else node.value
+        return None if node is None else _Quoted(node.value) if node.style in ("'", '"') else node.value
     names = [_plain(name) for name, _ in node.value]
     for name in names:
         if not isinstance(name, str) or names.count(name) > 1:
@@ -130,13 +135,6 @@ def _plain(node: yaml.Node | None) -> Any:
                 f"{name!r}: must be a text that is given once (line {node.start_mark.line + 1})"
             )
     return {name: _plain(value) for name, (_, value) in zip(names, node.value, strict=True)}
-
-
-def _typed(value: Any) -> Any:
-    """Return texts that stand for numbers, truth values and null as these."""
-    if isinstance(value, dict):
-        return {key: _typed(item) for key, item in value.items()}
-    return [_typed(item) for item in value] if isinstance(value, list) else yaml.safe_load(value)
 
 
 def _fixed(arguments: list[str]) -> Axis:
@@ -170,7 +168,7 @@ def _axis(path: Path, key: str, choices: Any) -> Axis:
 
 def _pick(grids: Sequence[list[Axis]], key: str, value: str) -> list[list[Axis]]:
     """Return the grids with an axis, with only those of its choices that ``value`` names, by label or value."""
-    given = _parse(value)
+    given = parse(value)
     texts = [_text(item) for item in (given if isinstance(given, list) else [given])]
     named = {*texts, *(f"{key}={text}" for text in texts)}
     picked: list[list[Axis]] = []
@@ -204,8 +202,16 @@ def as_arguments(settings: dict[str, Any]) -> list[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_text(item)}' for key, item in value.items())}}}"
-    return f"[{','.join(map(_text, value))}]" if isinstance(value, list) else str(value)
+        return f"{{{', '.join(f'{_item(key)}: {_item(item)}' for key, item in value.items())}}}"
+    return f"[{','.join(map(_item, value))}]" if isinstance(value, list) else str(value)
+
+
+def _item(value: Any) -> str:
+    """Return the text of a part of a list or mapping, in quotes if it was, or if it must be."""
+    plain = not isinstance(value, str) or (
+        re.fullmatch(r"[\w.+-]+", value) and not isinstance(value, _Quoted)
+    )
+    return _text(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _label(key: str, value: str) -> str:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
 from lightning_warmup.runtime.files import Row, read_rows, write_rows
-from studies.grid import as_arguments, flatten
+from studies.grid import as_arguments, flatten, parse
 
 WHAT = ("study", "run", "settings", "seed", "commit", "dirty")
 """The first columns, which identify a run. All others are its metrics, under their dotted names."""
@@ -42,7 +41,7 @@ def defaults(benchmark: str) -> tuple[str, ...]:
 
 
 def _flat(config: str) -> list[str]:
-    return as_arguments(yaml.load(config, getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
+    return as_arguments(parse(config))
 
 
 def read_run(folder: Path, study: str | None = None) -> Row:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import chain, count, islice, repeat
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import CombinedLoader
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
@@ -20,6 +20,7 @@ from lightning_warmup._compat import on_device, training_loader
 from lightning_warmup.callbacks.training_step import given, observed, without_a_trace
 from lightning_warmup.callbacks.unchanged import unchanged
 from lightning_warmup.distributed import fewest, gather_batch, rank, world_size
+from lightning_warmup.dynamics.reachable import cut_lengths
 from lightning_warmup.networks.layout import time_first
 from lightning_warmup.networks.observed import NoSequences
 from lightning_warmup.procedures import require
@@ -29,8 +30,8 @@ ToSequences = Callable[..., "Tensor | tuple[Tensor, Tensor]"]
 """A function from ``batch`` or ``(batch, module)`` to sequences or ``(sequences, lengths)``, with the axes that the
 network expects."""
 
-Row = tuple[Tensor, "Tensor | None"]
-"""One sequence, ``(T, I)``, and its length or None."""
+Row = tuple[Tensor, bool]
+"""One sequence, ``(T, I)``, and whether its length was given."""
 
 WITHOUT = 100
 """After this many batches in a row without a sequence, the last one is an error."""
@@ -81,8 +82,8 @@ def sequence_batches(
     Batches come from the datamodule's ``warmup_dataloader(batch_size)`` if there is one. Otherwise they come from
     the training data: the sequences of each training batch are shuffled, then cut and joined to batches of
     ``batch_size`` sequences over all processes, or of all sequences if there are fewer. If joined sequences differ
-    in length, each counts in its whole length. Batches without sequences are left out, see
-    :class:`lightning_warmup.networks.observed.NoSequences`.
+    in length, each is cut within its own, at random unless lengths are given. Batches without sequences are left
+    out, see :class:`lightning_warmup.networks.observed.NoSequences`.
 
     This seeds the global random streams, so isolate them. Afterwards, module, datamodule and data are as before,
     see :func:`lightning_warmup.callbacks.unchanged.unchanged`; a ``warmup_dataloader`` must do that itself.
@@ -93,8 +94,8 @@ def sequence_batches(
     """
 
     def take(batch: Any, batch_idx: int) -> Batch:
-        copy = apply_to_collection(batch, Tensor, Tensor.clone)  # the step may change its batch in place
-        return sequences_of(trainer, module, rnn, to_sequences, on_device(trainer, copy), batch_idx)
+        given = on_device(trainer, _copied(batch))  # the step may change it in place
+        return sequences_of(trainer, module, rnn, to_sequences, given, batch_idx)
 
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     if hasattr(datamodule, "warmup_dataloader"):
@@ -108,12 +109,26 @@ def sequence_batches(
         loader = training_loader(trainer)
         with unchanged([loader], but=rnn):
             if isinstance(rnn, nn.RNNCellBase) and to_sequences is not None:
-                _check_layout(trainer, module, rnn, to_sequences, on_device(trainer, next(iter(loader))[0]))
+                first = on_device(trainer, _copied(next(iter(loader))[0]))
+                _check_layout(trainer, module, rnn, to_sequences, first)
             try:
                 share = batch_size // world_size()
                 yield from map(gather_batch, _cut_and_joined(trainer, loader, take, share, seed))
             finally:
                 loader.reset()
+
+
+def _copied(batch: Any) -> Any:
+    """Return a batch with copies of its tensors and arrays; what is no plain container stays as it is."""
+    if isinstance(batch, Tensor):
+        return batch.clone()
+    if isinstance(batch, np.ndarray):
+        return batch.copy()
+    if type(batch) is dict:
+        return {key: _copied(value) for key, value in batch.items()}
+    if type(batch) in (list, tuple):
+        return type(batch)(map(_copied, batch))
+    return type(batch)(*map(_copied, batch)) if hasattr(batch, "_fields") else batch  # a named tuple
 
 
 def _cut_and_joined(
@@ -131,7 +146,7 @@ def _cut_and_joined(
     require("batch_size", total, total > 1, "at least 2, and the training data need as many sequences")
     endless = chain(rows, first, chain.from_iterable(passes))
     while True:
-        yield _joined(list(islice(endless, share)))
+        yield _joined(list(islice(endless, share)), order)
 
 
 def _check_layout(
@@ -209,16 +224,18 @@ def _rows(loader: CombinedLoader, take: Callable[[Any, int], Batch], order: torc
         without, any_found = 0, True
         for row in torch.randperm(sequences.shape[1], generator=order).tolist():
             sequence = sequences[:, row]
-            yield (sequence, None) if lengths is None else (sequence[: lengths[row]], lengths[row])
+            yield (sequence, False) if lengths is None else (sequence[: lengths[row]], True)
     if without == WITHOUT or (without and not any_found):
         raise missed
 
 
-def _joined(rows: list[Row]) -> Batch:
+def _joined(rows: list[Row], order: torch.Generator) -> Batch:
     """Join sequences to a batch, see :func:`sequence_batches`."""
     sequences = [sequence for sequence, _ in rows]
-    lengths = [length for _, length in rows if length is not None]
-    if lengths:
-        return pad_sequence(sequences), torch.stack(lengths)
-    ends = torch.tensor([len(sequence) for sequence in sequences], device=sequences[0].device)
-    return pad_sequence(sequences), None if (ends == ends[0]).all() else ends
+    ends = [len(sequence) for sequence in sequences]
+    known = any(is_known for _, is_known in rows)
+    if not known and min(ends) == max(ends):
+        return torch.stack(sequences, 1), None
+    if not known:  # as where all are of one length
+        ends = [int(cut_lengths(1, end, order)) for end in ends]
+    return pad_sequence(sequences), torch.tensor(ends, device=sequences[0].device)

@@ -16,8 +16,8 @@ def renew_copies(
 ) -> None:
     """Bring copies of a network's weights up to date, as if the optimizers had been made just now.
 
-    An optimizer that a module has made in its ``__init__`` is not made anew by ``configure_optimizers``. It would
-    draw the weights back to where they were before a stage.
+    They would draw the weights back to where they were before a stage. The optimizers themselves stay: callbacks
+    and schedules may have changed them, and a module may hold them.
 
     Args:
         optimizers: Optimizers of the training.
@@ -32,18 +32,14 @@ def renew_copies(
             if (old == old.flatten()[:1]).all():
                 continue  # zeros are no sign of a copy: Adam's averages begin with them
             for tensor in held:
-                if tensor.data_ptr() not in places and tensor.shape == old.shape and torch.equal(tensor, old):
+                if tensor.data_ptr() in places or tensor.shape != old.shape:
+                    continue
+                if torch.equal(tensor.to(old), old):  # a copy may be of another precision
                     tensor.copy_(parameter)
 
 
-def holds_more(optimizers: Iterable[Optimizer], module: nn.Module) -> bool:
-    """Return whether optimizers hold tensors beside the parameters of a module, such as copies of these."""
-    own = {id(parameter) for parameter in module.parameters()}
-    return any(id(tensor) not in own for each in optimizers for tensor in _tensors(vars(each), set()))
-
-
 def _tensors(thing: Any, seen: set[int]) -> Iterator[Tensor]:
-    """Yield the tensors in containers and in optimizers that another optimizer holds."""
+    """Yield the tensors in containers, modules and optimizers that an optimizer holds."""
     if id(thing) in seen:
         return
     seen.add(id(thing))
@@ -57,3 +53,6 @@ def _tensors(thing: Any, seen: set[int]) -> Iterator[Tensor]:
             yield from _tensors(value, seen)
     elif isinstance(thing, Optimizer):
         yield from _tensors(vars(thing), seen)
+    elif isinstance(thing, nn.Module):
+        yield from thing.parameters()
+        yield from thing.buffers()

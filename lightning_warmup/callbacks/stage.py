@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict
+from numbers import Integral
 from typing import Any, ClassVar
 from weakref import ReferenceType, ref
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lightning_warmup.callbacks.batches import ToSequences, sequence_batches
-from lightning_warmup.callbacks.copies import holds_more, renew_copies
+from lightning_warmup.callbacks.copies import renew_copies
 from lightning_warmup.callbacks.training_step import TooEarly
 from lightning_warmup.callbacks.unchanged import own_random_streams
 from lightning_warmup.networks.find import find_network
@@ -31,7 +32,7 @@ class Stage(Callback, ABC):
 
     A stage runs once per network: not on resume, and not under ``fast_dev_run``. If something sets the weights
     after it, such as a module that initialises them in ``on_train_start``, the stage runs again before the first
-    batch. Optimizers of the training that hold copies of weights are made anew after a stage. Random streams, data
+    batch. Copies of the weights that optimizers of the training hold are brought up to date. Random streams, data
     and attributes of the module stay unchanged, see :func:`lightning_warmup.callbacks.unchanged.unchanged`. Every
     step is logged as ``name/*`` on the axis ``name/step``, or as ``name/network/*`` if a Trainer has several stages
     of one kind.
@@ -66,7 +67,7 @@ class Stage(Callback, ABC):
         require("network", network, network is None or isinstance(network, str), "the name of an attribute")
         require("sequences", sequences, sequences is None or callable(sequences), "a function")
         require("batch_size", batch_size, batch_size >= 1, "at least 1")
-        require("seed", seed, isinstance(seed, int), "a whole number")
+        require("seed", seed, isinstance(seed, Integral), "a whole number")
         self.network, self.sequences = network, sequences
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self._shared = torch.zeros(2, dtype=torch.float64).share_memory_()  # done and seconds
@@ -160,7 +161,7 @@ class Stage(Callback, ABC):
     def _run(
         self, trainer: Trainer, module: LightningModule, rnn: nn.Module, left: list[Tensor] | None = None
     ) -> None:
-        """Take the steps, then make the optimizers anew if they may hold copies of the old weights."""
+        """Take the steps, then bring copies of the weights that optimizers hold up to date."""
         start = time.perf_counter()
         earlier = [[parameter.detach().clone() for parameter in rnn.parameters()]] + ([left] if left else [])
         alike = [other for other in _stages(trainer) if type(other) is type(self)]
@@ -177,9 +178,6 @@ class Stage(Callback, ABC):
                 progress.total = self.steps if number <= self.steps else None  # a missed goal adds steps
                 progress.set_postfix({label: getattr(step, name) for label, name in self.shown.items()})
                 _log(trainer, group, asdict(step))
-        if holds_more(trainer.optimizers, module):
-            with own_random_streams():
-                trainer.strategy.setup_optimizers(trainer)
         renew_copies(trainer.optimizers, rnn, earlier)
         if (outcome := self.outcome()) is not None:
             self._say(outcome)

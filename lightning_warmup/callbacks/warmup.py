@@ -100,6 +100,7 @@ class WarmupStage(Stage):
         self._batch: Any = None
         self._watch: RemovableHandle | None = None
         self._look = False  # whether the next gradients tell if the loss reads a memory's outputs
+        self._step = 0  # of the training, when the batch began
         self._told = False  # that the objective could not act
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -132,6 +133,7 @@ class WarmupStage(Stage):
         """In a step in which the objective acts, keep the batch or the input of the network."""
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         self._let_go()
+        self._step = trainer.global_step
         if not takes_part(self.plan, trainer.global_step):
             return
         if self.sequences is None:
@@ -140,7 +142,11 @@ class WarmupStage(Stage):
             self._batch = batch
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the gradient of the objective to that of the loss."""
+        """Say if the loss reads no outputs of a memory; add the gradient of the objective to that of the loss."""
+        if self._look:
+            self._look = False
+            if _is_unheard(find_network(pl_module, self.network)):
+                self._say(UNHEARD)
         if self._batch is None:
             return
         rnn = find_network(pl_module, self.network)
@@ -158,12 +164,9 @@ class WarmupStage(Stage):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Say once if the loss read no outputs of a memory, or if the objective could not act."""
-        if self._look:
-            self._look = False
-            if _is_unheard(find_network(pl_module, self.network)):
-                self._say(UNHEARD)
-        if self._batch is not None and not self._told:
+        """Say once if an optimizer has made a step in which the objective could not act."""
+        stepped = trainer.global_step > self._step and not pl_module.automatic_optimization
+        if stepped and self._batch is not None and not self._told:
             self._told = True
             self._say(INACTIVE)
 

@@ -38,7 +38,8 @@ class SideMemory(nn.Module):
         num_layers: Layers L.
         bias: Whether cells have biases.
         batch_first: Whether sequences are ``(B, T, I)`` instead of ``(T, B, I)``.
-        dropout: Share of a layer's outputs that the layer above does not see while it trains. A warmup has none.
+        dropout: Share of a layer's outputs that the layer above does not see while it trains. A warmup, which goes
+            layer by layer, has none.
         device, dtype: Device and type of the weights.
 
     Shapes: input ``(T, B, I)``, output ``(T, B, H)``, states ``(L, B, H)``, a tuple of them for a cell with

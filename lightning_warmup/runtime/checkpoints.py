@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_warmup.runtime.files import replacing
 from lightning_warmup.runtime.metrics_file import MetricsFile
@@ -120,6 +121,9 @@ class BestCheckpoint(ModelCheckpoint):
         models = state_dict["best_k_models"]
         moved_to = {path: os.path.join(self.dirpath, os.path.basename(path)) for path in models}
         here = {path: new if os.path.isfile(new) else path for path, new in moved_to.items()}
+        if gone := [path for path in here.values() if not os.path.isfile(path)]:
+            rank_zero_info(f"{gone[0]} is gone: the best validation is sought from here on.")
+            return
         names = ("best_model_path", "kth_best_model_path")
         moved: dict[str, Any] = {name: here.get(state_dict[name], state_dict[name]) for name in names}
         moved["best_k_models"] = {here[path]: score for path, score in models.items()}

@@ -1,4 +1,4 @@
-"""How a run ends on SIGTERM, or on SIGUSR1, which SLURM sends before the time limit."""
+"""How a run ends on SIGTERM, on Ctrl-C, or on SIGUSR1, which SLURM sends before the time limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment
@@ -19,7 +19,8 @@ class Interruption(Callback):
     """Ends a run on a signal, with the exit status of shells, 128 + its number.
 
     During training, all processes first agree and save between two batches, see :meth:`end_together`. At other
-    times there is nothing to save, and the process that receives the signal ends at once. On SIGUSR1, sent by
+    times there is nothing to save, and the process that receives the signal ends at once; so it does on a second
+    Ctrl-C. On SIGUSR1, sent by
     ``sbatch --signal=USR1@120``, the SLURM job is queued again.
 
     Lightning's own handlers do not work here: on SIGTERM it waits for a broadcast that the other processes do not
@@ -31,9 +32,14 @@ class Interruption(Callback):
     def __init__(self) -> None:
         self.received = 0
         self._training = False
+        self._before: Any = signal.default_int_handler
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._before = signal.getsignal(signal.SIGINT)
         self._listen()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        signal.signal(signal.SIGINT, self._before)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._listen()
@@ -64,12 +70,15 @@ class Interruption(Callback):
             self._end(agreed, failed=trainer.is_global_zero)
 
     def _listen(self) -> None:
-        signal.signal(signal.SIGTERM, self._handle)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
         if SLURMEnvironment.detect():
             signal.signal(signal.SIGUSR1, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self.received = not self.received, self.received or number
+        if number == signal.SIGINT and not first:
+            raise KeyboardInterrupt  # the user does not want to wait for the save
         if first and not self._training:
             self._end(number)
 

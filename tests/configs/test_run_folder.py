@@ -168,20 +168,41 @@ def test_a_test_keeps_the_configuration_of_the_training() -> None:
 
 def test_a_checkpoint_of_another_run_does_not_go_into_a_used_folder() -> None:
     other = checkpoint(start("run_dir=a"), "last.ckpt", 1)
-    start("run_dir=b", "seed=3")
+    checkpoint(start("run_dir=b", "seed=3"), "last.ckpt", 1)
     saved = Path("b", CONFIG_FILE).read_text()
     for stages in ("[fit,test]", "[test]"):
         assert "run_dir='b': holds a run" in error_of("run_dir=b", f"ckpt={other}", f"stages={stages}")
     assert Path("b", CONFIG_FILE).read_text() == saved
-    assert start("run_dir=c", f"ckpt={other}") == Path("c")
     assert start("run_dir=a", f"ckpt={other}") == Path("a")
 
 
-@pytest.mark.parametrize("setting", ["optim.lr=0.1", "optim.name=sgd", "optim.schedule=cosine"])
+def test_a_command_that_was_killed_can_be_repeated() -> None:
+    other = checkpoint(start("run_dir=a"), "last.ckpt", 1)
+    again = ["run_dir=b", f"ckpt={other}", "trainer.max_epochs=7"]
+    for _ in range(2):
+        assert open_run_folder(compose(again)).checkpoint == other
+        start(*again)
+    own = checkpoint(Path("b"), "last.ckpt", 2)
+    assert open_run_folder(compose(again)).checkpoint == own
+    for _ in range(2):
+        assert start("run_dir=c", f"ckpt={other}", "stages=[test]") == Path("c")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("optim.lr=0.1", "optim.name=sgd", "optim.schedule=cosine"),
+        *("optim.weight_decay=0.1", "optim.rise_steps=3"),
+    ],
+)
 @pytest.mark.parametrize("folder", ["a", "b"])
-def test_a_resumed_run_keeps_its_optimiser(setting: str, folder: str) -> None:
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_resumed_run_keeps_its_optimiser(
+    setting: str, folder: str, rank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     last = checkpoint(start("run_dir=a"), "last.ckpt", 1)
     saved = Path("a", CONFIG_FILE).read_text()
+    monkeypatch.setenv("LOCAL_RANK", rank)
     said = error_of(f"run_dir={folder}", f"ckpt={last}", setting)
     assert said.startswith(f"{setting}: must be ")
     assert Path("a", CONFIG_FILE).read_text() == saved
@@ -191,9 +212,11 @@ def test_a_report_stays_that_of_its_configuration() -> None:
     checkpoint(start("run_dir=a"), "last.ckpt", 1)
     start("run_dir=a", "ckpt=last", "stages=[test]", "data.seq_length=50")
     Path("a", "report.json").touch()
-    start("run_dir=a", "ckpt=last", "stages=[test]", "trainer.enable_progress_bar=false")
-    said = error_of("run_dir=a", "ckpt=last", "stages=[test]", "data.seq_length=50")
-    assert said.startswith("data.seq_length=50: must be 100, or the report")
+    again = "run_dir=a", "ckpt=last", "stages=[test]"
+    start(*again, "trainer.enable_progress_bar=false", "data.batch_size=7")
+    assert error_of(*again, "data.seq_length=50").startswith("data.seq_length=50: must be 100, or the report")
+    for setting in ("seed=1", "monitor.steps=3", "trainer.limit_test_batches=1", "trainer.precision=64-true"):
+        assert error_of(*again, setting).startswith(f"{setting}: must be ")
 
 
 def test_what_a_run_goes_on_with_is_saved_once_it_is_possible_and_said(

@@ -125,6 +125,7 @@ def test_a_warmup_moves_the_memory_alone_however_it_is_called(make: Any) -> None
     before = copy.deepcopy(rnn.state_dict())
     assert warmup(rnn, torch.randn(9, 32, 3), objective=Published(steps=2, extension=1)).kept > 0
     moved = [name for name, value in rnn.state_dict().items() if not torch.equal(value, before[name])]
+    assert len(layers_of(rnn)) == (1 if isinstance(rnn, Plain | Renamed) else 2)
     assert moved == [name for name in before if "memory." in name]
 
 
@@ -270,6 +271,9 @@ def test_dropout_is_that_of_torchs_layers() -> None:
     assert not torch.equal(rnn(x)[0], rnn(x)[0])
     rnn.eval()
     assert torch.equal(rnn(x)[0], rnn(x)[0])
+    torch.manual_seed(0)
+    one = SideMemory("gru", 3, 64, dropout=1.0)
+    assert one(x)[0].any()  # above the last layer, and below the first one, there is none
     all_dropped = SideMemory("gru", 3, 64, 2, dropout=1.0)
     assert torch.equal(all_dropped(x)[0], all_dropped(x * 2)[0])
 

@@ -407,21 +407,23 @@ def test_the_rows_of_runs_in_the_home_folder_are_kept(study: Path, monkeypatch: 
 
 def test_a_setting_may_be_a_mapping(tmp_path: Path) -> None:
     path = tmp_path / "played.yaml"
-    path.write_text(
-        "settings: {data.name: gym, data.env_kwargs: {delay: 8, name: x}}\ngrid: {model.cell: [gru]}\n"
-    )
+    given = "{delay: 8, name: 'a, 8', n: '8'}"
+    path.write_text(f"settings: {{data.name: gym, data.env_kwargs: {given}}}\ngrid: {{model.cell: [gru]}}\n")
     (run,) = read_study(path).runs()
     config = compose(run.arguments)
-    assert config.data.env_kwargs == {"delay": 8, "name": "x"}
+    assert config.data.env_kwargs == {"delay": 8, "name": "a, 8", "n": "8"}
     assert compose(shlex.split(settings_in(to_yaml(config)))).data.env_kwargs == config.data.env_kwargs
 
 
 def test_parameters_of_slurm_may_be_nested(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
-    path.write_text(
-        "slurm: {timeout_min: 5, slurm_additional_parameters: {gpus: 2}, slurm_setup: [a b]}\ngrid: {seed: [0]}"
-    )
-    wanted = {"timeout_min": 5, "slurm_additional_parameters": {"gpus": 2}, "slurm_setup": ["a b"]}
+    given = "{timeout_min: 5, slurm_additional_parameters: {gpus: 2}, slurm_setup: ['[ -f x ] && . x']}"
+    path.write_text(f"slurm: {given}\ngrid: {{seed: [0]}}")
+    wanted = {
+        "timeout_min": 5,
+        "slurm_additional_parameters": {"gpus": 2},
+        "slurm_setup": ["[ -f x ] && . x"],
+    }
     assert read_study(path).slurm == wanted
 
 
