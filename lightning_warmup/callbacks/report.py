@@ -12,9 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_warmup._compat import on_device
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
-from lightning_warmup.dynamics.horizon import MEMORY, MemoryHorizon, memory_horizon
+from lightning_warmup.dynamics.horizon import MemoryHorizon, memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
+from lightning_warmup.dynamics.spans import MEMORY
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layout import time_first
 

@@ -14,8 +14,9 @@ from torch.utils.hooks import RemovableHandle
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
 from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.distributed import fewest, gather_batch, world_size
-from lightning_warmup.dynamics.horizon import Spans, memory_horizon
+from lightning_warmup.dynamics.horizon import memory_horizon
 from lightning_warmup.dynamics.reachable import in_mode
+from lightning_warmup.dynamics.spans import Spans
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.layout import time_first
@@ -215,22 +216,7 @@ class WarmupStage(Stage):
         result, objective = self.result, self.plan.objective
         if result is None:
             return None
-        metrics = {"vaa": ("VAA", result.vaa), "resting_vaa": ("resting VAA", result.resting_vaa)}
-        reached = []
-        for name, (words, value) in metrics.items():
-            goal = f" (goal {objective.goal})" if name == objective.metric else ""
-            reached.append(f"{words} {value:.2f}{goal}")
-        text = ", ".join(reached)
-        text += f" over {result.settle_steps:,} constant steps, after {len(result)} warmup steps"
-        if result.attempts > 1:
-            text += f" in {result.attempts} attempts"
-        if result.kept == 0:
-            text += "; it brought no improvement, so the old weights were kept"
-        if not result.trainable:
-            left = f"{result.retained:.0e}"
-            text += (
-                f"; it forgets the first halves of its sequences ({left} is left of them) and may not learn"
-            )
+        text = result.in_words(objective)
         if self.memory is not None:
             before, after = self.memory
             text = f"memory: {before} -> {after}; your sequences: {self._length:,}. {text}"

@@ -77,6 +77,23 @@ class WarmupResult(Sequence[WarmupStep]):
         """Number of attempts."""
         return self.history[-1].attempt
 
+    def in_words(self, objective: Objective) -> str:
+        """Return what the warmup has reached, on one line."""
+        reached = []
+        for name, words in {"vaa": "VAA", "resting_vaa": "resting VAA"}.items():
+            goal = f" (goal {objective.goal})" if name == objective.metric else ""
+            reached.append(f"{words} {getattr(self, name):.2f}{goal}")
+        text = ", ".join(reached)
+        text += f" over {self.settle_steps:,} constant steps, after {len(self)} warmup steps"
+        if self.attempts > 1:
+            text += f" in {self.attempts} attempts"
+        if self.kept == 0:
+            text += "; it brought no improvement, so the old weights were kept"
+        if not self.trainable:
+            left = f"{self.retained:.0e} is left of them"
+            text += f"; it forgets the first halves of its sequences ({left}) and may not learn"
+        return text
+
     def __len__(self) -> int:
         return len(self.history)
 

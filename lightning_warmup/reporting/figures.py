@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lightning_warmup.dynamics.functional import LEFT
-from lightning_warmup.dynamics.horizon import MEMORY, Spans
 from lightning_warmup.dynamics.portraits import FOLDER, Portrait
+from lightning_warmup.dynamics.spans import MEMORY, Spans
 from lightning_warmup.runtime.files import Row, read_rows
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow, too pale for a line.

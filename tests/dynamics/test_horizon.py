@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup import Published, RecurrentNetwork, memory_horizon, multistability, warmup
-from lightning_warmup.dynamics.horizon import Spans
+from lightning_warmup.dynamics.spans import Spans
 
 
 class Recurrence(nn.Module):
