@@ -105,6 +105,21 @@ def test_a_slurm_job_whose_time_is_over_is_queued_again_and_goes_on(
     assert train.metrics(run) == train.metrics(folder)
 
 
+def test_a_run_that_is_interrupted_saves_and_goes_on(
+    train: Command, whole_run: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, _ = whole_run
+    run = tmp_path / "run"
+    process = train.start(f"run_dir={run}", *train.small)
+    train.wait(process, lambda: list((run / "checkpoints").glob("best-epoch=0*")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "error: ended by SIGINT; resume with ckpt=last"
+    train(f"run_dir={run}", "ckpt=last")
+    assert train.report(run) == train.report(folder)
+
+
 def children(process: subprocess.Popen[str]) -> list[int]:
     """The other ranks, which the first one has started by the same command."""
     found = []
