@@ -36,7 +36,7 @@ def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> 
         give_up(config, folder)
         return _fail(2, str(error))
     except KeyboardInterrupt:
-        return _fail(130, "interrupted")
+        return _fail(130, f"interrupted; go on with run_dir={folder.path} ckpt=last")
     except Exception as error:
         first_line = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
         return _fail(1, first_line + _keep_trace(folder.path / "error.txt"))

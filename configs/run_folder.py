@@ -89,7 +89,8 @@ def go_on(config: Config, folder: RunFolder) -> None:
     reports = "test" in config.stages and not fits and (folder.path / REPORT).exists()
     for key, (was, now) in changes.items():
         if fits and key in KEPT:
-            raise ConfigError(f"{key}={now}: must be {was}, with which the run that is resumed began")
+            began = "with which the run that is resumed began; start a new run for another"
+            raise ConfigError(f"{key}={now}: must be {was}, {began}")
         if reports and key.startswith(TESTED) and key not in UNTESTED:
             why = "the report would no longer be that of config.yaml; choose another run_dir"
             raise ConfigError(f"{key}={now}: must be {was}, or {why}")

@@ -112,6 +112,8 @@ def _start(todo: Sequence[Run], folder: Path, options: Any, parameters: Mapping[
 
 def make_folder(folder: Path) -> None:
     """Make the folder of the runs."""
+    if (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"run_dir={str(folder)!r}: holds a run; choose another folder for a study")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,7 +15,7 @@ MEMORY = "memory"
 """Folder with such files in a run folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spans:
     """How long something lasts, over pairs of histories.
 
@@ -75,6 +75,9 @@ class Spans:
             return f"more than {self.limit:,} steps for {apart}, {rest} for the rest"
         low, high = map(self._words, self.quartiles)
         return f"{self._words(self.median)} steps" + ("" if low == high else f" ({low} to {high})")
+
+    def __repr__(self) -> str:
+        return f"Spans({self})"
 
     def _quantile(self, share: float) -> float:
         return float(np.quantile(self.steps, share, method="inverted_cdf"))  # no mean with infinity

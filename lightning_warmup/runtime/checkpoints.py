@@ -132,7 +132,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 def checkpoint_callbacks(folder: Path, monitor: str, mode: str, interval: float) -> list[Callback]:
     """Return the callbacks that save a run and end it on a signal."""
-    end = Interruption()
+    end = Interruption(folder.parent)
     return [end, BestCheckpoint(folder, monitor, mode), LatestCheckpoint(folder, interval, end)]
 
 

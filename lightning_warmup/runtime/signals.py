@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,9 +28,13 @@ class Interruption(Callback):
     take part in, and on SIGUSR1 it saves in the middle of a step. Lightning registers its handlers after
     ``on_fit_start``, so the next hooks replace them. At the end of a fit or a test, Lightning restores those of
     ``setup``.
+
+    Args:
+        folder: Folder of the run, for the message.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.received = 0
         self._training = False
         self._before: Any = signal.default_int_handler
@@ -84,7 +89,7 @@ class Interruption(Callback):
 
     def _end(self, number: int, failed: bool = True) -> NoReturn:
         if failed:
-            further = "; resume with ckpt=last" if self._training else ""
+            further = f"; resume with run_dir={self._folder} ckpt=last" if self._training else ""
             print(f"\nerror: ended by {signal.Signals(number).name}{further}", file=sys.stderr)
         if number == signal.SIGUSR1:
             requeue()

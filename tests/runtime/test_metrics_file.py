@@ -103,7 +103,7 @@ def test_a_checkpoint_says_how_many_rows_were_logged_before_it(tmp_path: Path) -
 
     logger = MetricsFile(tmp_path / "metrics.csv")
     logger.log_metrics({"warmup/step": 3}, step=0)
-    latest = LatestCheckpoint(tmp_path, 1e9, Interruption())
+    latest = LatestCheckpoint(tmp_path, 1e9, Interruption(tmp_path))
     trainer = Trainer(
         logger=logger, callbacks=[latest], max_epochs=2, log_every_n_steps=1, accelerator="cpu",
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,

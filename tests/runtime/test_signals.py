@@ -57,7 +57,7 @@ def test_no_handler_of_lightning_is_left(
     for name, value in SLURM.items() if slurm else ():
         monkeypatch.setenv(name, value)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    interruption, witness = Interruption(), Witness()
+    interruption, witness = Interruption(tmp_path), Witness()
     trainer = Trainer(
         accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=1, limit_val_batches=1,
         limit_test_batches=1, num_sanity_val_steps=sanity, logger=False, enable_checkpointing=False,
@@ -95,7 +95,7 @@ def test_a_slurm_job_whose_time_is_over_is_queued_again_and_goes_on(
     process.send_signal(signal.SIGUSR1)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGUSR1
-    assert errors.strip().splitlines()[-1] == "error: ended by SIGUSR1; resume with ckpt=last"
+    assert errors.strip().splitlines()[-1] == f"error: ended by SIGUSR1; resume with run_dir={run} ckpt=last"
     assert not (run / "report.json").exists()
     assert "starts anew" in errors
     assert (tmp_path / "requeued").read_text() == "requeue 7\n"
@@ -115,7 +115,7 @@ def test_a_run_that_is_interrupted_saves_and_goes_on(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "error: ended by SIGINT; resume with ckpt=last"
+    assert errors.strip().splitlines()[-1] == f"error: ended by SIGINT; resume with run_dir={run} ckpt=last"
     train(f"run_dir={run}", "ckpt=last")
     assert train.report(run) == train.report(folder)
 

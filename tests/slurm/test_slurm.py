@@ -123,7 +123,7 @@ def test_a_run_is_queued_again_before_its_time_is_over(slurm: Cluster, tmp_path:
     ).strip()
     state = lambda: slurm.run("scontrol", "-o", "show", "job", job)  # noqa: E731
     output = lambda: (tmp_path / "out").read_text() if (tmp_path / "out").exists() else ""  # noqa: E731
-    ended = f"error: ended by {signal.SIGUSR1.name}; resume with ckpt=last"
+    ended = f"error: ended by {signal.SIGUSR1.name}; resume with run_dir="
     slurm.wait("the run ends", lambda: ended in output(), 120)
     slurm.wait("the job is queued again", lambda: "=PENDING" in state())
     # What is queued again waits for two minutes.
