@@ -15,7 +15,7 @@ from typing import Any
 from configs.command import command
 from configs.launch import started_by
 from configs.run import Config
-from configs.run_folder import CHECKPOINTS, RunFolder, go_on
+from configs.run_folder import CHECKPOINTS, REPORT, RunFolder, go_on
 from configs.values import mistakes
 
 # What needs torch is imported where it is used: help and errors do not wait for it.
@@ -78,7 +78,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
             "checkpoint": None if checkpoint is None else str(checkpoint),
         }
         if trainer.is_global_zero:
-            files.write_json(folder.path / "report.json", result)
+            files.write_json(folder.path / REPORT, result)
             loggers.log_results(opened, result, draw_run(folder.path))
             print(f"\n{table(result, result['trivial_loss'])}\nfiles  {folder.path}")
     process.leave_process_group()

@@ -59,7 +59,7 @@ def open_run_folder(config: Config) -> RunFolder:
         if folder is None:
             raise ConfigError("run_dir=null: must be given if a launcher starts several processes")
         return RunFolder(Path(folder), _checkpoint_for(Path(folder), config, checkpoint))
-    path = _given(Path(config.run_dir)) if config.run_dir else _new(config)
+    path = make_folder(Path(config.run_dir)) if config.run_dir else _new(config)
     if config.ckpt is None and (path / CONFIG_FILE).exists():
         raise _used(path)
     checkpoint = _checkpoint_for(path, config, checkpoint)
@@ -85,8 +85,8 @@ def go_on(config: Config, folder: RunFolder) -> None:
     fits = "fit" in config.stages
     if config.ckpt is None:
         return
-    changes = {} if folder.checkpoint is None else _changes(folder.checkpoint, config)
     reports = "test" in config.stages and not fits and (folder.path / REPORT).exists()
+    changes = _changes(folder.checkpoint, config) if folder.checkpoint and (fits or reports) else {}
     for key, (was, now) in changes.items():
         if fits and key in KEPT:
             began = "with which the run that is resumed began; start a new run for another"
@@ -183,11 +183,12 @@ def _changes(checkpoint: Path, after: Config) -> dict[str, tuple[str, str]]:
 
 def _checkpoint_for(path: Path, config: Config, checkpoint: Path | None) -> Path | None:
     """Return the checkpoint that a run goes on from in a used folder, which is not to lose what it holds."""
-    saved, own = path / CONFIG_FILE, newest_checkpoint(path)
+    saved = path / CONFIG_FILE
     if config.ckpt in (None, "last") or not saved.exists():
         return checkpoint
     if checkpoint is not None and path.resolve() in checkpoint.resolve().parents:
         return checkpoint
+    own = newest_checkpoint(path)
     if "fit" in config.stages and saved.read_text(encoding="utf-8") == _saved(config):
         return own or checkpoint  # the same command again, after a kill
     if "fit" in config.stages or ("test" in config.stages and own is not None):
@@ -199,7 +200,12 @@ def _saved(config: Config) -> str:
     return to_yaml(config, leave_out=("run_dir", "ckpt"))
 
 
-def _given(path: Path) -> Path:
+def make_folder(path: Path) -> Path:
+    """Make the folder of ``run_dir`` if there is none, and return it.
+
+    Raises:
+        ConfigError: If it can't be made or written to.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

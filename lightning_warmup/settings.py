@@ -54,9 +54,9 @@ def allowed(kind: Any) -> str:
         return f"list of: {allowed(first)}"
     if origin is dict:
         return f"mapping from names to: {allowed(others[0])}"
-    if origin is Literal and not all(isinstance(choice, str) for choice in (first, *others)):
-        raise KeyError(kind)
     if origin is Literal:
+        if not all(isinstance(choice, str) for choice in (first, *others)):
+            raise KeyError(kind)
         return f"one of {', '.join([first, *others])}"
     if origin is Annotated:
         limits = [limit for item in others for limit in getattr(item, "metadata", [item])]

@@ -91,15 +91,14 @@ def read_study(path: Path, settings: Sequence[str] = ()) -> Study:
             last.append(text)
     overlays = [str(path.parent / overlay) for overlay in fields["overlays"]]
     first = [f"tracking.group={path.stem}", *overlays, *as_arguments(fields["settings"])]
-    # Scalars are text above, as arguments are; submitit needs numbers.
-    slurm = yaml.safe_load(path.read_text(encoding="utf-8")).get("slurm") or {}
-    return Study(path.stem, [[_fixed(first), *grid, _fixed(last)] for grid in grids], slurm)
+    return Study(path.stem, [[_fixed(first), *grid, _fixed(last)] for grid in grids], fields["slurm"])
 
 
 def _load(path: Path) -> dict[str, Any]:
     """Return all fields of a study file, after a check of their types."""
     try:
-        content = parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = parse(text)
     except OSError as error:
         raise ConfigError(f"{str(path)!r}: can't be read: {error.strerror}") from None
     except (ConfigError, ValueError) as error:
@@ -112,6 +111,8 @@ def _load(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{str(path)!r}: {field} must be a {'list' if kind is list else 'mapping'}")
     if not all(isinstance(overlay, str) for overlay in fields["overlays"]):
         raise ConfigError(f"{str(path)!r}: overlays must be paths")
+    if fields["slurm"]:  # all other scalars are text, as arguments are; submitit needs numbers
+        fields["slurm"] = yaml.safe_load(text)["slurm"]
     return fields
 
 
@@ -126,8 +127,10 @@ def parse(text: str) -> Any:
 def _plain(node: yaml.Node | None) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item) for item in node.value]
+    if node is None:
+        return None
     if not isinstance(node, yaml.MappingNode):
-        return None if node is None else _Quoted(node.value) if node.style in ("'", '"') else node.value
+        return _Quoted(node.value) if node.style in ("'", '"') else node.value
     names = [_plain(name) for name, _ in node.value]
     for name in names:
         if not isinstance(name, str) or names.count(name) > 1:

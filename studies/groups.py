@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.compose import ConfigError
+from configs.run_folder import REPORT
 from lightning_warmup.runtime.files import Row, read_rows
-from studies.results import REPORT, WHAT, defaults, identity, read_run
+from studies.results import WHAT, defaults, identity, read_run
 
 _SIZES = (
     *("name", "train_size", "val_size", "test_size", "test_lengths", "batch_size"),

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
+from configs.run_folder import REPORT
 from lightning_warmup.runtime.files import Row, read_rows, write_rows
 from studies.grid import as_arguments, flatten, parse
 
 WHAT = ("study", "run", "settings", "seed", "commit", "dirty")
 """The first columns, which identify a run. All others are its metrics, under their dotted names."""
-REPORT = "report.json"
 RISEN = 0.1
 """VAA from which a network counts as multistable: a tenth of the states end in different places."""
 # These settings do not change what a run computes: they say where its files are, and what is shown of it.

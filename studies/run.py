@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from configs.command import drop_output
 from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
+from configs.run_folder import REPORT, make_folder
 from configs.values import with_home
 from studies.grid import Run, read_study
 from studies.launch import OUTPUT, Ending, local, slurm, write_sweeps
-from studies.results import REPORT, add_rows, identity, read_run, read_table, settings_in
+from studies.results import add_rows, identity, read_run, read_table, settings_in
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,6 +84,8 @@ def _run(options: Any) -> int:
         for name in state:
             print(f"{state[name]:<8}  {name}")
         return 0
+    if (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"run_dir={str(folder)!r}: holds a run; choose another folder for a study")
     if options.where == "wandb":
         make_folder(folder)
         for path in write_sweeps(study, compose(runs[0].arguments).tracking.project, folder / "sweeps"):
@@ -108,16 +111,6 @@ def _start(todo: Sequence[Run], folder: Path, options: Any, parameters: Mapping[
     if options.where == "slurm":
         return slurm(todo, folder, options.jobs, parameters)
     return local(todo, folder, options.jobs or 1)
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of the runs."""
-    if (folder / CONFIG_FILE).is_file():
-        raise ConfigError(f"run_dir={str(folder)!r}: holds a run; choose another folder for a study")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run_dir={str(folder)!r}: can't be used: {error.strerror}") from None
 
 
 def check(runs: Sequence[Run], folder: Path) -> dict[str, tuple[str, str]]:

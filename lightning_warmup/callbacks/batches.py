@@ -233,9 +233,9 @@ def _joined(rows: list[Row], order: torch.Generator) -> Batch:
     """Join sequences to a batch, see :func:`sequence_batches`."""
     sequences = [sequence for sequence, _ in rows]
     ends = [len(sequence) for sequence in sequences]
-    known = any(is_known for _, is_known in rows)
-    if not known and min(ends) == max(ends):
-        return torch.stack(sequences, 1), None
-    if not known:  # as where all are of one length
+    if not any(is_known for _, is_known in rows):
+        if min(ends) == max(ends):
+            return torch.stack(sequences, 1), None
+        # Cut at random, as where all are of one length.
         ends = [int(cut_lengths(1, end, order)) for end in ends]
     return pad_sequence(sequences), torch.tensor(ends, device=sequences[0].device)

@@ -66,7 +66,7 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
             weights are computed elsewhere. Where a layer runs: if it does not have torch's call.
     """
     rnn = uncompiled(rnn)
-    if isinstance(rnn, RecurrentNetwork) and _calls(rnn, RecurrentNetwork):
+    if isinstance(rnn, RecurrentNetwork) and has_forward_of(rnn, RecurrentNetwork):
         return layers_of(rnn.layers)
     if isinstance(rnn, (nn.ModuleList, list, tuple)):
         return [layer for part in rnn for layer in ([part] if isinstance(part, Layer) else layers_of(part))]
@@ -78,11 +78,11 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
         raise ValueError(
             "bidirectional=True: must be False, a backward half has no state to warm up or measure"
         )
-    if isinstance(rnn, SideMemory) and _calls(rnn, SideMemory):
+    if isinstance(rnn, SideMemory) and has_forward_of(rnn, SideMemory):
         return [_side_layer(rnn, index) for index in range(rnn.num_layers)]
-    if isinstance(rnn, DoubleLayer) and _calls(rnn, DoubleLayer):
+    if isinstance(rnn, DoubleLayer) and has_forward_of(rnn, DoubleLayer):
         return [_double_layer(rnn)]
-    if isinstance(rnn, nn.RNNBase) and not _hooks(rnn) and _calls(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
+    if isinstance(rnn, nn.RNNBase) and not _hooks(rnn) and has_forward_of(rnn, nn.RNN, nn.GRU, nn.LSTM, LSTM):
         return [_torch_layer(TorchLayer(rnn, index)) for index in range(rnn.num_layers)]
     if isinstance(rnn, GatedCell):
         return [_cell_layer(rnn)]
@@ -92,8 +92,8 @@ def layers_of(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer]) -> list[La
     return [Layer(partial(chunked, whole), whole.input_size, warmed, list(untouched))]
 
 
-def _calls(rnn: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Return whether the module's forward pass is that of one of these classes."""
+def has_forward_of(rnn: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Return whether a module's forward pass is that of one of these classes."""
     own = "forward" in vars(rnn) or type(rnn).__call__ is not nn.Module.__call__
     return not own and any(type(rnn).forward is kind.forward for kind in kinds)
 

@@ -13,6 +13,7 @@ from lightning_warmup.cells import GRU, LSTM, RNN, GatedCell
 from lightning_warmup.engine.gates import Gate, Weights, stacked_weights
 from lightning_warmup.engine.scan import loop
 from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, SideMemory
+from lightning_warmup.networks.layers import has_forward_of
 from lightning_warmup.proofs.intervals import Interval, stored, widened
 
 Values: TypeAlias = Any  # tensors, or intervals, which torch's functions take as well
@@ -160,7 +161,7 @@ class Machine:
 def _check_call(network: nn.Module) -> None:
     """Raise a ValueError if a network's call is not that of its class, or is random."""
     known = (RecurrentNetwork, SideMemory, LSTM, nn.GRU, nn.LSTM, nn.RNN)
-    if isinstance(network, known) and not any(type(network).forward is kind.forward for kind in known):
+    if isinstance(network, known) and not has_forward_of(network, *known):
         raise ValueError(
             f"network={type(network).__name__}: has a forward of its own, which a proof does not read"
         )

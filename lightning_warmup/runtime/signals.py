@@ -21,8 +21,7 @@ class Interruption(Callback):
 
     During training, all processes first agree and save between two batches, see :meth:`end_together`. At other
     times there is nothing to save, and the process that receives the signal ends at once; so it does on a second
-    Ctrl-C. On SIGUSR1, sent by
-    ``sbatch --signal=USR1@120``, the SLURM job is queued again.
+    Ctrl-C. On SIGUSR1, sent by ``sbatch --signal=USR1@120``, the SLURM job is queued again.
 
     Lightning's own handlers do not work here: on SIGTERM it waits for a broadcast that the other processes do not
     take part in, and on SIGUSR1 it saves in the middle of a step. Lightning registers its handlers after
