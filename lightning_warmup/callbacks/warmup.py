@@ -234,4 +234,4 @@ def _is_unheard(rnn: nn.Module) -> bool:
 def _memory(rnn: nn.Module, batch: Batch) -> Spans:
     """Return how many steps a network remembers the sequences of a batch."""
     with in_mode(rnn, training=False):
-        return memory_horizon(layers_of(rnn), *batch).forward
+        return memory_horizon(layers_of(rnn), *batch, gradient_limit=1).forward  # its gradient is not told
