@@ -28,7 +28,8 @@ The question for anybody's project: can the warmup be left in? A network with a 
 network without a warmup, and *warmup* the same, warmed up as a whole. *silent* has a memory at its side, *double*
 is the published double layer, and *silent-rest* is the silent one with the warmup for rest. These have as many
 units as *none*; *silent-equal* is a silent one with more units, and as many parameters as *none*, within 8 %. An
-entry is the median, with all runs in brackets. An epoch is ten episodes of RepeatFirst and RepeatPrevious, and 20
+entry is the median, with all runs in brackets. Tasks that ask for a long memory come first: copying to RepeatFirst
+Medium. An epoch is ten episodes of RepeatFirst and RepeatPrevious, and 20
 of the others. CartPole counts as solved at a mean return of 195, or of .95 if only its positions are seen. co2 is a
 forecast of the CO2 that was measured each week on Mauna Loa.
 

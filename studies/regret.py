@@ -64,13 +64,19 @@ def still(results: Iterable[Result], variants: Collection[str]) -> str:
     return f"{sum(longest):.0f} of {len(longest)}"
 
 
+def planned() -> list[tuple[str, str]]:
+    """Return the tasks of the study with their cells, those that ask for a long memory first."""
+    pairs = dict.fromkeys(tuple(run.name.split("-")[:2]) for run in read_study(STUDY).runs())
+    return sorted(((task, cell) for task, cell in pairs), key=lambda pair: pair[0] not in MEMORY)
+
+
 def by_task(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, list[Result]]]:
-    """Return the runs of the study by task and cell, then by variant."""
-    rows: dict[tuple[str, str], dict[str, list[Result]]] = {}
+    """Return the runs of the study by task and cell, in the planned order, then by variant."""
+    rows: dict[tuple[str, str], dict[str, list[Result]]] = {pair: {} for pair in planned()}
     for result in pick(results, study="no_regret"):
         task, cell, variant = result["run"].rpartition("-seed_")[0].split("-", 2)
         rows.setdefault((task, cell), {}).setdefault(variant, []).append(result)
-    return rows
+    return {pair: runs for pair, runs in rows.items() if runs}
 
 
 def metric_of(runs: Runs) -> str:
@@ -129,7 +135,7 @@ def missing(results: Iterable[Result]) -> list[str]:
     """Return the tasks of the study, with their cells, that have not both runs with none and with silent-equal."""
     done = {key for key, runs in by_task(results).items() if {"none", "silent-equal"} <= runs.keys()}
     absent: dict[str, list[str]] = {}
-    for task, cell in dict.fromkeys(tuple(run.name.split("-")[:2]) for run in read_study(STUDY).runs()):
+    for task, cell in planned():
         if (task, cell) not in done:
             absent.setdefault(task, []).append(cell)
     return [f"{task.replace('_', ' ')} ({' and '.join(cells)})" for task, cells in absent.items()]
