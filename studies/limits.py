@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,42 +16,55 @@ from studies.tables import comparison, counts, share, spread, table
 def no_regret(results: Sequence[Result], figures: Path) -> Section:
     """Whether a memory at the network's side can be left in."""
     absent = ", ".join(regret.missing(results))
-    rest = (
-        f"\n{textwrap.fill(f'Not yet run with none, or not with silent-equal: {absent}.', 116)}\n"
-        if absent
-        else ""
-    )
+    not_run = f"Not yet run with none, or not with silent-equal: {absent}." if absent else ""
     text = f"""
 The question for anybody's project: can the warmup be left in? A network with a memory at its side (the default, and
 `SideMemory`) starts as the plain network of its other half, and only that memory is warmed up. *none* is the
 network without a warmup, and *warmup* the same, warmed up as a whole. *silent* has a memory at its side, *double*
-is the published double layer, and *silent-rest* is the silent one with the warmup for rest. These have as many
-units as *none*; *silent-equal* is a silent one with more units, and as many parameters as *none*, within 8 %. An
-entry is the median, with all runs in brackets. Tasks that ask for a long memory come first: copying to RepeatFirst
-Medium. An epoch is ten episodes of RepeatFirst and RepeatPrevious, and 20
-of the others. CartPole counts as solved at a mean return of 195, or of .95 if only its positions are seen. co2 is a
-forecast of the CO2 that was measured each week on Mauna Loa.
+is the published double layer, and *silent-rest* is the silent one with the warmup for rest, in as many attempts as
+it takes, and with gradients clipped at 1. These have as many units as *none*; *silent-equal* is a silent one with
+more units, and as many parameters as *none*, within 8 %. An entry is the median, with all runs in brackets. Tasks
+that ask for a long memory come first: copying to RepeatFirst Medium. An epoch is ten episodes of RepeatFirst and
+RepeatPrevious, and 20 of the other environments. CartPole counts as solved at a mean return of 195, or of .95 if
+only its positions are seen. co2 is a forecast of the CO2 that was measured each week on Mauna Loa.
 
-*No harm* means that the median is at least as good as the worst run of none. With as many parameters, silent-equal
-does no harm in {regret.harmless(results, "silent-equal")} rows with three seeds or more. Where memory is asked for
-it learns what none does not learn, such as copying or row MNIST with a GRU, or learns sooner; permuted MNIST is
-learnt by neither in four epochs. An LSTM is less sure:
-it copies after ten epochs with three seeds of five, and learns row MNIST only after the warmup for rest (one seed
-each). With as many units, silent does no harm in {regret.harmless(results, "silent")}. Its plain half has half of
-the units. Where nothing has to be held for long that costs a little: in the median RepeatPrevious takes an epoch
-more, and JapaneseVowels has three errors more, of 370. The published warmup of the whole network still harms:
-RepeatPrevious is learnt late or never.
+*No harm* means that the median is at least as good as the worst run of none. The test is lenient. Of procedures
+that are as good as none, 80 % pass it with three seeds, and 92 % with five; of procedures that are worse by a
+standard deviation 43 and 57 %. With as many parameters, silent-equal does no harm in
+{regret.harmless(results, "silent-equal")} rows with three seeds or more. In {
+        regret.unlearnt(results, "silent-equal")
+    } of them no run of none has learnt, so there was nothing to lose. Where memory is asked for it
+learns what none does not learn, such as copying or row MNIST with a GRU, or learns sooner. Permuted MNIST reaches
+an accuracy of .4 with and without it. An LSTM is less sure: it copies after ten epochs with three seeds of five,
+and learns row MNIST only after the warmup for rest (one seed each).
 
-*As the best* means the same against the best other procedure; it is asked where a task needs a long memory. Fewer
-than three seeds settle nothing, and three are few: a procedure that is no better than none passes in four of five
-cases. The rows of one task with two cells are not independent. The intervals say what is known of each.
+With as many units, silent does no harm in {regret.harmless(results, "silent")} rows; it harms
+{
+        regret.harmed(results, "silent")
+    }. Its plain half has half of the units, which may cost a little where nothing has
+to be held for long. The published warmup of the whole network does no harm in {
+        regret.harmless(results, "warmup")
+    }
+rows; it harms {regret.harmed(results, "warmup")}. The published double layer harms
+{regret.harmed(results, "double")}, and silent-rest {regret.harmed(results, "silent-rest")}.
+
+*As the best* is asked of the silent networks where a task needs a long memory: the median is at least as good as
+the worst run of the best other procedure with three seeds or more. Fewer than three seeds settle nothing. The rows
+of one task with two cells are not independent. The intervals say what is known of each.
 
 All this is said of sequences as long as those of the training. What a memory holds after the published objective
-drifts. In copying it is then read as a wrong value, and a network that has learnt nothing may do better; a forecast
-at twice the length loses up to a third. In the T-Maze {regret.still(results, ("silent", "silent-equal"))} of the
-silent networks are still right at 50 times the length, and {regret.still(results, ("none",))} without a warmup.
-With the warmup for rest a memory lasts in copying, but not in the T-Maze (one seed).
-{rest}"""
+drifts. In copying it is then read as a wrong value, and a network that has learnt nothing may do better. A forecast
+at twice the length is worse, with some seeds by far. In a T-Maze of 50 times the length
+{regret.still(results, "gru", regret.SILENT)} silent GRUs are still right, and
+{regret.still(results, "gru", ("none",))} without a warmup; of LSTMs {
+        regret.still(results, "lstm", regret.SILENT)
+    }
+and {
+        regret.still(results, "lstm", ("none",))
+    }. With the warmup for rest a memory lasts in copying; in the T-Maze it
+does not always.
+
+{not_run}"""
     tasks = {
         "repeat_first": "RepeatFirst: hold a card over 51 answers",
         "repeat_previous": "RepeatPrevious: recall three steps ago",
@@ -63,11 +75,13 @@ With the warmup for rest a memory lasts in copying, but not in the T-Maze (one s
         [
             regret.draw_learning(results, tasks, figures / "regret.png"),
             regret.measured(results),
-            "The silent networks against none:",
+            "Is the median as good as the worst run of none?",
             regret.judged(results),
-            "The same networks on the longest sequences that they were tested on, medians:",
+            "The mean change from none to the silent networks, over pairs of equal seeds:",
+            regret.changes(results),
+            "The same networks on the longest sequences that they were tested on:",
             regret.longer(results),
-            "How many runs learnt, of tasks that have runs with all three procedures:",
+            "How many runs learnt, of tasks that have runs with all three procedures, not all of equal seeds:",
             regret.learnt(results),
             "Seconds of the stage, in parts of those of the training that follows:",
             regret.seconds(results),
@@ -84,10 +98,10 @@ def harm(results: Sequence[Result], figures: Path) -> Section:
     errors |= {f"{rate} ignored": f"errors_at_ignore.{rate}" for rate in (0.1, 0.98)}
     errors |= {f"{length} tokens": f"errors_at_length.{length}" for length in (5120, 100_000)}
     text = """
-It can harm where a short memory is enough. RepeatPrevious of POPGym asks for the suit of three cards ago: without a
-warmup three of three runs [0.29, 1.00] solve it, after 110 to 140 episodes; with the published one none of three
-[0.00, 0.71] does within 300. BasicMotions (100 steps) and JapaneseVowels (at most 29) are short series; the median
-accuracy falls on both, but the intervals include no change.
+It can harm where a short memory is enough. Without a warmup three of three GRUs of 64 units [0.29, 1.00] solve
+RepeatPrevious, after 110 to 140 episodes; with the published one none of three [0.00, 0.71] does within 300. On
+JapaneseVowels (at most 29 steps) GRUs of 64 units make more errors after it, and so do GRUs and LSTMs of 128 units,
+above. On BasicMotions (100 steps) it is undecided. The intervals over three pairs are wide, and include no change.
 """
     return Section(
         "## Where the published warmup harms",
@@ -109,7 +123,7 @@ def overwrite(results: Sequence[Result], figures: Path) -> Section:
 Denoising overwrites what it holds. Here (T = 100, gradients clipped at 1) it has a shorter warmup for rest:
 `warmup.steps=100 warmup.epsilon=0.0001 warmup.regularize=0`. Here `epsilon` is the distance that counts as one
 place. The medians are below those of earlier runs with the published warmup (commit fea5481, three seeds: GRU
-0.0932, LSTM 0.992, MGU 0.310, nBRC 0.446), for the nBRC by little. How many learnt, and their loss:
+0.0932, LSTM 0.992, MGU 0.310, nBRC 0.446), for MGU and nBRC by little. How many learnt, and their loss:
 """
     return Section(
         "## Holding and overwriting",
@@ -153,10 +167,10 @@ def certified(results: Sequence[Result], figures: Path) -> Section:
     header = ["benchmark", "cell", "procedure", "proven", "radius", "disturbance", "right from length"]
     text = f"""
 `proof.steps` trains a network on until boxes of its states prove it right for every string of its task, however
-long, in real arithmetic. In a box each unit may be at least 0.05 from the middle; the least such distance is the
-radius. The disturbance is how far all units may be moved in every step, once they are in their boxes. A network
-without a proof is left as it was. A proof was found in {share(tried, "certified.radius")} runs. Entries are medians
-over seeds, with the range. The seconds, of the proof alone, were measured on a core that was often shared.
+long, in real arithmetic. A box lets each unit be 0.05 or more to either side of its middle; the least such distance
+is the radius. The disturbance is how far all units may be moved in every step, once they are in their boxes. A
+network without a proof is left as it was. A proof was found in {share(tried, "certified.radius")} runs. Entries are
+medians over seeds, with the range. The seconds, of the proof alone, were measured on a core that was often shared.
 
 Two networks that got no proof at first, an MGU and an LSTM of seed 21, were looked at: one unit alone remembers the
 cue, and slowly forgets it. Such networks practise on longer strings, with states that were moved, and it is tried
@@ -164,8 +178,9 @@ again: the MGU is then proven. Of the LSTMs with a memory at their side two of t
 if the warmup is kept up in the training (`warmup.regularize=0.1`).
 
 The figure (`python -m studies.boxes`) has 64 histories in a corridor of 2,000 steps, moved at random by as much as
-the proof tolerates. They enter the boxes of a proven policy (seed 22) and never leave. After the published warmup,
-in a policy trained at length 20, the distance of the two cues' states falls from 4.1 after 20 steps to 0.68.
+the proof tolerates. They enter the boxes of a proven policy (with the warmup for rest, seed 22, trained at length
+40) and never leave. After the published warmup, in a policy trained at length 20, the distance of the two cues'
+states falls from 4.1 after 20 steps to 0.68.
 
 Without a warmup, and after the published one, none of eight policies of the T-Maze of length 40 [0.00, 0.37] is
 right at length 2,000.

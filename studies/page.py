@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import TextWrapper
 
 from configs.compose import ConfigError
 from studies import results_page
@@ -43,9 +44,16 @@ def overview(results: Sequence[Result], figures: Path) -> list[Section]:
 def write(sections: Sequence[Section], output: Path) -> None:
     """Write a page; its figures are linked relative to it."""
     parts = [part for section in sections for part in (section.title, section.text, *section.parts) if part]
-    texts = [_image(part, output) if isinstance(part, Path) else part.strip() for part in parts]
+    texts = [_image(part, output) if isinstance(part, Path) else _filled(part.strip()) for part in parts]
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("\n\n".join(texts) + "\n")
+
+
+def _filled(text: str) -> str:
+    """Return a text with paragraphs of equally long lines; tables and headings are left."""
+    fill = TextWrapper(116, break_long_words=False, break_on_hyphens=False).fill
+    blocks = text.split("\n\n")
+    return "\n\n".join(block if block.startswith(("|", "#")) else fill(block) for block in blocks)
 
 
 def _image(path: Path, output: Path) -> str:

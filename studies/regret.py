@@ -22,6 +22,7 @@ from studies.tables import (
     number,
     share,
     sign,
+    spread,
     values_of,
 )
 
@@ -44,24 +45,24 @@ LONGER = {"errors": "errors_at_length.", "return": "return_at_length.", "loss": 
 """What is measured on longer sequences; the first that its runs have counts."""
 AGENTS = {"tmaze", "gym"}
 SILENT = ("silent", "silent-equal")
-"""Procedures that are judged: with as many units as none, and with as many parameters."""
+"""The silent networks of the same objective: with as many units as none, and with as many parameters."""
 ENOUGH, NO_HARM = 3, "no harm"
 """Seeds from which on a verdict stands, and what it says."""
 Runs = Mapping[str, Sequence[Result]]
 """The runs of a task with a cell by their variant."""
 
 
-def still(results: Iterable[Result], variants: Collection[str]) -> str:
-    """Return how many policies of these variants are optimal in a T-Maze of 50 times the length, of how many."""
+def still(results: Iterable[Result], cell: str, variants: Collection[str]) -> str:
+    """Return how many policies are optimal in a T-Maze of 50 times the length, of how many, with the interval."""
     longest = [
         values[-1]
-        for (task, _), runs in by_task(results).items()
-        if task.startswith("tmaze")
+        for (task, its_cell), runs in by_task(results).items()
+        if task.startswith("tmaze") and its_cell == cell
         for variant in variants
         for run in runs.get(variant, [])
         if (values := [value for name, value in run.metrics.items() if name.startswith("optimal_at_length.")])
     ]
-    return f"{sum(longest):.0f} of {len(longest)}"
+    return count_of(int(sum(longest)), len(longest)) if longest else "0 of 0"
 
 
 def planned() -> list[tuple[str, str]]:
@@ -102,8 +103,8 @@ def points(results: Sequence[Result], metric: str) -> str:
 def verdict(task: str, runs: Runs, metric: str, ours: str) -> str:
     """Return what the rows at hand say about the goal for one of the procedures.
 
-    Not worse: its median is at least as good as the worst run without a warmup. Where memory is asked for also: at
-    least as good as the worst run of the best other procedure with enough seeds.
+    Not worse: its median is at least as good as the worst run without a warmup. For a silent network, where memory
+    is asked for, also: at least as good as the worst run of the best other procedure with enough seeds.
     """
     if "none" not in runs or ours not in runs:
         return "not run"
@@ -111,7 +112,7 @@ def verdict(task: str, runs: Runs, metric: str, ours: str) -> str:
     median = statistics.median(good[ours])
     text = NO_HARM if median >= min(good["none"]) else "**harm**"
     others = {name for name, values in good.items() if name not in SILENT and len(values) >= ENOUGH}
-    if task in MEMORY and others > {"none"}:
+    if ours in SILENT and task in MEMORY and others > {"none"}:
         best = max(sorted(others), key=lambda variant: statistics.median(good[variant]))
         text += ", as the best" if median >= min(good[best]) else f", {best} is better"
     seeds = min(len(runs["none"]), len(runs[ours]))
@@ -120,15 +121,31 @@ def verdict(task: str, runs: Runs, metric: str, ours: str) -> str:
     return f"{text} (one seed)" if seeds == 1 else f"{text} ({seeds} seeds)"
 
 
+def settled(results: Iterable[Result], ours: str) -> dict[tuple[str, str], bool]:
+    """Return whether a procedure does no harm, by task and cell, where both have three seeds or more."""
+    return {
+        (task, cell): verdict(task, runs, metric_of(runs), ours).startswith(NO_HARM)
+        for (task, cell), runs in by_task(results).items()
+        if min(len(runs.get("none", [])), len(runs.get(ours, []))) >= ENOUGH
+    }
+
+
 def harmless(results: Iterable[Result], ours: str) -> str:
     """Return in how many rows with three seeds or more a procedure does no harm, with the interval."""
-    found = []
-    for (task, _), runs in by_task(results).items():
-        if min(len(runs.get("none", [])), len(runs.get(ours, []))) >= ENOUGH:
-            found.append(verdict(task, runs, metric_of(runs), ours).startswith(NO_HARM))
-    if not found:
-        return "0 of 0"
-    return count_of(sum(found), len(found))
+    found = settled(results, ours)
+    return count_of(sum(found.values()), len(found)) if found else "0 of 0"
+
+
+def harmed(results: Iterable[Result], ours: str) -> str:
+    """Return the rows with three seeds or more in which a procedure does harm: ``co2 (gru), flip flop (lstm)``."""
+    found = [pair for pair, no_harm in settled(results, ours).items() if not no_harm]
+    return ", ".join(f"{task.replace('_', ' ')} ({cell})" for task, cell in found) or "none"
+
+
+def unlearnt(results: Iterable[Result], ours: str) -> int:
+    """Return in how many of these rows no run of none has learnt, so that there was nothing to lose."""
+    rows = by_task(results)
+    return sum(not values_of(rows[pair]["none"], LEARNT) for pair in settled(results, ours))
 
 
 def missing(results: Iterable[Result]) -> list[str]:
@@ -152,21 +169,30 @@ def measured(results: Iterable[Result]) -> str:
 
 
 def judged(results: Iterable[Result]) -> str:
-    """Return a table, a row a task and cell: the silent networks against none, and the verdicts."""
+    """Return a table, a row a task and cell: the verdict on every procedure against none."""
+    rows = []
+    for (task, cell), runs in by_task(results).items():
+        metric = metric_of(runs)
+        verdicts = [verdict(task, runs, metric, ours) for ours in VARIANTS[1:]]
+        rows.append([task.replace("_", " "), cell, *verdicts])
+    return markdown(["task", "cell", *VARIANTS[1:]], rows)
+
+
+def changes(results: Iterable[Result]) -> str:
+    """Return a table, a row a task and cell: the mean changes from none to the silent networks."""
     rows, header = [], ["task", "cell"]
     for ours in SILENT:
-        header += [f"{ours} against none", "P(better)", "verdict"]
+        header += [f"none -> {ours}", "P(better)"]
     for (task, cell), runs in by_task(results).items():
         metric, row = metric_of(runs), [task.replace("_", " "), cell]
         for ours in SILENT:
-            changed = change(runs.get(ours, []), runs.get("none", []), metric)
-            row += [*changed, verdict(task, runs, metric, ours)]
+            row += change(runs.get(ours, []), runs.get("none", []), metric)
         rows.append(row)
     return markdown(header, rows)
 
 
 def longer(results: Iterable[Result]) -> str:
-    """Return a table, a row a task and cell: the medians at the greatest length beyond that of the training."""
+    """Return a table, a row a task and cell: medians and ranges at the greatest length beyond the training's."""
     rows = []
     for (task, cell), runs in by_task(results).items():
         names = {name for group in runs.values() for result in group for name in result.metrics}
@@ -174,16 +200,11 @@ def longer(results: Iterable[Result]) -> str:
             lengths = [int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)]
             if lengths:
                 longest = max(lengths)
-                medians = [median(runs.get(variant, []), f"{prefix}{longest}") for variant in VARIANTS]
-                rows.append([task.replace("_", " "), cell, metric, str(longest), *medians])
+                found = [spread(runs.get(variant, []), f"{prefix}{longest}") for variant in VARIANTS]
+                found = [text or "not run" for text in found]
+                rows.append([task.replace("_", " "), cell, metric, str(longest), *found])
                 break
     return markdown(["task", "cell", "metric", "length", *VARIANTS], rows)
-
-
-def median(results: Sequence[Result], metric: str) -> str:
-    """Return the median of the runs that have a metric."""
-    values = values_of(results, metric)
-    return number(statistics.median(values)) if values else "not run"
 
 
 def learnt(results: Iterable[Result]) -> str:

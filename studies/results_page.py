@@ -38,7 +38,7 @@ also says where a warmup harms, how long memory lasts, and what it costs.
 | 1. Standard cells start with a single equilibrium | True for GRU, LSTM and MGU; false for BRC and nBRC |
 | 2. Learning needs many reachable equilibria | For copying, a VAA above 0.1; for the T-Maze it does not |
 | 3. Warmup makes learning faster and better | Clear for copying and for row MNIST with a GRU |
-| 4. A double layer wins lost precision back | Only on one short series; elsewhere it is no better |
+| 4. A double layer wins lost precision back | Shown on one short series only |
 | 5. Other procedures raise multistability too | Chrono initialisation does, for a time |
 
 **How to read it.** A number is the median over seeds; (a to b) is the full range. Figures show every run. Square
@@ -52,11 +52,21 @@ the intervals are wide: 5 of 5 still allows any share above .48, and 3 of 3 any 
 2,000 steps unless a number is given. One place gives 0.0156. The resting VAA counts only places that one more step
 does not move. A run has learnt when its validation loss is below half that of the best constant prediction, or
 when its policy is optimal or solves the environment. "With warmup" is the published procedure, tried once
-(`warmup.extension=1`). MGU, BRC and nBRC are gated cells; BRC and nBRC were designed to be bistable.
+(`warmup.extension=1`). The double layer warms up one half of its units. The warmup for rest aims at places where
+states stay. MGU, BRC and nBRC are gated cells; BRC and nBRC were designed to be bistable.
+
+**Tasks.** *Copying* gives back the first of T inputs. *Denoising* gives back five marked values, which are held for
+`pad length` steps or more. *Row MNIST* reads an image row by row and then 72 black rows, *permuted MNIST* its
+pixels in a fixed random order. The *T-Maze* asks at the end of a corridor for the cue at its start, POPGym's
+*RepeatFirst* at every step for the suit of the first card, *RepeatPrevious* for that of three cards ago, and
+*flip-flop* for the bit that was last written. *Forecast* asks for the next values of a seasonal series.
+*BasicMotions* and *JapaneseVowels* are classes of short series. Test results are those of the epoch with the best
+validation.
 """
 
 RUNS = """
-Every run is a row in `studies/results`, with all settings that differ from the defaults, so the row alone repeats
-it. The study file of the same name starts them. This command writes the page: `python -m studies.page
-studies/results/*.csv --output RESULTS.md --figures .github/results`
+Every run is a row in `studies/results`, with its commit and all settings that differ from the defaults, so the row
+alone repeats it, except where a study says "with changes": some of its runs had code that was not committed yet.
+Hours leave out the training of six runs that were paused. The study file of the same name starts them. This command
+writes the page: `python -m studies.page studies/results/*.csv --output RESULTS.md --figures .github/results`
 """

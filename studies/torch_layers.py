@@ -1,4 +1,4 @@
-"""What a warmup reaches on torch's own layers: ``python -m studies.torch_layers``, fifteen minutes on one core.
+"""What a warmup reaches on torch's own layers: ``python -m studies.torch_layers``, ten minutes on one core.
 
 Each row of ``studies/torch_layers.csv`` is a call ``warmup(layer, sequences)`` with default settings. The VAA is
 measured afterwards on other sequences. Rows that exist are not computed again.

@@ -8,6 +8,7 @@ from studies.groups import Result
 from studies.regret import (
     by_task,
     draw_learning,
+    harmed,
     harmless,
     judged,
     learnt,
@@ -15,6 +16,7 @@ from studies.regret import (
     measured,
     metric_of,
     missing,
+    unlearnt,
     verdict,
 )
 
@@ -48,14 +50,14 @@ def test_a_loss_is_harm_beyond_the_worst_run_without_a_warmup() -> None:
     assert told(beyond) == "**harm**"
 
 
-def test_the_longest_sequences_have_a_table_of_medians() -> None:
+def test_the_longest_sequences_have_a_table_of_medians_and_ranges() -> None:
     results = [
         Result(run("copy_50", variant, seed).what, {"test_at_length.500": value, "test_at_length.90": 9})
         for variant, values in {"none": [1.0, 3.0, 2.0], "silent-equal": [5.0]}.items()
         for seed, value in enumerate(values)
     ]
     (row,) = [line for line in longer(results).splitlines() if "copy 50" in line]
-    assert row == "| copy 50 | gru | loss | 500 | 2 | not run | not run | not run | 5 | not run |"
+    assert row == "| copy 50 | gru | loss | 500 | 2 (1 to 3) | not run | not run | not run | 5 | not run |"
 
 
 def test_an_agent_that_never_learns_is_worst_and_one_seed_settles_nothing() -> None:
@@ -118,3 +120,12 @@ def test_tables_take_the_rows_there_are_and_name_the_rest(tmp_path: Path) -> Non
     assert picture is not None
     assert picture.stat().st_size > 1000
     assert draw_learning(first, {"copy_50": "copying"}, tmp_path / "nothing.png") is None
+
+
+def test_rows_that_are_harmed_are_named_and_those_without_anything_to_lose_are_counted() -> None:
+    worse = runs("flip_flop", "flip_flop", "test_at_errors", none=[0, 0, 0], warmup=[1, 2, 3])
+    later = runs("tmaze_20", "tmaze", "epochs_until_learnt", none=[9, 9, 9], warmup=[5, 6, 9])
+    never = runs("copy_50", "copy_first_input", "test_at_loss", none=[1, 1, 1], warmup=[0, 0, 0])
+    assert harmed([*worse, *later, *never], "warmup") == "flip flop (gru)"
+    assert harmed(later, "warmup") == "none"
+    assert unlearnt([*later, *never], "warmup") == 1
