@@ -17,6 +17,7 @@ def no_regret(results: Sequence[Result], figures: Path) -> Section:
     """Whether a memory at the network's side can be left in."""
     absent = ", ".join(regret.missing(results))
     not_run = f"Not yet run with none, or not with silent-equal: {absent}." if absent else ""
+    equal = "silent-equal"
     text = f"""
 The question for anybody's project: can the warmup be left in? A network with a memory at its side (the default, and
 `SideMemory`) starts as the plain network of its other half, and only that memory is warmed up. *none* is the
@@ -31,9 +32,8 @@ only its positions are seen. co2 is a forecast of the CO2 that was measured each
 *No harm* means that the median is at least as good as the worst run of none. The test is lenient. Of procedures
 that are as good as none, 80 % pass it with three seeds, and 92 % with five; of procedures that are worse by a
 standard deviation 43 and 57 %. With as many parameters, silent-equal does no harm in
-{regret.harmless(results, "silent-equal")} rows with three seeds or more. In {
-        regret.unlearnt(results, "silent-equal")
-    } of them no run of none has learnt, so there was nothing to lose. Where memory is asked for it
+{regret.harmless(results, equal)} rows with three seeds or more. In {regret.unlearnt(results, equal)} of them
+no run of none has learnt, so there was nothing to lose. Where memory is asked for it
 learns what none does not learn, such as copying or row MNIST with a GRU, or learns sooner. Permuted MNIST reaches
 an accuracy of .4 with and without it. An LSTM is less sure: it copies after ten epochs with three seeds of five,
 and learns row MNIST only after the warmup for rest (one seed each).

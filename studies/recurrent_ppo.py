@@ -1,4 +1,4 @@
-"""Does a warmup harm, or help, a policy of sb3-contrib? ``python -m studies.recurrent_ppo``; a run takes 20 minutes.
+"""Does a warmup harm a policy of sb3-contrib, or help it? ``python -m studies.recurrent_ppo``; 20 minutes a run.
 
 Each row of ``studies/recurrent_ppo.csv`` is a RecurrentPPO of 80,000 steps on an environment of POPGym: with its
 plain LSTMs of 128 units, with these warmed up, and with LSTMs of as many parameters that have a memory at their
