@@ -143,7 +143,7 @@ def _cut_and_joined(
     rows = list(islice(first, share))
     share = fewest(len(rows), trainer.strategy.root_device)
     total = share * world_size()
-    require("batch_size", total, total > 1, "at least 2, and the training data need as many sequences")
+    require("sequences", total, total > 1, "at least 2 in the training data, and as many in each process")
     endless = chain(rows, first, chain.from_iterable(passes))
     while True:
         yield _joined(list(islice(endless, share)), order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +12,13 @@ from torch.optim import Optimizer
 
 @torch.no_grad()
 def renew_copies(
-    optimizers: Iterable[Optimizer], rnn: nn.Module, earlier: Sequence[Sequence[Tensor]]
+    optimizers: Sequence[Optimizer], rnn: nn.Module, earlier: Sequence[Sequence[Tensor]]
 ) -> None:
     """Bring copies of a network's weights up to date, as if the optimizers had been made just now.
 
     They would draw the weights back to where they were before a stage. The optimizers themselves stay: callbacks
-    and schedules may have changed them, and a module may hold them.
+    and schedules may have changed them, and a module may hold them. So do the parameters that they train: another
+    network may begin with the same weights.
 
     Args:
         optimizers: Optimizers of the training.
@@ -26,7 +27,8 @@ def renew_copies(
     """
     held = [tensor for optimizer in optimizers for tensor in _tensors(vars(optimizer), set())]
     parameters = list(rnn.parameters())
-    places = {parameter.data_ptr() for parameter in parameters}
+    trained = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    places = {parameter.data_ptr() for parameter in [*parameters, *trained]}
     for weights in earlier:
         for parameter, old in zip(parameters, weights, strict=True):
             if (old == old.flatten()[:1]).all():

@@ -66,7 +66,8 @@ class Stage(Callback, ABC):
     ) -> None:
         require("network", network, network is None or isinstance(network, str), "the name of an attribute")
         require("sequences", sequences, sequences is None or callable(sequences), "a function")
-        require("batch_size", batch_size, batch_size >= 1, "at least 1")
+        whole = isinstance(batch_size, Integral)
+        require("batch_size", batch_size, whole and batch_size >= 1, "a whole number, at least 1")
         require("seed", seed, isinstance(seed, Integral), "a whole number")
         self.network, self.sequences = network, sequences
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
@@ -120,8 +121,9 @@ class Stage(Callback, ABC):
         rnn = find_network(pl_module, self.network)
         done = self.done and (self._network is None or self._network() is rnn)
         self._network, self._left, self._waits = ref(rnn), None, False
+        again = "not repeated" if self.done else "not run"
         for holds, reason in (
-            (self._resumed, "not repeated, the fit resumes from a checkpoint."),
+            (self._resumed, f"{again}, the fit resumes from a checkpoint."),
             (done, "not repeated, this stage has already run for this network; a new one repeats it."),
             (trainer.fast_dev_run, "skipped under fast_dev_run."),  # type: ignore[attr-defined]
             (trainer.limit_train_batches == 0, "skipped, limit_train_batches=0 leaves no training data."),
@@ -130,6 +132,7 @@ class Stage(Callback, ABC):
                 self._say(reason)
                 return
         require_whole_weights(trainer)
+        _require_shapes(pl_module)
         try:
             self._run(trainer, pl_module, rnn)
         except TooEarly as error:
@@ -213,6 +216,13 @@ def _log(trainer: Trainer, group: str, seen: dict[str, Any]) -> None:
             define_metric(f"{group}/step")
             define_metric(f"{group}/*", step_metric=f"{group}/step")
         logger.log_metrics(metrics)
+
+
+def _require_shapes(module: LightningModule) -> None:
+    """Raise a ValueError if lazy modules have no weights yet: the first call would remake them."""
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise ValueError(f"{name}: must have a shape: call the module once before the fit")
 
 
 def require_whole_weights(trainer: Trainer) -> None:

@@ -54,7 +54,7 @@ def given(trainer: Trainer, module: LightningModule, rnn: nn.Module, batch: Any,
             reason = type(error).__name__ + (f": {text}" if text else "")
             where = f"training_step of {type(module).__name__} before it calls the {type(rnn).__name__}"
             how = "(it was run without gradients, in eval mode)"
-            raise TooEarly(f"sequences=None: {reason}, in {where} {how}: {ASK}") from None
+            raise TooEarly(f"sequences=None: {reason}, in {where} {how}: {ASK}") from error
 
     with without_a_trace(trainer, module), trainer.precision_plugin.train_step_context():
         return first_input(rnn, call)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from lightning_warmup.callbacks.batches import ToSequences, sequences_of
+from lightning_warmup.callbacks.silence import memory_in_use, memory_misread
 from lightning_warmup.callbacks.stage import Stage
+from lightning_warmup.callbacks.unchanged import own_random_streams, unchanged
 from lightning_warmup.distributed import fewest, gather_batch, world_size
 from lightning_warmup.dynamics.horizon import memory_horizon
 from lightning_warmup.dynamics.reachable import in_mode
@@ -21,7 +23,7 @@ from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.layout import time_first
 from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
-from lightning_warmup.networks.side_memory import SideMemory
+from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.regularize import add_gradient, takes_part
@@ -29,10 +31,6 @@ from lightning_warmup.procedures.result import WarmupResult, WarmupStep
 from lightning_warmup.procedures.sequences import Batch
 from lightning_warmup.procedures.warmup import warmup_steps
 
-UNHEARD = (
-    "the loss does not read the outputs of the memory at the network's side; if it reads h_n[-1], "
-    "take last_output(h_n), which is silent at first"
-)
 INACTIVE = (
     "its objective did not act in the training step: call self.manual_backward(loss), not loss.backward()"
 )
@@ -93,6 +91,7 @@ class WarmupStage(Stage):
     ) -> None:
         aim = make_objective(objective, steps)
         super().__init__(network, sequences, batch_size, aim.steps, seed)
+        require("batch_size", batch_size, batch_size >= 2, "at least 2, so that states can differ")
         self.plan = WarmupPlan(aim, lr, leaky, seed, holding_inputs)
         self._given = holding_inputs
         self.result: WarmupResult | None = None
@@ -121,6 +120,8 @@ class WarmupStage(Stage):
 
     def run(self, rnn: nn.Module, batches: Iterator[Batch]) -> Generator[WarmupStep]:
         """Warm up the network; before and after, measure on the first batch how many steps it remembers."""
+        if (use := memory_in_use(rnn)) is not None:
+            self._say(use)
         first = next(batches)
         before = _memory(rnn, first)
         self.result = yield from warmup_steps(rnn, chain([first], batches), self.plan)
@@ -146,21 +147,22 @@ class WarmupStage(Stage):
         """Say if the loss reads no outputs of a memory; add the gradient of the objective to that of the loss."""
         if self._look:
             self._look = False
-            if _is_unheard(find_network(pl_module, self.network)):
-                self._say(UNHEARD)
+            if (misread := memory_misread(find_network(pl_module, self.network))) is not None:
+                self._say(misread)
         if self._batch is None:
             return
         rnn = find_network(pl_module, self.network)
         if not any(parameter.requires_grad for parameter in rnn.parameters()):
             return  # another optimizer's turn: the module has switched the network off
-        batch, self._batch = self._present_batch(trainer, pl_module, rnn), None
-        if fewest(0 if batch is None else 1, pl_module.device) == 0 or batch is None:
-            return
-        # At half precision, the training scales its gradients.
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
-        scale = scaler.get_scale() if scaler else 1.0
-        accumulated = trainer.accumulate_grad_batches
-        add_gradient(self.plan, rnn, gather_batch(batch), trainer.global_step, accumulated, scale)
+        with own_random_streams():
+            batch, self._batch = self._present_batch(trainer, pl_module, rnn), None
+            if fewest(0 if batch is None else 1, pl_module.device) == 0 or batch is None:
+                return
+            # At half precision, the training scales its gradients.
+            scaler = getattr(trainer.precision_plugin, "scaler", None)
+            scale = scaler.get_scale() if scaler else 1.0
+            accumulated = trainer.accumulate_grad_batches
+            add_gradient(self.plan, rnn, gather_batch(batch), trainer.global_step, accumulated, scale)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -174,7 +176,8 @@ class WarmupStage(Stage):
     def _present_batch(self, trainer: Trainer, module: LightningModule, rnn: nn.Module) -> Batch | None:
         """Return the sequences of the kept batch, or None if they have a single step."""
         if self.sequences is not None:
-            return sequences_of(trainer, module, rnn, self.sequences, self._batch)
+            with unchanged([module, self.sequences], but=rnn):
+                return sequences_of(trainer, module, rnn, self.sequences, self._batch)
         try:
             sequences, lengths = as_sequences(rnn, self._batch)
         except NoSequences:
@@ -222,13 +225,6 @@ class WarmupStage(Stage):
             text = f"memory: {before} -> {after}; your sequences: {self._length:,}. {text}"
         asked = objective.steps
         return text + ("" if result.goal_reached else f"; try steps={3 * asked} instead of {asked}")
-
-
-def _is_unheard(rnn: nn.Module) -> bool:
-    """Return whether gradients of a loss reach a network, but not the outputs of a memory in it."""
-    memories = [part for part in rnn.modules() if isinstance(part, SideMemory)]
-    silent = any(memory.gains[-1].requires_grad and memory.gains[-1].grad is None for memory in memories)
-    return silent and any(parameter.grad is not None for parameter in rnn.parameters())
 
 
 def _memory(rnn: nn.Module, batch: Batch) -> Spans:

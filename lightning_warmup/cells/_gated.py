@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils.rnn import PackedSequence
 
 from lightning_warmup._compat import functorch_active
@@ -147,7 +148,7 @@ class GatedCell(nn.Module):
     def _run(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
         """Return the output, (T, B, H), and the final states, (B, H) each."""
         arguments = self.step, self.gates, x, states, stacked_weights(self)
-        if functorch_active():
+        if functorch_active() or torch.compiler.is_compiling():  # true in an export
             return loop(*arguments)
         new = self.training not in self._elementwise
         if new:
@@ -211,6 +212,9 @@ def _engine_agrees(cell: GatedCell) -> bool:
             torch.inference_mode(False),
             torch.enable_grad(),
             torch.random.fork_rng(devices=[]),
+            saved_tensors_hooks(
+                lambda saved: saved, lambda saved: saved
+            ),  # checkpointing counts its own calls
         ):
             # Pruning, for example, keeps the weights beside the parameters that they are computed from.
             computed = [tensor for tensor in vars(cell).values() if isinstance(tensor, Tensor)]

@@ -76,7 +76,7 @@ def first_input(rnn: nn.Module, call: Callable[[], object]) -> Any:
         return seen[0]
     finally:
         handle.remove()
-    raise NoSequences(f"sequences=None: the {type(rnn).__name__} is not called: {ASK}")
+    raise NoSequences(f"sequences=None: the {type(rnn).__name__} is not called as a module: {ASK}")
 
 
 def as_sequences(rnn: nn.Module, input: Any) -> tuple[Tensor, Tensor | None]:

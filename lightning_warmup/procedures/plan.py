@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ class WarmupPlan:
     holding_inputs: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        require("lr", self.lr, 0 < self.lr < math.inf, "a number above 0")
+        require("lr", self.lr, isinstance(self.lr, Real) and 0 < self.lr < math.inf, "a number above 0")
         if self.holding_inputs is not None:
             unused = f"left out, states of a {type(self.objective).__name__} settle under inputs from N(0, 1)"
             require("holding_inputs", self.holding_inputs, self.objective.together, unused)

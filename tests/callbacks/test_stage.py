@@ -18,7 +18,7 @@ from stranger import Stranger, StrangersData, loader, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_warmup import RecurrentNetwork, SideMemory, WarmupDiverged, WarmupStage
+from lightning_warmup import RecurrentNetwork, Rest, SideMemory, WarmupDiverged, WarmupStage
 from lightning_warmup.callbacks.stage import require_whole_weights
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.networks.find import find_network
@@ -49,28 +49,80 @@ def test_the_stage_makes_the_network_multistable(tmp_path: Path) -> None:
 
 
 class Classifier(LightningModule):
-    """Reads a network with a memory at its side: its states, as is usual, or its last output."""
+    """Reads a network with a memory at its side: its states, as is usual, or its outputs, or both."""
 
-    def __init__(self, reads_states: bool) -> None:
+    def __init__(self, reads: str) -> None:
         super().__init__()
-        self.rnn, self.head, self.reads_states = SideMemory("gru", 1, 8), nn.Linear(8, 1), reads_states
+        self.rnn, self.head, self.reads = SideMemory("gru", 1, 8, num_layers=2), nn.Linear(8, 1), reads
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        _, h_n = self.rnn(batch[0].transpose(0, 1))
-        return self.head(h_n[-1] if self.reads_states else self.rnn.last_output(h_n)).square().mean()
+        output, h_n = self.rnn(batch[0].transpose(0, 1))
+        last = self.rnn.last_output(h_n)
+        read = {"outputs": output[-1], "last output": last, "states": h_n[-1], "both": last + h_n[0]}
+        return self.head(read[self.reads]).square().mean()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters())
 
 
-@pytest.mark.parametrize("reads_states", [False, True])
-def test_a_memory_whose_outputs_are_not_read_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, reads_states: bool
+@pytest.mark.parametrize("reads", ["outputs", "last output", "states", "both"])
+def test_a_memory_that_is_not_silent_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, reads: str
 ) -> None:
     torch.manual_seed(0)
     with caplog.at_level("INFO"):
-        trainer(tmp_path, WarmupStage(steps=2), max_steps=3).fit(Classifier(reads_states), loader())
-    assert caplog.text.count("the loss does not read the outputs of the memory") == reads_states
+        trainer(tmp_path, WarmupStage(steps=2), max_steps=3).fit(Classifier(reads), loader())
+    assert caplog.text.count("the loss does not read the outputs of the memory") == (reads == "states")
+    assert caplog.text.count("the loss reads more of the memory") == (reads == "both")
+
+
+def test_a_memory_that_is_in_use_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module = Classifier("outputs")
+    with caplog.at_level("INFO"):
+        trainer(tmp_path, WarmupStage(steps=1)).fit(module, loader())
+        assert "in use already" not in caplog.text
+        trainer(tmp_path, WarmupStage(steps=1)).fit(module, loader())
+    assert caplog.text.count("in use already") == 1
+
+
+class Lazy(Stranger):
+    """Has a layer whose width its first call tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.LazyLinear(1)
+
+
+def test_layers_without_a_shape_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"head\.weight: must have a shape: call the module once before"):
+        trainer(tmp_path, WarmupStage(steps=1)).fit(Lazy(), loader())
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_an_objective_in_the_training_leaves_random_streams_and_attributes(
+    tmp_path: Path, drawn: bool
+) -> None:
+    """Sequences that are drawn at random and count their calls, and a network that drops units at random."""
+
+    class Counts(Stranger):
+        calls = 0
+
+        def draw(self, batch: list[Tensor]) -> Tensor:
+            self.calls += 1
+            return batch[0] + torch.randn_like(batch[0])
+
+    found = []
+    for regularize in (0.0, 0.1):
+        torch.manual_seed(0)
+        module = Counts(layers=2)
+        module.rnn.dropout = 0.5
+        sequences = (lambda batch, module: module.draw(batch)) if drawn else None
+        stage = WarmupStage(sequences=sequences, objective=Rest(steps=2, regularize=regularize))
+        trainer(tmp_path, stage, max_epochs=3).fit(module, loader())
+        found.append((module.seen, torch.get_rng_state()))
+        assert module.calls == 0
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1], found[1][1])
 
 
 def test_data_order_and_random_streams_do_not_depend_on_the_stage(tmp_path: Path) -> None:

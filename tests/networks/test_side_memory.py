@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
 
 from lightning_warmup import (
     Published,
@@ -313,9 +314,19 @@ def test_autocast(cell: str) -> None:
 def test_export(cell: str) -> None:
     rnn, x = heard(cell).eval(), torch.randn(5, 4, 3)
     state = rnn(x)[1]
-    with torch.no_grad():
-        exported = torch.export.export(Plain(rnn), (x, state)).module()
-        torch.testing.assert_close(exported(x, state), rnn(x, state))
+    exported = torch.export.export(Plain(rnn), (x, state)).module()
+    torch.testing.assert_close(exported(x, state), rnn(x, state))
+
+
+@every_cell
+def test_checkpointing_computes_it_again(cell: str) -> None:
+    x, gradients = torch.randn(5, 4, 3), []
+    for again in (False, True):
+        rnn = heard(cell)  # whose first call tries the step
+        output, _ = checkpoint(rnn, x, use_reentrant=False) if again else rnn(x)
+        output.square().mean().backward()
+        gradients.append([parameter.grad for parameter in rnn.parameters()])
+    torch.testing.assert_close(*gradients)
 
 
 def test_a_warmed_memory_holds_what_it_reads() -> None:

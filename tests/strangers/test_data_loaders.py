@@ -140,7 +140,7 @@ def test_no_data_are_no_mistake_if_asked_for_and_one_sequence_is_refused(
         trainer(tmp_path, *stages, limit_train_batches=0).fit(Module(), shuffled())
     assert "Warmup: skipped, limit_train_batches=0 leaves no training data." in caplog.messages
     one = shuffled(sampler=range(1), shuffle=False)
-    with pytest.raises(ValueError, match=r"batch_size=1: must be at least 2"):
+    with pytest.raises(ValueError, match=r"sequences=1: must be at least 2 in the training data"):
         trainer(tmp_path, WarmupStage(steps=1)).fit(Module(), one)
 
 

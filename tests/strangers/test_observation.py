@@ -255,7 +255,7 @@ class Flat(Plain):
     ("stranger", "message"),
     [
         (Stepwise, r"sequences=None: the GRU is given one step at a time, must be whole sequences: pass seq"),
-        (Unused, r"sequences=None: the GRU is not called: pass sequences=\.\.\., a function"),
+        (Unused, r"sequences=None: the GRU is not called as a module: pass sequences=\.\.\., a function"),
         (
             Failing,
             r"sequences=None: KeyError: 'values', in training_step of Failing before it calls the GRU \(it ",
@@ -270,6 +270,7 @@ def test_what_cannot_be_observed_is_said_in_one_line(
     with pytest.raises(ValueError, match=message) as caught:
         trainer(tmp_path, WarmupStage(steps=1), max_steps=1).fit(stranger(), data())
     assert "\n" not in str(caught.value)
+    assert (stranger is Failing) == ('batch["values"]' in "".join(traceback.format_exception(caught.value)))
     assert "_Stop" not in "".join(traceback.format_exception(caught.value))
 
 

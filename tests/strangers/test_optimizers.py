@@ -239,6 +239,9 @@ def test_a_memory_that_is_not_read_is_told(
         ({"network": 3}, "network=3: must be the name of an attribute"),
         ({"sequences": "x"}, "sequences=x: must be a function"),
         ({"seed": 1.5}, "seed=1.5: must be a whole number"),
+        ({"batch_size": "32"}, "batch_size=32: must be a whole number"),
+        ({"batch_size": 1}, "batch_size=1: must be at least 2"),
+        ({"lr": "fast"}, "lr=fast: must be a number above 0"),
     ],
 )
 def test_arguments_are_checked_at_once(arguments: Any, said: str) -> None:

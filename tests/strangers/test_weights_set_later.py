@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from stranger import Stranger, loader, trainer
 from torch import Tensor, nn
 
-from lightning_warmup import MultistabilityMonitor, WarmupStage, multistability
+from lightning_warmup import MultistabilityMonitor, SideMemory, WarmupStage, multistability
 from lightning_warmup.callbacks.pretrain import PretrainStage
 
 
@@ -118,6 +119,31 @@ def test_an_optimizer_that_copied_the_weights_does_not_draw_them_back(
     trainer(tmp_path, WarmupStage(steps=5), Note()).fit(module, loader())
     assert len(left) == 4
     assert torch.equal(module.rnn.weight_hh_l0, left[0])  # its learning rate is 0
+
+
+class Twins(LightningModule):
+    """Two networks that begin with equal weights."""
+
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = rnn, copy.deepcopy(rnn)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return sum(rnn(batch[0])[0].square().mean() for rnn in (self.first, self.second))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.LSTM(1, 12, batch_first=True), lambda: SideMemory("gru", 1, 12, batch_first=True)]
+)
+def test_a_network_that_begins_with_the_same_weights_is_left_alone(tmp_path: Path, make: Any) -> None:
+    module = Twins(make())
+    before = copy.deepcopy(module.second.state_dict())
+    trainer(tmp_path, WarmupStage("first", steps=3), max_steps=0).fit(module, loader())
+    assert all(torch.equal(before[name], weight) for name, weight in module.second.state_dict().items())
+    assert any(not torch.equal(before[name], weight) for name, weight in module.first.state_dict().items())
 
 
 class Later(Stranger):
