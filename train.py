@@ -92,7 +92,8 @@ def predict(config: Config, folder: RunFolder, datamodule: Any, module: Any) -> 
     from lightning_warmup.runtime import files, process
 
     go_on(config, folder)
-    trainer = Trainer(**dict(config.trainer), logger=False, default_root_dir=folder.path)
+    settings = dict(config.trainer) | {"fast_dev_run": False}  # all sequences have a prediction
+    trainer = Trainer(**settings, logger=False, default_root_dir=folder.path)
     outputs = trainer.predict(module, datamodule)
     if trainer.is_global_zero:
         path, rows = folder.path / "predictions.csv", datamodule.predictions(outputs)
@@ -110,13 +111,13 @@ def export(config: Config, folder: RunFolder) -> dict[str, Any]:
     """
     from lightning_warmup.networks.checkpoint import network_of
     from lightning_warmup.networks.export import export_step
-    from lightning_warmup.runtime import checkpoints, files
+    from lightning_warmup.runtime.files import replacing
 
     assert folder.checkpoint is not None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that are not needed
     path = folder.path / "step.onnx"
-    with mistakes(ModuleNotFoundError), files.replacing(path) as partial:
-        export_step(network_of(checkpoints.read_checkpoint(folder.checkpoint)), partial)
+    with mistakes(ModuleNotFoundError), replacing(path) as unfinished:
+        export_step(network_of(folder.checkpoint), unfinished)
     go_on(config, folder)
     print(f"\nstep  {path}")
     return {}

@@ -173,6 +173,15 @@ class Series(Data):
     test_fraction: float = Field(0.2, gt=0, lt=1)
     """Fraction of the sequences in root for the test, if test_root=null."""
 
+    @model_validator(mode="after")
+    def _check_fractions(self) -> Series:
+        rest = 1 - self.test_fraction
+        if self.test_root is None and self.val_fraction >= rest:
+            raise ValueError(
+                f"data.val_fraction={self.val_fraction}: must be < {rest:g}, 1 - data.test_fraction"
+            )
+        return self
+
 
 class Episodes(Data):
     """Settings that all benchmarks of reinforcement learning share."""

@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import gymnasium
 
@@ -14,7 +14,6 @@ if "TMaze-v0" not in gymnasium.registry:
     gymnasium.register(id="TMaze-v0", entry_point="datamodules.tmaze_env:TMazeEnv")
 
 
-@runtime_checkable
 class Benchmark(Protocol):
     """A LightningDataModule that ``train.py`` can train a network on.
 
@@ -43,7 +42,6 @@ class Benchmark(Protocol):
         """Return the first ``count`` test sequences as a batch; the report measures multistability on them."""
 
 
-@runtime_checkable
 class ControlBenchmark(Benchmark, Protocol):
     """A benchmark of the task ``"control"``, whose episodes the module plays while it learns from them.
 

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     size, rows = moved.units, [automaton.states.index(goal) for goal in GOALS]
     lower, upper = boxes.lower[rows], boxes.upper[rows]
     figure, (left, right) = panel_grid(2, 2, (0.2, 0.6), (4.2, 3.8))
-    proven = paths(read(options.proven / "checkpoints" / "proven.ckpt"), automaton, size)
+    proven = paths(network_of(options.proven / "checkpoints" / "proven.ckpt"), automaton, size)
     units = most_different(*(lower + upper))
     handles = draw(left, proven, units, f"proven, moved by up to {size:.2g}")
     for number, (low, high) in enumerate(zip(lower[:, units], upper[:, units], strict=True)):
@@ -56,18 +56,13 @@ def main(argv: list[str]) -> int:
         first = int(entered.int().argmax())
         print(f"{goal}: all in the box from step {first + 1}, to the end: {bool(entered[first:].all())}")
     (checkpoint,) = (options.other / "checkpoints").glob("best*.ckpt")
-    others = paths(read(checkpoint), automaton, size)
+    others = paths(network_of(checkpoint), automaton, size)
     draw(right, others, most_different(*others[TRAINED].mean(1)), f"{options.title}, moved as much")
     gaps = (others[:, 0].mean(1) - others[:, 1].mean(1)).norm(dim=1)
     early, late = float(gaps[TRAINED]), float(gaps[-1])
     print(f"other: distance of the cues {early:.3g} after {TRAINED} steps, {late:.3g} at the end")
     save_with_legend(figure, handles, 2, options.output)
     return 0
-
-
-def read(checkpoint: Path) -> RecurrentNetwork:
-    """Return the network of a checkpoint."""
-    return network_of(torch.load(checkpoint, map_location="cpu", weights_only=True))
 
 
 def most_different(one: Tensor, other: Tensor) -> list[int]:

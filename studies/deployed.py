@@ -176,9 +176,9 @@ def main(argv: list[str]) -> int:
 
     def measure(run: str, precision: str) -> dict[str, Any]:
         folder = folders[run]
-        checkpoint = torch.load(folder / "checkpoints" / "proven.ckpt", map_location="cpu", weights_only=True)
+        network = network_of(folder / "checkpoints" / "proven.ckpt")
         steps = arguments.steps if precision == "float32" else arguments.steps // 100
-        found = follow(network_of(checkpoint), folder / "certificate.npz", precision, steps)
+        found = follow(network, folder / "certificate.npz", precision, steps)
         tqdm.write(f"{run}, {precision}: {found}")
         return found
 

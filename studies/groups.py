@@ -57,7 +57,7 @@ def group(results: Iterable[Result], names: Sequence[str]) -> Groups:
     for key, by_settings in by_names.items():
         shared = set.intersection(*(set(shlex.split(settings)) for settings in by_settings))
         for settings, members in by_settings.items():
-            own = [text.partition(".")[2] for text in shlex.split(settings) if text not in shared]
+            own = [re.sub(r"^\w+\.", "", text) for text in shlex.split(settings) if text not in shared]
             groups[(*key[:-1], ", ".join([key[-1], *own]))] = members
     return groups
 
@@ -110,6 +110,5 @@ def _procedure(settings: Mapping[str, str]) -> str:
     words = words or ["without warmup"]
     if settings["model.double"] == "true":
         words.append("memory at its side" if settings["model.silent"] == "true" else "double layer")
-    words += ["consolidated"] if settings.get("agent.consolidate", "0") != "0" else []
     words += ["proven"] if settings["proof.steps"] != "0" else []
     return ", ".join(words).replace("_", " ")

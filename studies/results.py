@@ -23,7 +23,7 @@ WHAT = ("study", "run", "settings", "seed", "commit", "dirty")
 RISEN = 0.1
 """VAA from which a network counts as multistable: a tenth of the states end in different places."""
 # These settings do not change what a run computes: they say where its files are, and what is shown of it.
-_ELSEWHERE = ("run_dir=", "ckpt=", "seed=", "data.root=", "tracking.", "trainer.enable_")
+_ELSEWHERE = ("run_dir=", "ckpt=", "ckpt_interval=", "seed=", "data.root=", "tracking.", "trainer.enable_")
 
 
 def settings_in(config: str) -> str:

@@ -55,10 +55,6 @@ class DoubleLayer(nn.Module):
         """Return what the layer's call does, with both halves run by ``call``."""
         return run_halves((self.first, self.second), (input, input), h_0, call)
 
-    def first_state(self, state: State) -> State:
-        """Return the first half's part of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""
-        return half_of(state, 0)
-
 
 def half_of(state: State, index: int) -> State:
     """Return the first or the second half of a state: ``(1, B, H)`` to ``(1, B, H / 2)``."""

@@ -24,6 +24,7 @@ from lightning_warmup.networks.whole import Whole
 
 Run = Callable[[Tensor, State | None], tuple[Tensor, State]]
 RunTo = Callable[[Tensor, State | None, Tensor], tuple[Tensor, State]]
+HalvesRun = Callable[[Tensor, State | None, Call], tuple[Tensor, State]]
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,8 @@ def _time_first(rnn: nn.Module) -> Run:
     return run
 
 
-def _cell_layer(cell: nn.Module) -> Layer:
+def _cell_layer(cell: GatedCell) -> Layer:
     """Return a cell of this library as a layer."""
-    if isinstance(cell, LSTM):
-        return _torch_layer(TorchLayer(cell, 0))
-    assert isinstance(cell, GatedCell)
     run = _time_first(cell)
 
     def run_to(input: Tensor, state: State | None, steps: Tensor) -> tuple[Tensor, State]:
@@ -141,36 +139,32 @@ def _cell_layer(cell: nn.Module) -> Layer:
 
 def _double_layer(rnn: DoubleLayer) -> Layer:
     """Return a double layer, of which the first half is warmed up."""
-    first, second = _cell_layer(rnn.first), _cell_layer(rnn.second)
-    return Layer(
-        _time_first(rnn),
-        rnn.input_size,
-        first.warmed,
-        second.warmed,
-        part=rnn.first_state,
-        run_to=_halves_to(rnn.run, {rnn.first: first.run_to, rnn.second: second.run_to}),
-        alone=first,
-    )
+    return _layer_of_halves(_time_first(rnn), rnn.run, rnn.first, rnn.second)
 
 
 def _side_layer(rnn: SideMemory, index: int) -> Layer:
     """Return a layer of a memory and its plain network."""
-    memory, plain = _cell_layer(rnn.memory[index]), _cell_layer(rnn.plain[index])
-    below, run = [rnn.gains[index - 1]] if index else [], partial(rnn.run_layer, index)
+    run, below = partial(rnn.run_layer, index), [rnn.gains[index - 1]] if index else []
+    return _layer_of_halves(run, run, rnn.memory[index], rnn.plain[index], below)
+
+
+def _layer_of_halves(
+    run: Run, run_halves: HalvesRun, first: nn.Module, second: nn.Module, frozen: Sequence[nn.Parameter] = ()
+) -> Layer:
+    """Return a layer of two cells, of which the first is warmed up; ``run_halves`` runs each by a given call."""
+    (warmed,), (other,) = layers_of(first), layers_of(second)
     return Layer(
         run,
-        memory.input_size,
-        memory.warmed,
-        plain.warmed + below,
+        warmed.input_size,
+        warmed.warmed,
+        [*other.warmed, *frozen],
         part=partial(half_of, index=0),
-        run_to=_halves_to(run, {rnn.memory[index]: memory.run_to, rnn.plain[index]: plain.run_to}),
-        alone=memory,
+        run_to=_halves_to(run_halves, {first: warmed.run_to, second: other.run_to}),
+        alone=warmed,
     )
 
 
-def _halves_to(
-    run: Callable[[Tensor, State | None, Call], tuple[Tensor, State]], ends: dict[nn.Module, RunTo | None]
-) -> RunTo | None:
+def _halves_to(run: HalvesRun, ends: dict[nn.Module, RunTo | None]) -> RunTo | None:
     """Return how a layer of two halves ends each row at a step of its own; None if a half can't."""
     able = {half: end for half, end in ends.items() if end is not None}
     if len(able) < len(ends):

@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 from lightning_warmup.networks.checkpoint import network_of
 from lightning_warmup.proofs.certify import check_again
 
@@ -26,13 +24,7 @@ def main(argv: list[str]) -> int:
             print(f"error: {path}: there is no such file", file=sys.stderr)
             return 2
     try:
-        content = dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
-    except Exception as error:  # of many kinds, by what the file is
-        reason = type(error).__name__
-        print(f"error: --checkpoint {checkpoint}: not a checkpoint, or damaged ({reason})", file=sys.stderr)
-        return 2
-    try:
-        network = network_of(content)
+        network = network_of(checkpoint)
         start = time.perf_counter()
         found = check_again(network, boxes)
     except ValueError as error:

@@ -53,6 +53,8 @@ class Machine:
     ) -> None:
         _check_call(network)
         own = network.readout if isinstance(network, RecurrentNetwork) else None
+        if own is not None and readout is not None:
+            raise ValueError(f"readout: must be left out, a {type(network).__name__} has its own")
         if (readout := readout or own) is None:
             raise ValueError(f"readout=None: must be given, a {type(network).__name__} has none")
         self.precision = precision

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.networks import RecurrentNetwork
 from lightning_warmup.proofs.automata import Automaton
 
 LEAD = 0.1
@@ -20,7 +19,7 @@ def run(network: nn.Module, readout: nn.Linear | None, inputs: Tensor, h_0: Any 
     batch_first = bool(getattr(network, "batch_first", False))
     x = inputs.to(dtype)
     outputs, state = network(x.transpose(0, 1) if batch_first else x, h_0)
-    outputs = outputs if isinstance(network, RecurrentNetwork) or readout is None else readout(outputs)
+    outputs = outputs if readout is None else readout(outputs)
     return outputs.transpose(0, 1) if batch_first else outputs, state
 
 

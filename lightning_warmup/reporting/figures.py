@@ -87,6 +87,11 @@ def save(figure: Figure, output: Path) -> Path:
     return output
 
 
+def _learnt(metrics: Metrics) -> tuple[str, str, str]:
+    """Return what tells how well a run has learnt, what one training value is of, and the scale of its axis."""
+    return ("loss", "batch", "log") if column(metrics, "val/loss")[0] else ("return", "episode", "linear")
+
+
 def draw_learning(metrics: Metrics) -> Figure:
     """Draw the loss or return over the training steps of a run, and below it the VAA if it was monitored."""
     vaa = next(
@@ -94,9 +99,7 @@ def draw_learning(metrics: Metrics) -> Figure:
         None,
     )
     figure, axes = panels(3.9, 2.6) if vaa else panels(4)
-    name, sample, scale = "return", "episode", "linear"
-    if column(metrics, "val/loss")[0]:
-        name, sample, scale = "loss", "batch", "log"
+    name, sample, scale = _learnt(metrics)
     axes[0].plot(*column(metrics, f"train/{name}"), color=GREY, label=f"training, one {sample}")
     axes[0].plot(*column(metrics, f"val/{name}"), label="validation", **style(0))
     finish(axes[0], title="Learning curve", ylabel=name, yscale=scale)
@@ -208,12 +211,20 @@ def draw_run(folder: Path) -> dict[str, Path]:
 
 
 def draw_comparison(runs: Mapping[str, Path], output: Path) -> Path:
-    """Draw the validation loss of several runs, by label, over their epochs; return ``output``."""
+    """Draw the validation loss or return of several runs, by label, over their epochs; return ``output``.
+
+    Raises:
+        ValueError: If some runs have a loss and others a return.
+    """
     figure, (axes,) = panels(4, width=7)
-    for index, (label, folder) in enumerate(runs.items()):
-        epochs, losses = column(read_metrics(folder), "val/loss", "epoch")
-        axes.plot([epoch + 1 for epoch in epochs], losses, label=label, **style(index))
-    finish(axes, title="Validation loss", xlabel="epoch", ylabel="loss", yscale="log")
+    metrics = {label: read_metrics(folder) for label, folder in runs.items()}
+    if len(kinds := {_learnt(rows) for rows in metrics.values()}) > 1:
+        raise ValueError("some of these runs have a loss and others a return: compare runs of one kind")
+    ((name, _, scale),) = kinds
+    for index, (label, rows) in enumerate(metrics.items()):
+        epochs, values = column(rows, f"val/{name}", "epoch")
+        axes.plot([epoch + 1 for epoch in epochs], values, label=label, **style(index))
+    finish(axes, title=f"Validation {name}", xlabel="epoch", ylabel=name, yscale=scale)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return save(figure, output)
 

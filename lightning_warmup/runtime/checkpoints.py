@@ -154,11 +154,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: If the file is not a checkpoint or is damaged.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint if checkpoint["state_dict"] and checkpoint["global_step"] >= 0 else {}
-    except Exception as error:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not checkpoint["state_dict"] or checkpoint["global_step"] < 0:
+            raise ValueError("no weights, or no step")
+    except Exception as error:  # of many kinds, by what the file is
         reason = type(error).__name__
         raise ValueError(f"ckpt={str(path)!r}: not a checkpoint, or damaged ({reason})") from None
+    return checkpoint
 
 
 def check_same_network(path: Path, checkpoint: Mapping[str, Any], module: Any) -> None:

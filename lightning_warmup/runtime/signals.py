@@ -54,9 +54,9 @@ class Interruption(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the run if a signal arrived after the last save."""
-        self._training = False
         if self.received:
             self._end(self.received)
+        self._training = False
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._listen()

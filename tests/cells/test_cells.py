@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup import cells
+from lightning_warmup import SideMemory, cells, warmup
 from lightning_warmup.cells import BRC, GRU, LSTM, MGU, NBRC, RNN, cell_by_name, cell_names
 from lightning_warmup.cells._gated import Gate, GatedCell
 from lightning_warmup.engine.gates import gate_weights
@@ -327,6 +328,12 @@ def test_a_cell_of_any_kind_passes_what_every_cell_is_tested_for(
     for check in (test_call_conventions, test_constant_input, test_without_bias, test_names_and_sizes):
         check("mine")
     test_gradient_of_one_sequence("mine", 60)
+    rnn = SideMemory("mine", 1, 8)
+    before = copy.deepcopy(rnn.state_dict())
+    warmup(rnn, torch.randn(12, 8, 1), steps=2)
+    changed = {name for name, weight in rnn.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed
+    assert all(name.startswith("memory") for name in changed)
 
 
 @pytest.mark.parametrize(

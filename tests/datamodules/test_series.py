@@ -118,6 +118,8 @@ def test_every_sequence_is_in_one_split_and_the_seed_draws_the_validation(tmp_pa
     assert not torch.equal(one.rows["val"].sort().values, other.rows["val"].sort().values)
     both = benchmark("series", root=path, test_root=path, val_fraction=0.1)
     assert both.sizes == {"train": 27, "val": 3, "test": 30}
+    with pytest.raises(ValueError, match=r"data.val_fraction=0.6: must be < 0.6, 1 - data.test_fraction"):
+        benchmark("series", root=path, val_fraction=0.6, test_fraction=0.4)
 
 
 def test_classes_of_a_test_file_are_those_of_the_training_file_in_its_order(tmp_path, sequences):
@@ -446,7 +448,8 @@ def predict(train, run: Path, folder: Path, x: np.ndarray, lengths: np.ndarray) 
     """What the command predicts for new sequences, which have no labels, with the checkpoint of a run."""
     np.savez(folder / "new.npz", x=x, lengths=lengths)
     report = (run / "report.json").read_bytes()
-    train(f"run_dir={run}", "ckpt=last", "stages=[predict]", f"data.root={folder / 'new.npz'}")
+    settings = f"data.root={folder / 'new.npz'}", "trainer.fast_dev_run=true"  # which leaves none out
+    train(f"run_dir={run}", "ckpt=last", "stages=[predict]", *settings)
     assert (run / "report.json").read_bytes() == report
     with (run / "predictions.csv").open(newline="") as file:
         return list(csv.DictReader(file))

@@ -213,6 +213,8 @@ def test_sizes_must_be_those_of_the_network() -> None:
         certify(RecurrentNetwork(3, 4, 1), language())
     with pytest.raises(ValueError, match="readout=None: must be given, a GRU has none"):
         certify(torch.nn.GRU(3, 4), language())
+    with pytest.raises(ValueError, match="readout: must be left out, a RecurrentNetwork has its own"):
+        certify(RecurrentNetwork(3, 4, 2), language(), torch.nn.Linear(4, 2))
 
 
 class Negative(nn.GRU):

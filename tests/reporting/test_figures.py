@@ -135,6 +135,10 @@ def test_runs_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     folders = [write_run(tmp_path / name, "val/loss") for name in ("a", "b")]
     output = draw_comparison({folder.name: folder for folder in folders}, tmp_path / "both.png")
     assert output.stat().st_size > 10_000
+    returns = write_run(tmp_path / "c", "val/return")
+    assert draw_comparison({"c": returns}, tmp_path / "returns.png").stat().st_size > 10_000
+    with pytest.raises(ValueError, match="have a loss and others a return"):
+        draw_comparison({"a": folders[0], "c": returns}, tmp_path / "mixed.png")
     assert main([str(tmp_path / "again.png"), f"label={folders[0]}"]) == 0
     assert main([str(tmp_path / "again.png"), f"label={tmp_path / 'none'}"]) == 2
     assert "none" in capsys.readouterr().err
