@@ -5,17 +5,13 @@ from __future__ import annotations
 import copy
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_warmup.cells import LSTM, GatedCell
 from lightning_warmup.engine.gates import as_tuple, stacked_weights
 from lightning_warmup.engine.scan import loop
-from lightning_warmup.networks.double import DoubleLayer
-from lightning_warmup.networks.recurrent import RecurrentNetwork
-from lightning_warmup.networks.side_memory import SideMemory
+from lightning_warmup.networks.recurrent import RecurrentNetwork, gated_cells
 
 OPSET = 20
 """Version of the ONNX operators in the file."""
@@ -34,16 +30,13 @@ class Step(nn.Module):
     def __init__(self, network: RecurrentNetwork) -> None:
         super().__init__()
         self.network = network
-        cells = [cell for halves in _layers(network) for cell in halves]
-        for cell in cells:
-            if not isinstance(cell, (GatedCell, LSTM)):
-                raise ValueError(f"network: its layer {type(cell).__name__} must be a cell with gates")
-        self.states = int(cells[0].states)
+        self.cells = gated_cells(network)
+        self.states = int(self.cells[0][0].states)
 
     def forward(self, input: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         rows: list[tuple[Tensor, ...]] = []
         gains, heard = getattr(self.network.layers, "gains", None), input
-        for index, halves in enumerate(_layers(self.network)):
+        for index, halves in enumerate(self.cells):
             before = [state[index].chunk(len(halves), 1) for state in states]
             after = [
                 as_tuple(loop(cell.step, cell.gates, given[None], each, stacked_weights(cell))[1:])
@@ -82,9 +75,8 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
     step = Step(network).eval()
     names = ["state", "cell"][: step.states]
     weight = network.readout.weight
-    layers = _layers(network)
-    features = int(layers[0][0].input_size)
-    shape = len(layers), 2, network.readout.in_features  # a batch of 1 would be taken for a constant
+    features = int(step.cells[0][0].input_size)
+    shape = len(step.cells), 2, network.readout.in_features  # a batch of 1 would be taken for a constant
     states = [weight.new_zeros(shape) for _ in names]
     batch = torch.export.Dim("batch")
     torch.onnx.export(
@@ -99,11 +91,3 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
         external_data=False,
         verbose=False,
     )
-
-
-def _layers(network: RecurrentNetwork) -> list[list[Any]]:
-    """Return the cells of each layer: two where it has halves, the memory first."""
-    layers = network.layers
-    if isinstance(layers, SideMemory):
-        return [[memory, plain] for memory, plain in zip(layers.memory, layers.plain, strict=True)]
-    return [[layer.first, layer.second] if isinstance(layer, DoubleLayer) else [layer] for layer in layers]

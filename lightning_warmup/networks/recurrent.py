@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_warmup.cells import cell_by_name
+from lightning_warmup.cells import LSTM, GatedCell, cell_by_name
 from lightning_warmup.engine.state import State, state_of_all, state_of_layer
 from lightning_warmup.initialisations import initialise
 from lightning_warmup.networks.double import DoubleLayer
@@ -75,8 +76,20 @@ class RecurrentNetwork(nn.Module):
             sizes = [input_size] + [hidden_size] * (num_layers - 1)
             self.layers = nn.ModuleList(make(size, hidden_size) for size in sizes)
         self.readout = nn.Linear(hidden_size, output_size)
-        for part in _cells(self.layers):
+        drawn: Iterable[Iterable[nn.Module]] = self.cells()
+        if isinstance(self.layers, SideMemory):  # all memories before the plain cells
+            drawn = zip(*drawn, strict=True)
+        for part in chain.from_iterable(drawn):
             initialise(part, init, t_max)
+
+    def cells(self) -> list[list[nn.Module]]:
+        """Return the cells of each layer: two where it has halves, of which the first is warmed up."""
+        if isinstance(self.layers, SideMemory):
+            return self.layers.cells()
+        return [
+            [layer.first, layer.second] if isinstance(layer, DoubleLayer) else [layer]
+            for layer in self.layers
+        ]
 
     def forward(
         self, input: Tensor, h_0: State | None = None, read_at: Tensor | None = None
@@ -142,17 +155,21 @@ class RecurrentNetwork(nn.Module):
         return found, state
 
 
+def gated_cells(network: RecurrentNetwork | SideMemory) -> list[list[Any]]:
+    """Return the cells of each layer of a network, all of which have gates.
+
+    Raises:
+        ValueError: If one is another module.
+    """
+    layers = network.cells()
+    for cell in chain.from_iterable(layers):
+        if not isinstance(cell, (GatedCell, LSTM)):
+            raise ValueError(f"network: its layer {type(cell).__name__} must be a cell with gates")
+    return layers
+
+
 def check_steps(read_at: Tensor, length: int) -> None:
     """Raise a ValueError unless sequences of ``length`` steps have all steps of ``read_at``, of any shape."""
     outside = read_at[(read_at < -length) | (read_at >= length)]
     if len(outside):
         raise ValueError(f"read_at={int(outside[0])}: must be a step of the sequences, in 0..{length - 1}")
-
-
-def _cells(layers: nn.ModuleList | SideMemory) -> Iterator[nn.Module]:
-    """Yield the cells of all layers, those of a double layer one after the other."""
-    if isinstance(layers, SideMemory):
-        yield from (*layers.memory, *layers.plain)
-    else:
-        for layer in layers:
-            yield from (layer.first, layer.second) if isinstance(layer, DoubleLayer) else (layer,)

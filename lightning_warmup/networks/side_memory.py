@@ -150,6 +150,10 @@ class SideMemory(nn.Module):
             heard = plain + self._heard(index - 1, memory)
         return run_halves((self.memory[index], self.plain[index]), (input, heard), h_0, call)
 
+    def cells(self) -> list[list[nn.Module]]:
+        """Return the two cells of each layer, the memory first."""
+        return [list(pair) for pair in zip(self.memory, self.plain, strict=True)]
+
     def last_output(self, h_n: State) -> Tensor:
         """Return the output at the step after which the states are ``h_n``: ``(L, B, H)`` to ``(B, H)``.
 

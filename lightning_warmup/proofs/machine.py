@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_warmup.cells import GRU, LSTM, RNN, GatedCell
+from lightning_warmup.cells import GRU, LSTM, RNN
 from lightning_warmup.engine.gates import Gate, Weights, stacked_weights
 from lightning_warmup.engine.scan import loop
-from lightning_warmup.networks import DoubleLayer, RecurrentNetwork, SideMemory
+from lightning_warmup.networks import RecurrentNetwork, SideMemory
 from lightning_warmup.networks.layers import has_forward_of
+from lightning_warmup.networks.recurrent import gated_cells
 from lightning_warmup.proofs.intervals import Interval, stored, widened
 
 Values: TypeAlias = Any  # tensors, or intervals, which torch's functions take as well
@@ -180,16 +181,8 @@ def _held(state: Values) -> Values:
 
 def _cells(network: nn.Module) -> list[list[tuple[Any, Weights]]]:
     """Return the cells of each layer, and their weights."""
-    if isinstance(network, RecurrentNetwork):
-        inner = network.layers
-        return _cells(inner) if isinstance(inner, SideMemory) else [c for each in inner for c in _cells(each)]
-    if isinstance(network, SideMemory):
-        pairs = zip(network.memory, network.plain, strict=True)
-        return [[(half, stacked_weights(half)) for half in pair] for pair in pairs]
-    if isinstance(network, DoubleLayer):
-        return [[(half, stacked_weights(half)) for half in (network.first, network.second)]]
-    if isinstance(network, (GatedCell, LSTM)):
-        return [[(network, stacked_weights(network))]]
+    if isinstance(network, (RecurrentNetwork, SideMemory)):
+        return [[(cell, stacked_weights(cell)) for cell in cells] for cells in gated_cells(network)]
     kinds = {"GRU": GRU, "LSTM": LSTM, "RNN_TANH": RNN}
     if not isinstance(network, nn.RNNBase) or network.mode not in kinds:
         known = "a RecurrentNetwork of cells with gates, or torch.nn.GRU, LSTM or RNN of tanh"
