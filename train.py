@@ -80,7 +80,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
         if trainer.is_global_zero:
             files.write_json(folder.path / REPORT, result)
             loggers.log_results(opened, result, draw_run(folder.path))
-            print(f"\n{table(result, result['trivial_loss'])}\nfiles  {folder.path}")
+            print(f"\n{table(result)}\nfiles  {folder.path}")
     process.leave_process_group()
     return result
 

@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from configs.compose import compose, help_text, to_yaml
+from configs.compose import compose, to_yaml
+from configs.help import help_text
 from configs.run import Config
 from configs.run_folder import RunFolder, give_up, open_run_folder
 from configs.values import ConfigError

@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from configs.help import help_text, unknown
+from configs.help import unknown
 from configs.run import Config, choices, mappings, settings_of
 from configs.setting import Setting
 from configs.values import ConfigError, argument, parse_yaml, quote, with_home
-
-__all__ = ["CONFIG_FILE", "Config", "ConfigError", "compose", "help_text", "to_yaml"]
 
 CONFIG_FILE = "config.yaml"
 

@@ -82,19 +82,19 @@ def go_on(config: Config, folder: RunFolder) -> None:
             folder can't change.
     """
     path = folder.path / CONFIG_FILE
-    fits = "fit" in config.stages
+    trains = "fit" in config.stages
     if config.ckpt is None:
         return
-    reports = "test" in config.stages and not fits and (folder.path / REPORT).exists()
-    changes = _changes(folder.checkpoint, config) if folder.checkpoint and (fits or reports) else {}
+    reports = "test" in config.stages and not trains and (folder.path / REPORT).exists()
+    changes = _changes(folder.checkpoint, config) if folder.checkpoint and (trains or reports) else {}
     for key, (was, now) in changes.items():
-        if fits and key in KEPT:
+        if trains and key in KEPT:
             began = "with which the run that is resumed began; start a new run for another"
             raise ConfigError(f"{key}={now}: must be {was}, {began}")
         if reports and key.startswith(TESTED) and key not in UNTESTED:
             why = "the report would no longer be that of config.yaml; choose another run_dir"
             raise ConfigError(f"{key}={now}: must be {was}, or {why}")
-    if not is_first_process(os.environ) or (path.exists() and not fits):
+    if not is_first_process(os.environ) or (path.exists() and not trains):
         return
     if changes and path.exists():
         text = ", ".join(f"{key}={now} (before: {was})" for key, (was, now) in changes.items())

@@ -135,12 +135,12 @@ def save_with_legend(figure: Figure, handles: Mapping[str, Any], columns: int, o
 
 def points_of(results: Sequence[Result], prefix: str) -> dict[float, list[float]]:
     """Return the metrics of all runs over the numbers in their names, where all of them have one."""
-    curves = [_curve(result, prefix) for result in results]
+    curves = [curve_of(result, prefix) for result in results]
     shared = sorted(set.intersection(*map(set, curves)))
     return {at: [curve[at] for curve in curves] for at in shared}
 
 
-def _curve(result: Result, prefix: str) -> dict[float, float]:
+def curve_of(result: Result, prefix: str) -> dict[float, float]:
     """Return a curve of one run; at the length of training the metric of the test itself."""
     curve: dict[float, float] = {}
     test = "test." + {"test_at_length.": "loss"}.get(prefix, prefix.partition("_")[0])

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from configs.compose import ConfigError
 from configs.run import mappings
+from configs.values import ConfigError
 
 FIELDS = {"overlays": list, "settings": dict, "grid": dict, "include": list, "seeds": list, "slurm": dict}
 

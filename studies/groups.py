@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.compose import ConfigError
 from configs.run_folder import REPORT
+from configs.values import ConfigError
 from lightning_warmup.runtime.files import Row, read_rows
 from studies.results import WHAT, defaults, identity, read_run
 

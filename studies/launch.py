@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from configs.compose import CONFIG_FILE, ConfigError
+from configs.compose import CONFIG_FILE
+from configs.values import ConfigError
 from studies.grid import Run, Study
 
 TRAIN = Path(__file__).parents[1] / "train.py"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import TextWrapper
 
-from configs.compose import ConfigError
+from configs.values import ConfigError
 from studies import results_page
 from studies.figures import AXES, draw_curves
 from studies.groups import Result, group, read_results

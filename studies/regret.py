@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightning_warmup.reporting.figures import style
 from lightning_warmup.reporting.rows import markdown
-from studies.figures import panel_grid, save_with_legend
+from studies.figures import curve_of, panel_grid, save_with_legend
 from studies.grid import read_study
 from studies.groups import Result, pick
 from studies.tables import (
@@ -254,18 +254,9 @@ def draw_learning(results: Iterable[Result], tasks: Mapping[str, str], output: P
     for axes, (title, runs) in zip(grid, panels.items(), strict=True):
         for index, (variant, words) in enumerate(DRAWN.items()):
             for result in runs.get(variant, []):
-                curve = _returns(result)
-                (handles[words],) = axes.plot(list(curve), list(curve.values()), **style(index), alpha=0.8)
+                epochs, returns = zip(*sorted(curve_of(result, "curve.return.").items()), strict=True)
+                (handles[words],) = axes.plot(epochs, returns, **style(index), alpha=0.8)
         axes.set(xlabel="epochs of training", title=title)
         axes.grid(alpha=0.3)
     grid[0].set_ylabel("validation return")
     return save_with_legend(figure, handles, len(handles), output)
-
-
-def _returns(result: Result) -> dict[float, float]:
-    """Return the validation return after some numbers of epochs."""
-    prefix = "curve.return."
-    ends = {"last": result.metrics["epochs"]}
-    names = [name.removeprefix(prefix) for name in result.metrics if name.startswith(prefix)]
-    curve = {ends.get(name) or float(name): result.metrics[prefix + name] for name in names}
-    return dict(sorted(curve.items()))

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
+from configs.compose import CONFIG_FILE, compose, to_yaml
 from configs.run_folder import REPORT
+from configs.values import ConfigError
 from lightning_warmup.runtime.files import Row, read_rows, write_rows
 from studies.grid import as_arguments, flatten, parse
 

@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from configs.command import drop_output
-from configs.compose import CONFIG_FILE, ConfigError, compose, to_yaml
+from configs.compose import CONFIG_FILE, compose, to_yaml
 from configs.run_folder import REPORT, make_folder
-from configs.values import with_home
+from configs.values import ConfigError, with_home
 from studies.grid import Run, read_study
 from studies.launch import OUTPUT, Ending, local, slurm, write_sweeps
 from studies.results import add_rows, identity, read_run, read_table, settings_in

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.compose import ConfigError
+from configs.values import ConfigError
 
 LEVEL = 0.95
 FEWEST = 3

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from configs.compose import ConfigError
+from configs.values import ConfigError
 from lightning_warmup.reporting.rows import markdown
 from studies.groups import Groups, Result, group
 from studies.statistics import paired_interval, probability_of_improvement, share_interval

@@ -16,8 +16,9 @@ from lightning_warmup.callbacks.training_step import TooEarly
 from lightning_warmup.callbacks.unchanged import own_random_streams
 from lightning_warmup.distributed import world_size
 from lightning_warmup.dynamics.measure import multistability
+from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.networks.layout import time_first
+from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.procedures.sequences import Batch
 
 
@@ -97,8 +98,7 @@ class MultistabilityMonitor(Callback):
         count = self.count - self.count % world_size()  # shared evenly
         source = trainer, module, rnn, self.sequences, count, self.seed
         with own_random_streams(), closing(sequence_batches(*source)) as batches:
-            sequences, lengths = next(batches)
-        return time_first(rnn, sequences), lengths
+            return next(batches)
 
     def _measure(self, trainer: Trainer, rnn: nn.Module) -> dict[str, float]:
         """Measure and log on the first process only, since the network is the same on all."""
@@ -106,11 +106,13 @@ class MultistabilityMonitor(Callback):
             return {}
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(self.seed)
-        found = asdict(
-            multistability(rnn, *self._batch, steps=self.steps, draws=self.draws, generator=generator)
-        )
-        layers = found.pop("places_per_layer")
-        found |= {f"places_layer_{index}": number for index, number in enumerate(layers, start=1)}
+        with in_mode(rnn, training=False):
+            measured = multistability(
+                layers_of(rnn), *self._batch, steps=self.steps, draws=self.draws, generator=generator
+            )
+        found = asdict(measured)
+        places = found.pop("places_per_layer")
+        found |= {f"places_layer_{index}": number for index, number in enumerate(places, start=1)}
         metrics = {f"monitor_M{self.steps}/{name}": value for name, value in found.items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)

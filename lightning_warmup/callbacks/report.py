@@ -15,9 +15,10 @@ from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.horizon import MemoryHorizon, memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
+from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.dynamics.spans import MEMORY
 from lightning_warmup.networks.find import find_network
-from lightning_warmup.networks.layout import time_first
+from lightning_warmup.networks.layers import layers_of
 
 SEQUENCES = 64  # N of a reported VAA, if the test split has as many
 REPORTED = ("memory", "vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")
@@ -41,9 +42,9 @@ class Report(Callback):
     def __init__(
         self,
         folder: Path,
-        steps: int = 2000,
-        sequences: ToSequences | None = None,
-        network: str | None = None,
+        steps: int,
+        sequences: ToSequences | None,
+        network: str | None,
     ) -> None:
         self.folder = folder
         self.steps = steps
@@ -138,18 +139,20 @@ class Report(Callback):
         rnn = find_network(module, self.network)
         sequences, lengths = sequences_of(trainer, module, rnn, self.sequences, batch)
         self.count = sequences.shape[1]
-        sequences = time_first(rnn, sequences)
-        metrics = asdict(multistability(rnn, sequences, lengths, steps=self.steps))
-        metrics["rest"] = metrics.pop("resting_fraction")
-        horizon = memory_horizon(rnn, sequences, lengths) if self.count > 1 else None
-        metrics["memory"] = horizon and _spans(horizon)
-        if trainer.is_global_zero:
-            taken = portrait(rnn, sequences, lengths, steps=self.steps)
-            metrics |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
-            if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-                taken.save(self.folder / FOLDER / f"{moment}.npz")
-                if horizon:
-                    horizon.forward.save(self.folder / MEMORY / f"{moment}.npz")
+        with in_mode(rnn, training=False):
+            layers = layers_of(rnn)
+            metrics = asdict(multistability(layers, sequences, lengths, steps=self.steps))
+            metrics["rest"] = metrics.pop("resting_fraction")
+            horizon = memory_horizon(layers, sequences, lengths) if self.count > 1 else None
+            metrics["memory"] = horizon and _spans(horizon)
+            if not trainer.is_global_zero:
+                return metrics
+            taken = portrait(layers, sequences, lengths, steps=self.steps)
+        metrics |= {"attractors": taken.attractors, "spectral_radius": taken.spectral_radius}
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            taken.save(self.folder / FOLDER / f"{moment}.npz")
+            if horizon:
+                horizon.forward.save(self.folder / MEMORY / f"{moment}.npz")
         return metrics
 
     def _time_fit(self) -> None:

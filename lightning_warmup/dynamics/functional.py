@@ -88,14 +88,14 @@ def at_rest(states: Tensor, next_states: Tensor, tolerance: float = REST_TOLERAN
     """Return which states are at rest: one more step moves no unit by more than ``tolerance * (1 + |z|)``.
 
     Args:
-        states: States, ``(N, H)``.
-        next_states: The states one step later under the same constant input, ``(N, H)``.
+        states: States, ``(..., H)``.
+        next_states: The states one step later under the same constant input, ``(..., H)``.
         tolerance: Largest relative change of a resting unit.
 
     Returns:
-        Boolean mask, ``(N,)``.
+        Boolean mask, ``(...)``.
     """
-    return ((next_states - states).abs() <= tolerance * (1 + states.abs())).all(1)
+    return ((next_states - states).abs() <= tolerance * (1 + states.abs())).all(-1)
 
 
 def shares_apart(states: Tensor, other_states: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def shares_apart(states: Tensor, other_states: Tensor) -> Tensor:
         states: States at S looks, ``(S, N, H)``.
         other_states: The other states of the pairs, ``(S, N, H)``.
     """
-    near = ((other_states - states).abs() <= REST_TOLERANCE * (1 + states.abs())).all(-1)
+    near = at_rest(states, other_states)  # no further apart than a state at rest moves
     distances = finite_norms(other_states - states).masked_fill(near, 0.0)
     shares = (distances / distances[0]).where(distances > 0, 0.0)
     return shares.clamp(max=torch.finfo(shares.dtype).max)

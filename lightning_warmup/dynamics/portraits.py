@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lightning_warmup.dynamics.functional import at_rest, vaa
 from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode, split_states, trajectory
 from lightning_warmup.dynamics.settling import KINDS, classify, settle, spectral_radii
+from lightning_warmup.networks.layers import Layer
 
 FOLDER = "portraits"  # in a run folder
 SHOWN = 100  # steps at the start whose path is drawn
@@ -76,7 +77,7 @@ class Portrait:
 
 @torch.no_grad()
 def portrait(
-    rnn: nn.Module | Sequence[nn.Module],
+    rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer],
     sequences: Tensor,
     lengths: Tensor | None = None,
     *,

@@ -22,5 +22,5 @@ def batch_first(rnn: object) -> bool:
 
 
 def time_first(rnn: object, sequences: Tensor) -> Tensor:
-    """Return sequences that are laid out as the network takes them as ``(T, B, I)``, or the other way round."""
+    """Return sequences that are laid out as the network takes them as ``(T, B, I)``."""
     return sequences.transpose(0, 1) if batch_first(rnn) else sequences

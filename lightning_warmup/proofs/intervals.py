@@ -276,21 +276,12 @@ def unbind(input: Interval, dim: int = 0) -> list[Interval]:
     return [Interval(lower, upper) for lower, upper in ends]
 
 
-def chunk(input: Interval, chunks: int, dim: int = 0) -> list[Interval]:
-    """Cut into parts along an axis."""
-    ends = zip(input.lower.chunk(chunks, dim), input.upper.chunk(chunks, dim), strict=True)
-    return [Interval(lower, upper) for lower, upper in ends]
-
-
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": add,
     "sub": sub,
     "rsub": lambda a, b: sub(b, a),
     "neg": neg,
     "mul": mul,
-    "multiply": mul,
-    "radd": add,
-    "rmul": mul,
     "addcmul": addcmul,
     "lerp": lerp,
     "linear": linear,
@@ -298,10 +289,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tanh": _monotone(torch.tanh, -1.0, 1.0),
     "relu": relu,
     "cat": cat,
-    "concat": cat,
     "stack": stack,
     "unbind": unbind,
-    "chunk": chunk,
 }
 """The functions of torch that are known on intervals, by their names."""
 

@@ -12,14 +12,9 @@ DRIFTS = "its states still move: warmup.objective=rest, or more of its steps, br
 Rows = list[tuple[str, str]]
 
 
-def table(report: dict[str, Any], trivial_loss: float | None) -> str:
-    """Return the report as lines of text, the verdict on its memory first.
-
-    Args:
-        report: Content of ``report.json``.
-        trivial_loss: Loss of the best constant predictor, None if it has no meaning.
-    """
-    rows = [*_verdict(report), *_multistability(report), *_tests(report, trivial_loss)]
+def table(report: dict[str, Any]) -> str:
+    """Return the content of ``report.json`` as lines of text, the verdict on its memory first."""
+    rows = [*_verdict(report), *_multistability(report), *_tests(report)]
     if report.get("certified"):
         rows.append(("proof", _proof(report["certified"])))
     rows.append(("seconds", _list(report["seconds"], "{:.1f}".format)))
@@ -73,11 +68,11 @@ def _multistability(report: Mapping[str, Any]) -> Rows:
     return rows
 
 
-def _tests(report: Mapping[str, Any], trivial_loss: float | None) -> Rows:
+def _tests(report: Mapping[str, Any]) -> Rows:
     rows = [(f"best validation {name}", f"{value:.4g}") for name, value in report["val"].items()]
     for name, value in report.get("test", {}).items():
-        compared = name == "loss" and trivial_loss is not None
-        trivial = f"   (trivial predictor {trivial_loss:g})" if compared else ""
+        known = name == "loss" and report["trivial_loss"] is not None
+        trivial = f"   (trivial predictor {report['trivial_loss']:g})" if known else ""
         rows.append((f"test {name}", f"{value:.4g}{trivial}"))
     groups = sorted(name for name in report if "_at_" in name)
     return rows + [(group.replace("_", " "), _list(report[group], "{:.4g}".format)) for group in groups]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.compose import ConfigError, compose, to_yaml
+from configs.compose import compose, to_yaml
 from configs.run import benchmarks
+from configs.values import ConfigError
 from lightning_warmup.procedures.objectives.rest import Rest
 
 # Argument, and the value that its key then has.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs.compose import ConfigError, compose
+from configs.compose import compose
 from configs.launch import (
     PROCESS_VARIABLE,
     check_launch,
@@ -12,6 +12,7 @@ from configs.launch import (
     is_first_process,
     started_by,
 )
+from configs.values import ConfigError
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
 SRUN = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "job"}

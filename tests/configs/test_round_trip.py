@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from configs.compose import ConfigError, compose, to_yaml
+from configs.compose import compose, to_yaml
 from configs.run import benchmarks, settings_of
+from configs.values import ConfigError
 
 
 @pytest.mark.parametrize("benchmark", benchmarks())

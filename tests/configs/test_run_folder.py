@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from configs.compose import CONFIG_FILE, ConfigError, compose
+from configs.compose import CONFIG_FILE, compose
 from configs.launch import FOLDER_VARIABLE, PROCESS_VARIABLE
 from configs.run_folder import give_up, go_on, newest_checkpoint, open_run_folder
+from configs.values import ConfigError
 
 RANKS = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"]
 SIZES = ["WORLD_SIZE", "SLURM_NTASKS", "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID"]

@@ -12,8 +12,8 @@ import pytest
 from pydantic import Field
 
 from configs import warmup as warmup_settings
-from configs.compose import compose, help_text
-from configs.help import as_argument
+from configs.compose import compose
+from configs.help import as_argument, help_text
 from configs.run import choices, settings_of
 from configs.setting import Setting, require_defaults, settings_in
 from configs.trainer import Trainer as TrainerSettings
@@ -128,7 +128,9 @@ def test_every_overlay_of_the_repository_composes(path: Path) -> None:
 
 PROGRAM = """
 import sys
-from configs.compose import ConfigError, compose, help_text, to_yaml
+from configs.compose import compose, to_yaml
+from configs.help import help_text
+from configs.values import ConfigError
 from configs import run_folder
 if sys.argv[1:] == ["--help"]:
     print(help_text())

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.compose import ConfigError, compose, to_yaml
+from configs.compose import compose, to_yaml
+from configs.values import ConfigError
 from lightning_warmup.runtime.files import read_rows
 from studies.figures import draw_pairs
 from studies.groups import Result, group, pick, read_results
