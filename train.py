@@ -140,7 +140,8 @@ def make_data_and_module(config: Config, checkpoint: Path | None) -> tuple[Any, 
     network = {**sizes, **config.model.model_dump()}
     module: Any
     if datamodule.task == "control":
-        module = DQNModule(network, partial(config.optim.make, mode="max"), **dict(config.agent))
+        agent = dict(config.agent) | {"judged_by": datamodule.judged_by}
+        module = DQNModule(network, partial(config.optim.make, mode="max"), **agent)
     else:
         module = SequenceModule(network, datamodule.task, config.optim.make)
     if checkpoint is not None:

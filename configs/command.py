@@ -40,7 +40,9 @@ def command(argv: Sequence[str], run: Callable[[Config, RunFolder], object]) -> 
         return _fail(130, f"interrupted; go on with run_dir={folder.path} ckpt=last")
     except Exception as error:
         first_line = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].removesuffix(": ")
-        return _fail(1, first_line + _keep_trace(folder.path / "error.txt"))
+        rank = os.environ.get("LOCAL_RANK", "0")  # each process has a file: one may fail because another did
+        name = "error.txt" if rank == "0" else f"error.{rank}.txt"
+        return _fail(1, first_line + _keep_trace(folder.path / name))
     return 0
 
 

@@ -215,6 +215,7 @@ class TMaze(Episodes):
 
     @model_validator(mode="after")
     def _check_capacity(self) -> TMaze:
+        _check_different("test_multiples", self.test_multiples)
         if self.reward == "passive" and self.stochasticity:
             raise ValueError(f"data.stochasticity={self.stochasticity}: must be 0 with data.reward=passive")
         steps = 3 * self.length if self.reward != "passive" else self.length + 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from configs.run import Config
-from configs.trainer import Trainer
 from configs.values import ConfigError
 
 # Lightning starts the other processes of a run with the arguments and the environment of the first.
@@ -47,7 +46,7 @@ def check_launch(config: Config, environ: Mapping[str, str]) -> None:
     Raises:
         ConfigError: If the numbers do not match.
     """
-    processes, starter = _processes(config.trainer), launcher(environ)
+    processes, starter = config.trainer.processes, launcher(environ)
     if starter is None:
         _check_leftovers(environ, processes)
     elif processes is None:
@@ -72,15 +71,6 @@ def check_single_process(environ: Mapping[str, str]) -> None:
     if starter is not None and (size := environ.get(_SIZES[starter], "1")) != "1":
         reason = f"{_SIZES[starter]}={size} in the environment says that {starter} starts {size} processes"
         raise ConfigError(f"run_dir=null: must be given; {reason} (unset it if there is only one)")
-
-
-def _processes(trainer: Trainer) -> int | None:
-    """Return the number of processes that the settings ask for, None if it depends on the hardware."""
-    if trainer.devices in ("auto", "-1"):
-        return None
-    numbers = trainer.devices.rstrip(",").split(",")
-    devices = len(numbers) if "," in trainer.devices else int(trainer.devices)
-    return devices * trainer.num_nodes
 
 
 def _check_leftovers(environ: Mapping[str, str], processes: int | None) -> None:

@@ -121,7 +121,7 @@ class Config(Settings):
         return {name: getattr(self, name).batch_size for name in runs if runs[name]}
 
     def check_against(self, datamodule: Any) -> None:
-        """Check the settings that depend on the data: batch sizes, and whether there is an automaton for a proof.
+        """Check the settings that depend on the data: batch sizes, processes, and an automaton for a proof.
 
         Raises:
             ConfigError: If the data do not allow a setting.
@@ -133,6 +133,12 @@ class Config(Settings):
             if size > most:
                 raise ConfigError(
                     f"{name}.batch_size={size}: must be at most {most}, the number of training sequences"
+                )
+        processes = self.trainer.processes or 1
+        for split, size in getattr(datamodule, "sizes", {}).items():
+            if size < processes:
+                raise ConfigError(
+                    f"data: the {split} split has {size}: must be at least {processes}, one each"
                 )
         steps = self.proof.steps
         if steps and getattr(datamodule, "automaton", lambda: None)() is None:

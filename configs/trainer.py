@@ -105,3 +105,12 @@ class Trainer(Settings):
             if isinstance(value, float) and value > 1:
                 raise ConfigError(f"trainer.{key}={value}: must be a whole number, or a fraction up to 1.0")
         return self
+
+    @property
+    def processes(self) -> int | None:
+        """Number of processes that the settings ask for, None if it depends on the hardware."""
+        if self.devices in ("auto", "-1"):
+            return None
+        numbers = self.devices.rstrip(",").split(",")
+        devices = len(numbers) if "," in self.devices else int(self.devices)
+        return devices * self.num_nodes

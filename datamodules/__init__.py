@@ -48,12 +48,14 @@ class ControlBenchmark(Benchmark, Protocol):
     Attributes:
         gradient_steps: Training batches after each episode played.
         episodes_played: Number of episodes that :meth:`collect` has played.
+        judged_by: The metric of :meth:`evaluate` by which the best policy is chosen.
         solved: Names of two metrics: one of :meth:`evaluate` that is 1 if the policy solves the task, and one for
             the number of episodes played until then.
     """
 
     gradient_steps: int
     episodes_played: int
+    judged_by: str
     solved: tuple[str, str]
 
     def collect(self, policy: Callable[..., Any], epsilon: float) -> float:

@@ -1,6 +1,6 @@
 """A gymnasium environment, which plays episodes side by side; each episode is a function of its seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -48,10 +48,11 @@ class Environment:
         env_id: str,
         max_episode_steps: int | None = None,
         exploration: Sequence[float] | None = None,
-        **settings: Any,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.env_id, self.exploration, self._side_by_side = env_id, exploration, dict[int, Any]()
-        self.settings = settings | {"max_episode_steps": max_episode_steps, "disable_env_checker": True}
+        limits = {"max_episode_steps": max_episode_steps, "disable_env_checker": True}
+        self.settings = dict(settings or {}) | limits
         try:
             env = self.side_by_side(1).envs[0]
         except (gymnasium.error.Error, ImportError, NotImplementedError, ValueError) as error:
@@ -61,6 +62,7 @@ class Environment:
                 f"data.env_id={env_id!r}: must have discrete actions numbered from 0, not {env.action_space}"
             )
         own = [env.get_wrapper_attr(name) for name in _HORIZONS if env.has_wrapper_attr(name)]
+        own = [steps for steps in own if isinstance(steps, int) and steps > 0]
         horizons = [steps for steps in (max_episode_steps, env.spec.max_episode_steps, *own) if steps]
         if not horizons:
             raise ValueError(
@@ -99,8 +101,9 @@ class Environment:
         observed = inputs[:, :, self.actions + 1 :]
         actions, rewards = np.zeros((size, horizon), np.int64), np.zeros((size, horizon), np.float32)
         observed[:, 0], _ = envs.reset(seed=list(seeds))
-        explores = np.array([generator.random(horizon) < epsilon for generator in envs.np_random])
-        draws = (rng.choice(self.actions, size=horizon, p=self.exploration) for rng in envs.np_random)
+        generators = [_generator(env.unwrapped, seed) for env, seed in zip(envs.envs, seeds, strict=True)]
+        explores = np.array([generator.random(horizon) < epsilon for generator in generators])
+        draws = (rng.choice(self.actions, size=horizon, p=self.exploration) for rng in generators)
         exploration = np.array([*draws])
         rows, lengths = np.arange(size), np.full(size, horizon)
         ended, terminated = np.zeros((2, size), dtype=bool)
@@ -126,6 +129,12 @@ class Environment:
             Episode(x[row, : n + 1].clone(), a[row, :n].clone(), r[row, :n].clone(), bool(terminated[row]))
             for row, n in enumerate(lengths.tolist())
         ]
+
+
+def _generator(env: gymnasium.Env[Any, Any], seed: int) -> np.random.Generator:
+    """Return the random generator of an environment, or a new one if its reset has not given it this seed."""
+    known = env.np_random_seed in (seed, -1)  # -1: it has set a generator of its own
+    return env.np_random if known else np.random.default_rng(seed)
 
 
 def _flat(env: gymnasium.Env[Any, Any]) -> Any:

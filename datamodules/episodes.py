@@ -35,6 +35,7 @@ class EpisodesDataModule(LightningDataModule, ABC):
     """
 
     task, trivial_loss = "control", None
+    judged_by = "discounted_return"
     solved = "solved", "solved_at"
 
     def __init__(self, settings: Episodes, environment: Environment, seed: int = 0) -> None:
@@ -105,6 +106,8 @@ class EpisodesDataModule(LightningDataModule, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.replay.load_state_dict(state_dict["replay"])
+        if not self.replay.episodes:  # all were longer than today's capacity
+            self.replay = self._explored(self.seed, "train")
         self.episodes_played = state_dict["episodes_played"]
 
     def seeds(self, seed: int, *names: str | int, numbers: Sequence[int]) -> list[int]:

@@ -17,14 +17,17 @@ class Gym(EpisodesDataModule):
     """
 
     settings: data.Gym
+    judged_by = "return"  # as a threshold is
 
     def __init__(self, settings: data.Gym, seed: int = 0) -> None:
         given: dict[str, Any] = settings.env_kwargs
+        if "max_episode_steps" in given:
+            raise ValueError(
+                "data.env_kwargs: must be without max_episode_steps, give data.max_episode_steps"
+            )
         try:
-            environment = Environment(settings.env_id, settings.max_episode_steps, **given)
+            environment = Environment(settings.env_id, settings.max_episode_steps, settings=given)
         except (TypeError, KeyError, AssertionError) as error:
-            if not given:
-                raise
             raise ValueError(
                 f"data.env_kwargs={given}: must be arguments of {settings.env_id}, which raises {error!r}"
             ) from error

@@ -19,9 +19,7 @@ def maze(settings: data.TMaze, length: int) -> Environment:
     return Environment(
         "TMaze-v0",
         exploration=EXPLORATION,
-        length=length,
-        stochasticity=settings.stochasticity,
-        reward=settings.reward,
+        settings={"length": length, "stochasticity": settings.stochasticity, "reward": settings.reward},
     )
 
 

@@ -44,6 +44,8 @@ DRAWN = {
 LONGER = {"errors": "errors_at_length.", "return": "return_at_length.", "loss": "test_at_length."}
 """What is measured on longer sequences; the first that its runs have counts."""
 AGENTS = {"tmaze", "gym"}
+SHORT = "silent-short"
+"""The silent network with as many parameters as none, after a warmup of half the steps."""
 SILENT = ("silent", "silent-equal")
 """The silent networks of the same objective: with as many units as none, and with as many parameters."""
 ENOUGH, NO_HARM = 3, "no harm"
@@ -221,20 +223,34 @@ def learnt(results: Iterable[Result]) -> str:
     return markdown(["asked for", "tasks", *DRAWN], rows)
 
 
+def shares_of_seconds(results: Iterable[Result]) -> list[float]:
+    """Return the seconds of the warmup of runs, in parts of those of their training."""
+    timed = [result.metrics for result in results if result.metrics.get("seconds.fit")]
+    return [metrics["seconds.warmup"] / metrics["seconds.fit"] for metrics in timed]
+
+
 def seconds(results: Iterable[Result]) -> str:
     """Return a table: the seconds of a warmup in parts of those of the training, over tasks, cells and seeds."""
     rows = []
-    for variant in VARIANTS[1:]:
-        parts = [
-            result.metrics["seconds.warmup"] / result.metrics["seconds.fit"]
-            for runs in by_task(results).values()
-            for result in runs.get(variant, [])
-            if result.metrics.get("seconds.fit")
-        ]
+    for variant in (*VARIANTS[1:], SHORT):
+        parts = shares_of_seconds(run for runs in by_task(results).values() for run in runs.get(variant, []))
         if parts:
             values = [f"{value:.2f}" for value in (statistics.median(parts), min(parts), max(parts))]
             rows.append([variant, str(len(parts)), *values])
     return markdown(["procedure", "runs", "median", "least", "most"], rows)
+
+
+def halved(results: Iterable[Result]) -> str:
+    """Return a table: what half the steps of the warmup bring and cost, where both have been run."""
+    compared, rows = ("silent-equal", SHORT), []
+    for (task, cell), runs in by_task(results).items():
+        if runs.keys() >= {"none", *compared}:
+            metric = metric_of(runs)
+            found = [points(runs[variant], metric) for variant in ("none", *compared)]
+            parts = [f"{statistics.median(shares_of_seconds(runs[variant])):.2f}" for variant in compared]
+            rows.append([task.replace("_", " "), cell, in_words(metric), *found, *parts])
+    header = ["task", "cell", "metric", "none", *compared, *(f"seconds, {variant}" for variant in compared)]
+    return markdown(header, rows)
 
 
 def draw_learning(results: Iterable[Result], tasks: Mapping[str, str], output: Path) -> Path | None:

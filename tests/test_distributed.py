@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -193,3 +194,62 @@ def test_two_agents_of_torchrun_make_one_run(
     assert [agent.returncode for agent in agents] == [0, 0], errors
     assert_alike(train, run, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+STRANGE = """
+import sys
+from pathlib import Path
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from stranger import Stranger, loader, trainer
+from torch import nn
+from lightning_warmup import Rest, WarmupStage
+
+
+class Seldom(Stranger):
+    \"\"\"Does not call its network in the first batch, or on the second process in the fifth.\"\"\"
+
+    def training_step(self, batch, batch_idx):
+        when = {"first": batch_idx == 0, "fifth": batch_idx == 4 and self.global_rank == 1}
+        if when.get(sys.argv[1], False):
+            return (self.head.bias - 1).square().sum()
+        return super().training_step(batch, batch_idx)
+
+
+class Failing(Stranger):
+    def training_step(self, batch, batch_idx):
+        if self.global_rank == 1:
+            raise KeyError("a bad record")
+        return super().training_step(batch, batch_idx)
+
+
+if __name__ == "__main__":
+    case = sys.argv[1]
+    strategy = DDPStrategy(static_graph=True) if case == "static" else "ddp_find_unused_parameters_true"
+    module = Failing() if case == "failing" else Seldom()
+    objective = Rest(steps=2, regularize=0.1) if case == "fifth" else "published"
+    stage = WarmupStage(objective=objective, steps=2, batch_size=8)
+    trainer(Path(), stage, accelerator="cpu", devices=2, strategy=strategy, max_epochs=3).fit(module, loader())
+    weights = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+    torch.save(weights, f"{module.global_rank}.pt")
+"""
+
+
+def strange(folder: Path, case: str) -> subprocess.CompletedProcess[str]:
+    (folder / "fit.py").write_text(STRANGE)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    command = [sys.executable, "fit.py", case]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("case", ["static", "first", "fifth"])
+def test_a_stage_does_not_disturb_what_ddp_counts(tmp_path: Path, case: str) -> None:
+    done = strange(tmp_path, case)
+    assert done.returncode == 0, done.stderr
+    assert torch.equal(torch.load(tmp_path / "0.pt"), torch.load(tmp_path / "1.pt"))
+
+
+def test_a_training_step_that_fails_on_one_process_ends_both_and_is_shown(tmp_path: Path) -> None:
+    done = strange(tmp_path, "failing")
+    assert done.returncode != 0
+    assert "KeyError: 'a bad record'" in done.stderr

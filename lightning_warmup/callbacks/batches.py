@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_warmup._compat import on_device, training_loader
-from lightning_warmup.callbacks.training_step import given, observed, without_a_trace
+from lightning_warmup.callbacks.training_step import TooEarly, given, observed, without_a_trace
 from lightning_warmup.callbacks.unchanged import unchanged
 from lightning_warmup.distributed import fewest, gather_batch, rank, world_size
 from lightning_warmup.dynamics.reachable import cut_lengths
@@ -140,13 +140,26 @@ def _cut_and_joined(
     order = torch.Generator().manual_seed(seed)
     passes = (_one_pass(_rows(loader, take, order)) for _ in repeat(None))
     first = next(passes)
-    rows = list(islice(first, share))
+    rows, early = list[Row](), None
+    try:
+        rows += islice(first, share)
+    except TooEarly as error:
+        early = error
+    # All processes wait for the first batch, or none does.
+    if fewest(0 if early else 1, trainer.strategy.root_device) == 0:
+        raise early or TooEarly(
+            "sequences=None: the training step of another process fails before the network"
+        )
     share = fewest(len(rows), trainer.strategy.root_device)
     total = share * world_size()
     require("sequences", total, total > 1, "at least 2 in the training data, and as many in each process")
     endless = chain(rows, first, chain.from_iterable(passes))
     while True:
-        yield _joined(list(islice(endless, share)), order)
+        try:
+            following = list(islice(endless, share))
+        except TooEarly as error:  # not too early: it has worked before
+            raise error.__cause__ or error from None
+        yield _joined(following, order)
 
 
 def _check_layout(

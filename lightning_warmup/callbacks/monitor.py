@@ -16,9 +16,9 @@ from lightning_warmup.callbacks.training_step import TooEarly
 from lightning_warmup.callbacks.unchanged import own_random_streams
 from lightning_warmup.distributed import world_size
 from lightning_warmup.dynamics.measure import multistability
-from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.mode import in_mode
 from lightning_warmup.procedures.sequences import Batch
 
 

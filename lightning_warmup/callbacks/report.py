@@ -15,10 +15,10 @@ from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.dynamics.horizon import MemoryHorizon, memory_horizon
 from lightning_warmup.dynamics.measure import multistability
 from lightning_warmup.dynamics.portraits import FOLDER, portrait
-from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.dynamics.spans import MEMORY
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
+from lightning_warmup.networks.mode import in_mode
 
 SEQUENCES = 64  # N of a reported VAA, if the test split has as many
 REPORTED = ("memory", "vaa", "resting_vaa", "rest", "residual", "attractors", "spectral_radius")

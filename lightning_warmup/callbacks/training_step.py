@@ -12,7 +12,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import nn
 
-from lightning_warmup.dynamics.reachable import in_mode
+from lightning_warmup.networks.mode import in_mode
 from lightning_warmup.networks.observed import ASK, as_sequences, first_input
 from lightning_warmup.procedures.sequences import Batch
 

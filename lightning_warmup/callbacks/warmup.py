@@ -17,11 +17,11 @@ from lightning_warmup.callbacks.stage import Stage
 from lightning_warmup.callbacks.unchanged import own_random_streams, unchanged
 from lightning_warmup.distributed import fewest, gather_batch, world_size
 from lightning_warmup.dynamics.horizon import memory_horizon
-from lightning_warmup.dynamics.reachable import in_mode
 from lightning_warmup.dynamics.spans import Spans
 from lightning_warmup.networks.find import find_network
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.layout import time_first
+from lightning_warmup.networks.mode import in_mode
 from lightning_warmup.networks.observed import NoSequences, as_sequences, watch
 from lightning_warmup.procedures import require
 from lightning_warmup.procedures.objectives import Objective, make_objective
@@ -99,6 +99,7 @@ class WarmupStage(Stage):
         self._length = 0  # of the sequences, in steps
         self._batch: Any = None
         self._watch: RemovableHandle | None = None
+        self._due = False  # whether the objective has yet to act in this step
         self._look = False  # whether the next gradients tell if the loss reads a memory's outputs
         self._step = 0  # of the training, when the batch began
         self._told = False  # that the objective could not act
@@ -136,7 +137,8 @@ class WarmupStage(Stage):
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         self._let_go()
         self._step = trainer.global_step
-        if not takes_part(self.plan, trainer.global_step):
+        self._due = takes_part(self.plan, trainer.global_step)
+        if not self._due:
             return
         if self.sequences is None:
             self._watch = watch(find_network(pl_module, self.network), self._hold)
@@ -149,15 +151,18 @@ class WarmupStage(Stage):
             self._look = False
             if (misread := memory_misread(find_network(pl_module, self.network))) is not None:
                 self._say(misread)
-        if self._batch is None:
+        if not self._due:
             return
         rnn = find_network(pl_module, self.network)
         if not any(parameter.requires_grad for parameter in rnn.parameters()):
             return  # another optimizer's turn: the module has switched the network off
         with own_random_streams():
-            batch, self._batch = self._present_batch(trainer, pl_module, rnn), None
+            batch = None if self._batch is None else self._present_batch(trainer, pl_module, rnn)
+            self._batch = None
+            # A process whose step does not call the network says so, and does not leave the others waiting.
             if fewest(0 if batch is None else 1, pl_module.device) == 0 or batch is None:
                 return
+            self._due = False
             # At half precision, the training scales its gradients.
             scaler = getattr(trainer.precision_plugin, "scaler", None)
             scale = scaler.get_scale() if scaler else 1.0

@@ -12,7 +12,6 @@ from lightning_warmup.dynamics.functional import LEFT, finite_norms, shares_apar
 from lightning_warmup.dynamics.reachable import (
     checked,
     cut_lengths,
-    in_mode,
     join_states,
     reachable_states,
     run_layers,
@@ -21,6 +20,7 @@ from lightning_warmup.dynamics.reachable import (
 from lightning_warmup.dynamics.spans import Spans
 from lightning_warmup.engine.state import State, map_state
 from lightning_warmup.networks.layers import Layer, layers_of
+from lightning_warmup.networks.mode import in_mode
 
 GROWTH = 1.1  # of the number of steps from one look to the next
 LONGEST = 100  # steps between two looks, at most: so many are held for a gradient

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.dynamics.functional import EPSILON, at_rest, resting_vaa, vaa
-from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode, reachable_states, run_layers
+from lightning_warmup.dynamics.reachable import draw_reachable_states, reachable_states, run_layers
 from lightning_warmup.dynamics.settling import settle
 from lightning_warmup.engine.state import flatten_state
 from lightning_warmup.networks.layers import Layer
+from lightning_warmup.networks.mode import in_mode
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_warmup.dynamics.functional import at_rest, vaa
-from lightning_warmup.dynamics.reachable import draw_reachable_states, in_mode, split_states, trajectory
+from lightning_warmup.dynamics.reachable import draw_reachable_states, split_states, trajectory
 from lightning_warmup.dynamics.settling import KINDS, classify, settle, spectral_radii
 from lightning_warmup.networks.layers import Layer
+from lightning_warmup.networks.mode import in_mode
 
 FOLDER = "portraits"  # in a run folder
 SHOWN = 100  # steps at the start whose path is drawn

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -184,17 +183,3 @@ def split_states(joined: Tensor, like: Sequence[State]) -> list[State]:
         return part.unflatten(1, (depth, width)).transpose(0, 1).contiguous()
 
     return [map_state(take, state) for state in like]
-
-
-@contextmanager
-def in_mode(rnn: nn.Module | Sequence[nn.Module] | Sequence[Layer], training: bool) -> Iterator[None]:
-    """Put all modules into training or eval mode, and afterwards back into their own; layers have no module."""
-    parts = [rnn] if isinstance(rnn, nn.Module) else rnn
-    modes = {m: m.training for part in parts if isinstance(part, nn.Module) for m in part.modules()}
-    try:
-        for module in modes:
-            module.training = training
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_warmup.modules.finite import check_finite
 from lightning_warmup.modules.parts import MakeOptimizer, NetworkModule, adam
+from lightning_warmup.networks.mode import in_mode
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -35,16 +36,23 @@ class DQNModule(NetworkModule):
         epsilon: Probability in [0, 1] that an action is random, for exploration.
         target_update: Episodes between two updates of the target network.
         stop_when_optimal: Whether to end the fit as soon as the task is solved.
+        judged_by: Metric of a validation by which the best checkpoint is chosen. With ``gamma=0`` the discounted
+            return is only the first reward, so the return is used.
 
     Attributes:
-        monitor: The discounted return. With ``gamma=0`` that is only the first reward, so the return is used.
         target: The copy of the network that gives the targets.
 
     Raises:
         ValueError: As :class:`NetworkModule`.
     """
 
-    may_differ = NetworkModule.may_differ | {"gamma", "epsilon", "target_update", "stop_when_optimal"}
+    may_differ = NetworkModule.may_differ | {
+        "gamma",
+        "epsilon",
+        "target_update",
+        "stop_when_optimal",
+        "judged_by",
+    }
     solved_at: Tensor
     latest_return: Tensor
 
@@ -57,12 +65,18 @@ class DQNModule(NetworkModule):
         epsilon: float = 0.2,
         target_update: int = 20,
         stop_when_optimal: bool = False,
+        judged_by: str = "discounted_return",
     ) -> None:
-        settings = {"gamma": gamma, "epsilon": epsilon, "target_update": target_update}
+        settings = {
+            "gamma": gamma,
+            "epsilon": epsilon,
+            "target_update": target_update,
+            "judged_by": judged_by,
+        }
         super().__init__(network, optimizer, **settings, stop_when_optimal=stop_when_optimal)
         self.gamma, self.epsilon = gamma, epsilon
         self.target_update, self.stop_when_optimal = target_update, stop_when_optimal
-        self.monitor = "val/discounted_return" if gamma else "val/return", "max"
+        self.monitor = f"val/{judged_by if gamma else 'return'}", "max"
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         for name in ("solved_at", "latest_return"):
             self.register_buffer(name, torch.tensor(torch.nan))
@@ -94,17 +108,18 @@ class DQNModule(NetworkModule):
         if batch_idx % tasks.gradient_steps == 0:
             if tasks.episodes_played % self.target_update == 0:
                 self.target.load_state_dict(self.network.state_dict())
-            self.latest_return.fill_(tasks.collect(self.act, self.epsilon))
+            with in_mode(self.network, training=False):
+                self.latest_return.fill_(tasks.collect(self.act, self.epsilon))
         self.log("train/return", self.latest_return)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, actions, rewards, terminated, weights = batch
         values = self(inputs[:, :-1]).gather(2, actions.unsqueeze(2)).squeeze(2)
-        with torch.no_grad():
+        with torch.no_grad(), in_mode(self.target, training=False):
             following = self.target(inputs)[0][:, 1:].amax(2)
         targets = rewards + self.gamma * following * ~terminated
         loss = (weights * (values - targets).square()).sum()
-        check_finite(loss, self)
+        check_finite(loss, self, (inputs, rewards))
         self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_warmup.distributed import take_from_first
-from lightning_warmup.dynamics.reachable import in_mode, reachable_states, run_layers
+from lightning_warmup.dynamics.reachable import reachable_states, run_layers
 from lightning_warmup.networks.layers import Layer, layers_of
+from lightning_warmup.networks.mode import in_mode
 from lightning_warmup.procedures import require
+from lightning_warmup.procedures.gradients import set_gradients
 from lightning_warmup.procedures.sequences import Batch, next_batch
 
 TASKS = ("autoencode", "next_step")
@@ -82,8 +84,7 @@ def pretrain_steps(rnn: nn.Module, batches: Iterable[Batch], plan: PretrainPlan)
                         optimizer = torch.optim.Adam(parameters, lr=plan.lr)
                     errors = (head(outputs) - targets).square().mean(2)[active]
                     loss = errors.mean()
-                    optimizer.zero_grad()
-                    loss.backward()
+                    set_gradients(parameters, loss)
                 if not torch.isfinite(loss):
                     hint = f"with lr={plan.lr}; a smaller lr may help"
                     raise RuntimeError(f"pretraining diverged at step {step} {hint}")

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from lightning_warmup.distributed import fewest, gather_batch, take_from_first, world_size
 from lightning_warmup.dynamics.measure import Multistability, retained
-from lightning_warmup.dynamics.reachable import check_sequences, in_mode
+from lightning_warmup.dynamics.reachable import check_sequences
 from lightning_warmup.networks.layers import layers_of
 from lightning_warmup.networks.layout import time_first
+from lightning_warmup.networks.mode import in_mode
 from lightning_warmup.procedures import require
+from lightning_warmup.procedures.gradients import set_gradients
 from lightning_warmup.procedures.objectives import Objective, make_objective
 from lightning_warmup.procedures.plan import WarmupPlan
 from lightning_warmup.procedures.result import Best, WarmupDiverged, WarmupResult, WarmupStep
@@ -197,10 +199,9 @@ class _Warmup:
                 longest = int(schedule.longest)
                 stabilization = int(torch.randint(1, longest + 1, (), generator=self._generator))
                 optimizer.param_groups[0]["lr"] = lr * schedule.lr_factor(index)
-                optimizer.zero_grad()
                 with torch.enable_grad():
                     loss, layers = loss_of(plan, self._layers, self._batch, stabilization, self._generator)
-                    loss.backward()
+                    set_gradients(self._warmed, loss)
                 norm = torch.nn.utils.clip_grad_norm_(self._warmed, schedule.max_norm)
                 optimizer.step()
                 stars = torch.stack([layer.vaa_star.detach() for layer in layers])

@@ -20,8 +20,14 @@ def prepare_process(parent: int | None) -> None:
     Args:
         parent: Id of the process that started this one, None if that one is not part of the run.
     """
-    # Data are in memory, and run folders are reused.
-    for text in ("many workers", "exists and is not empty", "LeafSpec"):
+    # Data are in memory, run folders are reused, and metrics of processes are joined before they are logged.
+    for text in (
+        "many workers",
+        "exists and is not empty",
+        "LeafSpec",
+        "recommended to use .self.log.*sync_dist",
+        "all_gather. is deprecated",
+    ):
         warnings.filterwarnings("ignore", f".*{text}.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip: For seamless" not in record.getMessage()

@@ -167,8 +167,8 @@ def test_what_is_no_benchmark_is_refused(name):
         ("regression", "output_size, trivial_loss, first_test_batch"),
         (
             "control",
-            "output_size, trivial_loss, first_test_batch, gradient_steps, episodes_played, solved, collect, "
-            "evaluate, test",
+            "output_size, trivial_loss, first_test_batch, gradient_steps, episodes_played, judged_by, solved, "
+            "collect, evaluate, test",
         ),
     ],
 )

@@ -162,7 +162,7 @@ def test_a_loader_draws_when_it_is_asked_and_goes_on_from_its_state():
 
 
 def maze(length: int, **settings) -> Environment:
-    return Environment("TMaze-v0", exploration=EXPLORATION, length=length, **settings)
+    return Environment("TMaze-v0", exploration=EXPLORATION, settings={"length": length, **settings})
 
 
 def knows_the_way(inputs, state=None):
