@@ -35,6 +35,7 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     if config.stages == ["export"]:
         return export(config, folder)
     from lightning.pytorch import Trainer, seed_everything
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from lightning_warmup.callbacks.proof import prove_network
     from lightning_warmup.callbacks.report import Report
@@ -57,14 +58,15 @@ def run(config: Config, folder: RunFolder) -> dict[str, Any]:
     origin = provenance.record(folder.path, Path(__file__).parent)
     content = config.model_dump(warnings=False) | {"provenance": origin}
     with loggers.open_loggers(metrics, origin["id"], content, **dict(config.tracking)) as opened:
-        trainer = Trainer(
-            **dict(config.trainer),
-            logger=opened,
-            callbacks=callbacks,
-            plugins=[checkpoints.AtomicCheckpointIO()],
-            default_root_dir=folder.path,
-            use_distributed_sampler=False,  # the loaders share their batches themselves
-        )
+        with mistakes(MisconfigurationException):  # such as an accelerator that is not there
+            trainer = Trainer(
+                **dict(config.trainer),
+                logger=opened,
+                callbacks=callbacks,
+                plugins=[checkpoints.AtomicCheckpointIO()],
+                default_root_dir=folder.path,
+                use_distributed_sampler=False,  # the loaders share their batches themselves
+            )
         if "fit" in config.stages:
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
             checkpoint = checkpoints.restore_best(trainer, report)

@@ -115,6 +115,18 @@ class Config(Settings):
             raise ConfigError("ckpt='last': needs run_dir, the folder of the run to resume")
         return self
 
+    @model_validator(mode="after")
+    def _check_settings_that_need_others(self) -> Config:
+        if self.warmup.leaky and not self.model.double:
+            raise ConfigError(
+                "warmup.leaky=true: must be false with model.double=false, which freezes nothing"
+            )
+        endless = self.trainer.max_epochs == -1 and self.trainer.max_steps == -1
+        if self.optim.schedule in ("cosine", "one_cycle") and endless:
+            needs = "needs trainer.max_epochs or trainer.max_steps, the end of the training"
+            raise ConfigError(f"optim.schedule={self.optim.schedule}: {needs}")
+        return self
+
     def stage_batches(self) -> dict[str, int]:
         """Return the batch sizes of the stages before the training, by section."""
         runs = {"warmup": self.warmup.enabled, "pretrain": self.pretrain.task != "none"}

@@ -27,8 +27,11 @@ RUNS = Path("runs")
 TESTED = ("seed", "data.", "model.", "agent.", "monitor.", "trainer.limit_test_batches", "trainer.precision")
 """Settings that the results of a test depend on, but for those of ``UNTESTED``."""
 UNTESTED = ("data.batch_size", "data.root")
-KEPT = tuple(f"optim.{name}" for name in ("name", "lr", "weight_decay", "schedule", "rise_steps"))
-"""Settings that the optimiser and its schedule in a checkpoint have already."""
+KEPT = (
+    *(f"optim.{name}" for name in ("name", "lr", "weight_decay", "schedule", "rise_steps")),
+    *("model.init", "model.t_max", "pretrain.", "warmup."),
+)
+"""Settings that the optimiser and the weights in a checkpoint have already."""
 
 
 class RunFolder(NamedTuple):
@@ -88,7 +91,7 @@ def go_on(config: Config, folder: RunFolder) -> None:
     reports = "test" in config.stages and not trains and (folder.path / REPORT).exists()
     changes = _changes(folder.checkpoint, config) if folder.checkpoint and (trains or reports) else {}
     for key, (was, now) in changes.items():
-        if trains and key in KEPT:
+        if trains and key.startswith(KEPT):
             began = "with which the run that is resumed began; start a new run for another"
             raise ConfigError(f"{key}={now}: must be {was}, {began}")
         if reports and key.startswith(TESTED) and key not in UNTESTED:

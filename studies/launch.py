@@ -70,7 +70,7 @@ def slurm(runs: Sequence[Run], folder: Path, jobs: int | None, parameters: Mappi
         import cloudpickle
         import submitit
     except ImportError:
-        raise ConfigError("--where slurm: needs submitit, pip install 'lightning-warmup[slurm]'") from None
+        raise ConfigError("--where slurm: needs submitit, pip install submitit") from None
     # Functions of this module are sent by value, because a job cannot import it.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     settings = {"name": folder.name, "slurm_array_parallelism": jobs, "cluster": "slurm", **parameters}

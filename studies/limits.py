@@ -65,7 +65,9 @@ and {
 does not always.
 
 Half of the steps may do where the whole fit is short: *silent-short*, with as many parameters as none and 50 steps
-instead of 100, does no harm in {regret.harmless(results, regret.SHORT)} rows. On the three shortest tasks its stage
+instead of 100, does no harm in {
+        regret.harmless(results, regret.SHORT)
+    } rows. On the three shortest tasks its stage
 takes about a third of the seconds of the fit, where that of 100 steps takes about half. LSTMs may then be left with
 few places.
 

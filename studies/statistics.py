@@ -45,5 +45,5 @@ def _scipy() -> Any:
     try:
         from scipy import stats
     except ImportError:
-        raise ConfigError("intervals need scipy: pip install 'lightning-warmup[studies]'") from None
+        raise ConfigError("intervals need scipy: pip install scipy") from None
     return stats

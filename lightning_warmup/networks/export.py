@@ -69,7 +69,7 @@ def export_step(network: RecurrentNetwork, path: str | Path) -> None:
     for name in ("onnx", "onnxscript"):
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(
-                f'step.onnx: needs the package {name}: pip install "lightning-warmup[onnx]"'
+                f"step.onnx: needs the package {name}: pip install onnx onnxscript onnxruntime"
             )
     network = copy.deepcopy(network).cpu()
     step = Step(network).eval()

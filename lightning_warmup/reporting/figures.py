@@ -232,9 +232,11 @@ def draw_comparison(runs: Mapping[str, Path], output: Path) -> Path:
 def main(argv: list[str]) -> int:
     """Draw a comparison; return the exit status."""
     runs = {label: Path(folder) for label, _, folder in (argument.partition("=") for argument in argv[1:])}
+    unnamed = [argument for argument in argv[1:] if "=" not in argument]
     missing = [folder for folder in runs.values() if not (folder / "metrics.csv").is_file()]
-    errors = [f"error: '{folder}' is no run folder: it has no metrics.csv" for folder in missing]
-    if runs and not missing:
+    errors = [f"error: {argument!r}: must be LABEL=RUN_FOLDER" for argument in unnamed]
+    errors = errors or [f"error: '{folder}' is no run folder: it has no metrics.csv" for folder in missing]
+    if runs and not errors:
         try:
             print(draw_comparison(runs, Path(argv[0])))
             return 0

@@ -19,6 +19,7 @@ import yaml
 from command import SMALL
 
 from configs.compose import compose, to_yaml
+from configs.run import Tracking
 from lightning_warmup.runtime.files import Row, read_rows
 from studies import launch
 from studies.grid import read_study
@@ -259,7 +260,7 @@ def test_slurm_through_the_local_executor_of_submitit(
 @pytest.mark.parametrize(
     ("addition", "missing", "words"),
     [
-        ("", True, "lightning-warmup[slurm]"),
+        ("", True, "pip install submitit"),
         ("", False, "srun"),
         ("slurm: {cluster: local, timeout: 3}\n", False, "timeout"),
     ],
@@ -314,7 +315,7 @@ def test_the_agents_of_weights_and_biases_make_the_same_runs(
     arguments = ["seed=[0,1]", "trainer.max_epochs=3"]
     assert main([str(study), "--where", "wandb", "run_dir=there", *arguments]) == 0
     files = [Path(line.removeprefix("wandb sweep ")) for line in capsys.readouterr().out.splitlines()]
-    assert all(yaml.safe_load(file.read_text())["project"] == "lightning-warmup" for file in files)
+    assert all(yaml.safe_load(file.read_text())["project"] == Tracking().project for file in files)
     commands = [command for file in files for command in agent_commands(file)]
     assert {tuple(command[:3]) for command in commands} == {("/usr/bin/env", "python", str(launch.TRAIN))}
 
