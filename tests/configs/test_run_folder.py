@@ -194,11 +194,12 @@ def test_a_command_that_was_killed_can_be_repeated() -> None:
     [
         *("optim.lr=0.1", "optim.name=sgd", "optim.schedule=cosine"),
         *("optim.weight_decay=0.1", "optim.rise_steps=3"),
+        *("warmup.steps=8", "warmup.enabled=false", "pretrain.steps=5", "model.t_max=9"),
     ],
 )
 @pytest.mark.parametrize("folder", ["a", "b"])
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_resumed_run_keeps_its_optimiser(
+def test_a_resumed_run_keeps_its_optimiser_and_what_made_its_weights(
     setting: str, folder: str, rank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = checkpoint(start("run_dir=a"), "last.ckpt", 1)

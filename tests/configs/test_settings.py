@@ -120,6 +120,28 @@ def test_a_type_that_cannot_be_read_is_named(section: type[Settings], start: str
         settings_in(section)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["warmup.leaky=true", "model.double=false"],
+            r"warmup\.leaky=true: must be false with model\.double",
+        ),
+        (
+            ["optim.schedule=cosine", "trainer.max_epochs=-1"],
+            r"optim\.schedule=cosine: needs trainer\.max_epo",
+        ),
+        (
+            ["data.name=tmaze", "data.test_multiples=[2,2]"],
+            r"data\.test_multiples=\[2, 2\]: must be different",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(arguments: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        compose(arguments)
+
+
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_every_overlay_of_the_repository_composes(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n# ")

@@ -78,6 +78,41 @@ def test_an_episode_is_a_function_of_its_seed_and_the_policy():
     assert torch.bincount(actions) / len(actions) == pytest.approx(torch.full((6,), 1 / 6), abs=0.04)
 
 
+class Unseeded(Odd):
+    """Does not hand its seed on, and does not use it."""
+
+    def reset(self, *, seed=None, options=None):
+        self.left, self.taken = 5, 0
+        return self.observe(np.zeros(2)), {}
+
+
+def test_exploration_is_a_function_of_the_seed_where_an_environment_does_not_take_it():
+    gymnasium.register("Unseeded-v0", entry_point=Unseeded)
+    try:
+        one, again = (Environment("Unseeded-v0").play([1, 2]) for _ in range(2))
+    finally:
+        del gymnasium.registry["Unseeded-v0"]
+    assert all(torch.equal(a.actions, b.actions) for a, b in zip(one, again, strict=True))
+    assert not torch.equal(one[0].actions, one[1].actions)
+
+
+def test_the_best_policy_is_chosen_by_what_the_threshold_is_of():
+    assert benchmark("gym").judged_by == "return"
+    assert benchmark("tmaze").judged_by == "discounted_return"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_episode_steps": 3}, "data.env_kwargs: must be without max_episode_steps"),
+        ({"exploration": 0.5}, r"data.env_kwargs=\{'exploration': 0.5\}: must be arguments of Odd-v0"),
+    ],
+)
+def test_arguments_that_are_not_the_environments_are_refused(given, said):
+    with pytest.raises(ValueError, match=said):
+        benchmark("gym", env_id="Odd-v0", env_kwargs=given)
+
+
 def test_a_setting_cuts_episodes_shorter():
     lengths, ended = zip(
         *((len(e.actions), e.terminated) for e in Environment("Odd-v0", 3).play(range(40))), strict=True

@@ -76,6 +76,13 @@ def test_the_loss_is_that_of_a_slow_account(cell, prefixes):
     assert not any(parameter.requires_grad for parameter in q.target.parameters())
 
 
+def test_rewards_that_are_not_finite_are_said_to_be_the_data():
+    q = module()
+    inputs, actions, rewards, *others = padded(explored(4))
+    with pytest.raises(ValueError, match="data: NaN or infinite values in a batch"):
+        q.training_step((inputs, actions, rewards * torch.nan, *others), 0)
+
+
 def test_processes_add_up_to_the_loss_of_one():
     q = module()
     q.log = lambda *_, **__: None
