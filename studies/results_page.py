@@ -67,6 +67,6 @@ validation.
 RUNS = """
 Every run is a row in `studies/results`, with its commit and all settings that differ from the defaults, so the row
 alone repeats it, except where a study says "with changes": some of its runs had code that was not committed yet.
-Hours leave out the training of six runs that were paused. The study file of the same name starts them. This command
+Hours leave out the training of runs that were paused. The study file of the same name starts them. This command
 writes the page: `python -m studies.page studies/results/*.csv --output RESULTS.md --figures .github/results`
 """
