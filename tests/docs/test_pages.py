@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -60,7 +61,16 @@ def test_the_code_of_a_page_runs(name: str, last: str, tmp_path: Path) -> None:
 
 def test_a_trained_network_is_used_as_its_page_says(tmp_path: Path, train: Command) -> None:
     train(f"run_dir={tmp_path / 'runs' / 'mine'}", *SMALL, "model.hidden_size=180", "model.num_layers=1")
-    same, horizon, *onnx = run(DOCS / "use.md", tmp_path)
+    maze = (
+        "data.name=tmaze",
+        "data.length=3",
+        "data.capacity=100",
+        "data.episodes_per_epoch=2",
+        "warmup.steps=1",
+    )
+    train(f"run_dir={tmp_path / 'runs' / 'maze'}", *maze, "trainer.max_epochs=1", "tracking.wandb=disabled")
+    same, horizon, *onnx, returns = run(DOCS / "use.md", tmp_path)
+    assert len(json.loads(returns)) == 8
     assert same == "True"
     assert horizon.startswith("memory: ")
     assert all(float(difference) < 1e-4 for difference in onnx)
