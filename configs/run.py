@@ -138,7 +138,8 @@ class Config(Settings):
         Raises:
             ConfigError: If the data do not allow a setting.
         """
-        most = getattr(datamodule, "sizes", {}).get("train", float("inf"))
+        sizes = getattr(datamodule, "sizes", {})
+        most = sizes.get("train", float("inf"))
         for name, size in self.stage_batches().items():
             if most < 2:
                 raise ConfigError(f"{name}: needs at least 2 training sequences, and there is only {most}")
@@ -147,7 +148,7 @@ class Config(Settings):
                     f"{name}.batch_size={size}: must be at most {most}, the number of training sequences"
                 )
         processes = self.trainer.processes or 1
-        for split, size in getattr(datamodule, "sizes", {}).items():
+        for split, size in sizes.items():
             if size < processes:
                 raise ConfigError(
                     f"data: the {split} split has {size}: must be at least {processes}, one each"

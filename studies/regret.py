@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from lightning_warmup.reporting.figures import style
@@ -67,10 +68,11 @@ def still(results: Iterable[Result], cell: str, variants: Collection[str]) -> st
     return count_of(int(sum(longest)), len(longest)) if longest else "0 of 0"
 
 
-def planned() -> list[tuple[str, str]]:
+@cache
+def planned() -> tuple[tuple[str, str], ...]:
     """Return the tasks of the study with their cells, those that ask for a long memory first."""
     pairs = dict.fromkeys(tuple(run.name.split("-")[:2]) for run in read_study(STUDY).runs())
-    return sorted(((task, cell) for task, cell in pairs), key=lambda pair: pair[0] not in MEMORY)
+    return tuple(sorted(((task, cell) for task, cell in pairs), key=lambda pair: pair[0] not in MEMORY))
 
 
 def by_task(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, list[Result]]]:

@@ -24,9 +24,14 @@ def _memories(rnn: nn.Module) -> list[SideMemory]:
     return [part for part in rnn.modules() if isinstance(part, SideMemory)]
 
 
+def _is_in_use(memory: SideMemory) -> bool:
+    """Return whether a memory is no longer silent."""
+    return any(bool(gain.any()) for gain in memory.gains)
+
+
 def memory_in_use(rnn: nn.Module) -> str | None:
     """Return what a warmup of a memory that training has taken up means, or None if there is none."""
-    return IN_USE if any(gain.any() for memory in _memories(rnn) for gain in memory.gains) else None
+    return IN_USE if any(map(_is_in_use, _memories(rnn))) else None
 
 
 def memory_misread(rnn: nn.Module) -> str | None:
@@ -38,7 +43,7 @@ def memory_misread(rnn: nn.Module) -> str | None:
     for memory in _memories(rnn) if reached else []:
         if memory.gains[-1].requires_grad and memory.gains[-1].grad is None:
             return UNHEARD
-        if any(gain.any() for gain in memory.gains):
+        if _is_in_use(memory):
             continue
         gradients = [p.grad for p in memory.memory.parameters() if p.grad is not None]
         if any(gradient.isfinite().all() and gradient.any() for gradient in gradients):
